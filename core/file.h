@@ -1,0 +1,21 @@
+/* Small state files, safe against crash and power loss: written to a 0600 temporary in the same folder, fsync,
+ * rename, fsync of the folder. Opened without following links; a key file of another owner or readable by others is
+ * refused. */
+#ifndef P2PD_CORE_FILE_H
+#define P2PD_CORE_FILE_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* Opens (and makes, 0700) the folder. A file descriptor or a negative errno. */
+int file_open_dir(const char *path);
+/* 0 or a negative errno; the old content stays on any failure. */
+int file_write(int dir, const char *name, const void *data, size_t len);
+/* The length read, -ENOENT, -EFBIG when it does not fit, -EPERM for a wrong owner or mode. */
+ssize_t file_read(int dir, const char *name, void *out, size_t cap);
+int file_remove(int dir, const char *name);
+/* An exclusive lock that ends with the process: descriptor, or -EBUSY when another process has it. */
+int file_lock(int dir, const char *name);
+
+#endif

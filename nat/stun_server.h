@@ -1,0 +1,28 @@
+/* STUN server: Binding (RFC 8489), stateless but for a rate limit per source network (/24 and /48), bounded in
+ * memory. Replies to plain Bindings are as small as they can be; CHANGE-REQUEST (RFC 5780) comes with natcheck and is
+ * refused with 420 until then. Pure. */
+#ifndef P2PD_NAT_STUN_SERVER_H
+#define P2PD_NAT_STUN_SERVER_H
+
+#include "nat/stun.h"
+
+enum { STUN_SERVER_BUCKETS = 4096, STUN_SERVER_RATE = 50 /* per s and source network */, STUN_SERVER_BURST = 100 };
+
+struct stun_server {
+	uint32_t seed; /* set from randomness by stun_server_init */
+	struct stun_bucket {
+		uint32_t tag;
+		uint16_t tokens;
+		uint16_t reserved;
+		uint64_t refilled_ms;
+	} buckets[STUN_SERVER_BUCKETS];
+	uint64_t answered, limited, malformed;
+};
+
+struct rng;
+void stun_server_init(struct stun_server *s, struct rng *rng);
+/* Length of the reply to send back to `from`, 0 for none. */
+size_t stun_server_reply(struct stun_server *s, const uint8_t *msg, size_t len, const struct addr *from,
+			 uint64_t now_ms, uint8_t out[static STUN_MAX]);
+
+#endif

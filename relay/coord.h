@@ -1,0 +1,55 @@
+/* The hub's coordination: logins, presence, records, introductions, relay sessions. Pure: connections are opaque ids,
+ * messages are encoded `link.ToHub` bytes in and `link.ToNode` bytes out, and it says when a connection is to be closed.
+ * It holds everything in memory: a restarted hub gets it all back from the nodes, which log in again. Records of nodes
+ * that went away are kept for an hour, at most `max_nodes` in all. */
+#ifndef P2PD_RELAY_COORD_H
+#define P2PD_RELAY_COORD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/crypto.h"
+#include "relay/relay_server.h"
+
+enum { COORD_MESSAGE_MAX = 16384, COORD_RECORD_MAX = 2048, COORD_EXPORTER = 32, COORD_LOGIN_TIMEOUT_MS = 10000 };
+
+struct coord; /* opaque */
+
+struct coord_config {
+	struct relay_server *relay; /* may be NULL: no relay */
+	struct rng *rng;
+	size_t max_nodes;
+	/* UDP endpoints to announce; an address with family ADDR_NONE and a port: "where your link goes to". */
+	struct addr udp[8];
+	size_t udp_count;
+};
+
+struct coord *coord_create(const struct coord_config *config); /* NULL without memory */
+void coord_destroy(struct coord *c);
+
+/* A connection is up. `conn` is the caller's id for it, > 0 and not in use. `unix_s` is the wall clock, for passes. */
+int coord_on_open(struct coord *c, uint64_t conn, const uint8_t exporter[static COORD_EXPORTER], uint64_t now_ms);
+void coord_on_message(struct coord *c, uint64_t conn, const uint8_t *msg, size_t len, uint64_t now_ms, uint64_t unix_s);
+void coord_on_close(struct coord *c, uint64_t conn, uint64_t now_ms);
+
+/* What is to be sent, in order; `msg` (malloc'ed, NULL for a close) is the caller's to free. False when there is none. */
+struct coord_out {
+	uint64_t conn;
+	uint8_t *msg;
+	size_t len;
+	bool close; /* close the connection once this was sent */
+};
+bool coord_next(struct coord *c, struct coord_out *out);
+/* Runs what is due: login timeouts (10 s), pings (after login and every 20 s; a link silent for 50 s is closed), expiry. */
+void coord_tick(struct coord *c, uint64_t now_ms);
+uint64_t coord_deadline(const struct coord *c);
+
+struct coord_stats {
+	uint32_t connections, online, networks, records;
+	uint64_t logins, refused, introductions, malformed;
+};
+struct coord_stats coord_stats(const struct coord *c);
+
+#endif

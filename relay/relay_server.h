@@ -1,0 +1,40 @@
+/* The hub's UDP relay: forwards datagrams between two bound members of one network by session id, and nowhere else.
+ * Pure: fed with datagrams, says where each goes. Flat tables, indexed; nothing is kept for an unknown sender. */
+#ifndef P2PD_RELAY_RELAY_SERVER_H
+#define P2PD_RELAY_RELAY_SERVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/crypto.h"
+#include "relay/relay_wire.h"
+
+struct relay_server; /* opaque: a slot table and a session table that grow up to the given limits */
+
+struct relay_stats {
+	uint64_t forwarded, bytes, unbound, bad_proof, malformed;
+	uint32_t slots, sessions, bound;
+};
+
+struct relay_server *relay_server_create(size_t max_slots, size_t max_sessions, struct rng *rng);
+void relay_server_destroy(struct relay_server *r);
+
+/* A member's slot and its token. `network` is opaque: a session joins only slots of one network. Slot ids and session
+ * ids are never 0 and carry a generation, so that an old id does not name a new owner. 0 when the table is full. */
+uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t token[static RELAY_TOKEN]);
+/* Ends its sessions, too. */
+void relay_slot_close(struct relay_server *r, uint32_t slot);
+/* The session between two slots: the same id for the same pair. 0 when full, for different networks, or unknown slots. */
+uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b);
+
+enum relay_action { RELAY_DROP, RELAY_FORWARD, RELAY_REPLY };
+/* RELAY_FORWARD: send `msg` unchanged (the id is the same in both directions) to *to. RELAY_REPLY: send the *reply_len
+ * bytes in `reply` back to `from`. */
+enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
+					   const struct addr *from, uint64_t now_ms, struct addr *to,
+					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
+struct relay_stats relay_server_stats(const struct relay_server *r);
+
+#endif

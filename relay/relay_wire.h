@@ -1,0 +1,34 @@
+/* The UDP relay's wire format. First byte 0x81 or 0x82, told apart from WireGuard, STUN and probes by it.
+ *
+ *   data    0x81, flags(1) = 0, 0(2), session id LE32, then the datagram as it is (at least 1 byte)
+ *   bind    0x82, 1, 0(2), slot LE32, padding to RELAY_BIND_LEN       node -> hub: who am I for you?
+ *   chal    0x82, 2, 0(2), slot LE32, mac(16)                         hub -> node: bound to its address and time
+ *   prove   0x82, 3, 0(2), slot LE32, mac(16), proof(16)              node -> hub: proof = BLAKE2s-16(token, slot || mac)
+ *   bound   0x82, 4, 0(2), slot LE32, proof'(16)                      hub -> node: BLAKE2s-16(token, "bound" || mac)
+ *   unbound 0x82, 5, 0(2), session id LE32                            hub -> node: data from a source that is not bound,
+ *                                                                     or of no session; never longer than the data, limited
+ * The hub keeps nothing for a bind or a wrong proof: the challenge is a MAC over address, slot and a 10 s epoch.
+ * A node has one binding (its slot) for all of its sessions; a session joins two slots of one network.
+ */
+#ifndef P2PD_RELAY_RELAY_WIRE_H
+#define P2PD_RELAY_RELAY_WIRE_H
+
+enum {
+	RELAY_DATA = 0x81,
+	RELAY_CONTROL = 0x82,
+	RELAY_HEADER = 8,
+	RELAY_BIND = 1,
+	RELAY_CHALLENGE = 2,
+	RELAY_PROVE = 3,
+	RELAY_BOUND = 4,
+	RELAY_UNBOUND = 5,
+	RELAY_MAC = 16,
+	RELAY_TOKEN = 32,
+	RELAY_BIND_LEN = 24,
+	RELAY_CHALLENGE_LEN = 24,
+	RELAY_PROVE_LEN = 40,
+	RELAY_BOUND_LEN = 24,
+	RELAY_UNBOUND_LEN = 8,
+};
+
+#endif

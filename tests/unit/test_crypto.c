@@ -1,0 +1,120 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/crypto.h"
+
+static void unhex(uint8_t *out, const char *hex)
+{
+	for (; *hex; hex += 2)
+		sscanf(hex, "%2hhx", out++);
+}
+
+static void blake2s_matches_rfc7693(void **state)
+{
+	(void)state;
+	uint8_t want[32], got[32];
+	struct part abc = { "abc", 3 };
+
+	unhex(want, "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982");
+	crypto_blake2s(got, 32, NULL, 0, &abc, 1);
+	assert_memory_equal(got, want, 32);
+}
+
+static void a_short_blake2s_is_not_a_truncated_long_one(void **state)
+{
+	(void)state;
+	uint8_t shorter[16], longer[32];
+	struct part abc = { "abc", 3 };
+
+	crypto_blake2s(shorter, 16, "k", 1, &abc, 1);
+	crypto_blake2s(longer, 32, "k", 1, &abc, 1);
+	assert_memory_not_equal(shorter, longer, 16);
+}
+
+/* wireguard-go's KDF vectors: HMAC-BLAKE2s-256 chained as HKDF. */
+static void hmac_blake2s_matches_wireguards_kdf(void **state)
+{
+	(void)state;
+	uint8_t key[19], input[16], prk[32], t0[32], t1[32], want[32];
+
+	unhex(key, "746573742d6b6579");
+	unhex(input, "746573742d696e707574");
+	crypto_hmac_blake2s(prk, key, 8, &(struct part){ input, 10 }, 1);
+	crypto_hmac_blake2s(t0, prk, 32, &(struct part){ "\x01", 1 }, 1);
+	unhex(want, "6f0e5ad38daba1bea8a0d213688736f19763239305e0f58aba697f9ffc41c633");
+	assert_memory_equal(t0, want, 32);
+	crypto_hmac_blake2s(t1, prk, 32, (struct part[]){ { t0, 32 }, { "\x02", 1 } }, 2);
+	unhex(want, "df1194df20802a4fe594cde27e92991c8cae66c366e8106aaa937a55fa371e8a");
+	assert_memory_equal(t1, want, 32);
+}
+
+static void chacha_opens_what_it_sealed_and_nothing_else(void **state)
+{
+	(void)state;
+	uint8_t key[32] = { 1 }, msg[64 + CRYPTO_TAG] = "hello", copy[sizeof msg];
+
+	memcpy(copy, msg, 64);
+	crypto_chacha_seal(msg, msg, 64, "ad", 2, 7, key);
+	for (size_t bit = 0; bit < sizeof msg * 8; bit++) {
+		uint8_t bad[sizeof msg];
+		memcpy(bad, msg, sizeof msg);
+		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(crypto_chacha_open(bad, bad, sizeof bad, "ad", 2, 7, key), -EBADMSG);
+	}
+	assert_int_equal(crypto_chacha_open(copy, msg, sizeof msg, "ad", 2, 8, key), -EBADMSG);
+	assert_int_equal(crypto_chacha_open(copy, msg, 15, "ad", 2, 7, key), -EBADMSG);
+	assert_int_equal(crypto_chacha_open(msg, msg, sizeof msg, "ad", 2, 7, key), 0);
+	assert_string_equal((char *)msg, "hello");
+	crypto_chacha_seal(msg, NULL, 0, NULL, 0, 0, key);
+	assert_int_equal(crypto_chacha_open(msg, msg, CRYPTO_TAG, NULL, 0, 0, key), 0);
+}
+
+static void low_order_points_are_refused(void **state)
+{
+	(void)state;
+	uint8_t sk[32] = { 9 }, zero[32] = { 0 }, out[32];
+
+	assert_int_equal(crypto_x25519(out, sk, zero), -EINVAL);
+}
+
+static void a_seed_replays(void **state)
+{
+	(void)state;
+	struct rng a, b;
+	uint8_t x[1000], y[1000];
+
+	rng_init_seed(&a, 42);
+	rng_init_seed(&b, 42);
+	rng_fill(&a, x, sizeof x);
+	for (size_t i = 0; i < sizeof y; i++)
+		rng_fill(&b, y + i, 1);
+	assert_memory_equal(x, y, sizeof x);
+	for (int i = 0; i < 1000; i++)
+		assert_in_range(rng_below(&a, 10), 0, 9);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return crypto_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(blake2s_matches_rfc7693),
+		cmocka_unit_test(a_short_blake2s_is_not_a_truncated_long_one),
+		cmocka_unit_test(hmac_blake2s_matches_wireguards_kdf),
+		cmocka_unit_test(chacha_opens_what_it_sealed_and_nothing_else),
+		cmocka_unit_test(low_order_points_are_refused),
+		cmocka_unit_test(a_seed_replays),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}

@@ -1,0 +1,27 @@
+/* The host's interfaces: addresses to gather candidates from, and the set-up of our own device, by rtnetlink. */
+#ifndef P2PD_TUN_NETIF_H
+#define P2PD_TUN_NETIF_H
+
+#include <stddef.h>
+
+#include "core/addr.h"
+
+struct netif_addr {
+	struct addr addr; /* port 0 */
+	unsigned bits;
+	unsigned ifindex;
+};
+
+/* Addresses of all interfaces that are up, except `skip_ifindex` (0: none). Count or negative errno; at most `cap`. */
+int netif_list(struct netif_addr *out, size_t cap, unsigned skip_ifindex);
+/* Adds an address to our device. */
+int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
+/* Sets the MTU and brings it up. */
+int netif_up(unsigned ifindex, unsigned mtu);
+
+/* A socket whose readability says that addresses, links or routes of the host changed. Read it empty with
+ * netif_watch_drain. A descriptor (nonblocking) or a negative errno. */
+int netif_watch_open(void);
+void netif_watch_drain(int fd);
+
+#endif
