@@ -1,0 +1,207 @@
+/* A whole node without I/O: fed with datagrams, TUN packets, hub messages and `now_ms`, it hands back datagrams, TUN
+ * packets, hub messages, events and a deadline. The shell joins it to libuv, the simulation to a virtual network.
+ *
+ * Use: after any engine_on_* call or engine_tick, drain udp_out, tun_out and hub_out (packets go back to the pool) and
+ * engine_next_event; call engine_tick at engine_deadline at the latest. Not thread-safe, no callbacks.
+ *
+ * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out),
+ * engine_nat.c (STUN, candidates, punching), engine_hub.c (the hub's messages), engine_peers.c (who is in the network).
+ */
+#ifndef P2PD_APPS_P2PD_ENGINE_H
+#define P2PD_APPS_P2PD_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/cert.h"
+#include "core/cookie.h"
+#include "core/lpm.h"
+#include "core/network.h"
+#include "core/peer.h"
+#include "core/pkt.h"
+#include "core/record.h"
+#include "core/session.h"
+#include "nat/candidates.h"
+#include "nat/punch.h"
+#include "nat/stun_client.h"
+#include "relay/relay_client.h"
+
+enum {
+	ENGINE_MTU = 1420,          /* of the TUN device: 1500 - 60 (IPv6 40, UDP 8, WireGuard 32) - 8 (relay), rounded */
+	ENGINE_MAX_PEERS = 4096,
+	ENGINE_EVENTS = 64,
+	ENGINE_HOSTS = 32,
+	ENGINE_HUB_UDP = 4,
+	ENGINE_STUN_MS = 20000,     /* keeps the one mapping to the hub open */
+	ENGINE_EXPORTER = 32,
+};
+
+/* What a node is, restored or made by the shell. */
+struct engine_config {
+	struct network net;
+	char name[CERT_NAME_MAX + 1];
+	uint8_t ik_seed[32]; /* Ed25519 */
+	uint8_t wk_sk[32];   /* X25519 */
+	struct addr ip4_prefix;
+	unsigned ip4_bits;
+	struct addr ip4_wish;     /* ADDR_NONE: derived from the key */
+	uint64_t cert_not_before; /* Unix seconds; kept so that the claim to an address keeps its age */
+	uint64_t clock_last_ns;   /* TAI64N upper bound reserved on disk */
+	uint16_t udp_port;        /* for host candidates */
+	bool have_ip4, have_ip6;  /* sockets that the shell could open */
+	struct pkt_pool *pool;
+	uint64_t seed;            /* 0: system randomness; else a simulation's */
+};
+
+/* How packets to a peer go now. */
+enum engine_way { ENGINE_WAY_NONE, ENGINE_WAY_DIRECT, ENGINE_WAY_RELAY };
+
+enum engine_event_kind {
+	ENGINE_EV_JOINED,      /* the hub welcomed us, and our record is published */
+	ENGINE_EV_REFUSED,     /* code: enum Link__RefusedReason; the shell ends */
+	ENGINE_EV_ALONE_WITH_SAME_NAME, /* nobody here uses our secret, but another network of this name is there */
+	ENGINE_EV_ADDRESS,     /* ip4 changed (another node has the older claim): set it on the device */
+	ENGINE_EV_PONG,        /* id, peer, way, from (direct), rtt_ms */
+};
+
+struct engine_event {
+	enum engine_event_kind kind;
+	int code;
+	uint64_t id;
+	uint8_t ik[32];
+	enum engine_way way;
+	struct addr from;
+	uint32_t rtt_ms;
+};
+
+/* A peer and what the engine knows of it beyond core's. */
+struct engine_peer {
+	struct peer peer; /* first: owner pointers of session and lpm point here */
+	struct engine_peer *next; /* of all peers */
+	uint8_t ik[32];   /* own kind; zero for stock peers */
+	struct addr ip4, ip6;
+	bool online;
+	uint64_t boot, record_seq;
+	struct cert cert;
+	struct candidate_list remote;
+	struct punch punch;
+	unsigned punch_round;
+	uint64_t introduce_at_ms; /* when to ask the hub for an introduction; 0: not planned */
+	uint64_t introduced_ms;
+	uint32_t relay_session;   /* 0: none */
+	uint64_t relay_asked_ms;
+	bool hot;                 /* wanted by traffic lately */
+	uint64_t due_ms;          /* cached deadline */
+	/* stock peers */
+	uint16_t keepalive_s;
+	uint64_t direct_ms, relayed_ms; /* for `since` */
+	enum engine_way last_way;
+	uint64_t way_since_ms;
+};
+
+struct engine_drops {
+	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer, too_big, under_load;
+};
+
+struct engine {
+	struct engine_config config;
+	struct rng rng;
+	struct noise_local local;
+	struct cookie_checker cookies;
+	struct session_index *index;
+	struct session_clock clock;
+	uint8_t ik_pk[32], ik_sk[64];
+	uint64_t boot;
+	struct addr ip4, ip6;
+	uint32_t ip4_attempt;
+	uint8_t cert[CERT_MAX];
+	size_t cert_len;
+	uint64_t cert_until_s;
+
+	struct engine_peer *peers;
+	size_t peer_count;
+	struct lpm allowed;
+
+	struct addr hosts[ENGINE_HOSTS];
+	size_t host_count;
+	struct candidate_list candidates, published;
+
+	/* the hub */
+	bool hub_up, welcomed, joined;
+	struct addr hub_link;      /* where the TLS link goes to */
+	uint8_t exporter[ENGINE_EXPORTER];
+	struct addr hub_udp[ENGINE_HUB_UDP];
+	size_t hub_udp_count;
+	struct stun_client stun[ENGINE_HUB_UDP];
+	struct addr reflexive[ENGINE_HUB_UDP]; /* as each hub endpoint last saw us */
+	uint64_t stun_at_ms;
+	uint32_t hub_rtt_ms;
+	uint64_t joined_by_ms;     /* publish by then even without STUN's answer */
+	struct relay_client relay;
+
+	/* load measure for cookies: handshakes seen in this second */
+	uint64_t load_second;
+	uint32_t load_count;
+	uint64_t load_until_ms;
+
+	struct pkt_list udp_out, tun_out, hub_out;
+	struct engine_event events[ENGINE_EVENTS];
+	unsigned event_head, event_count;
+	uint64_t due_ms; /* nothing is due before */
+	struct engine_drops drops;
+	uint64_t log_last_ms;
+};
+
+/* 0, -EINVAL or -ENOMEM. `unix_ns` is the wall clock at now_ms. The engine is large: allocate it. */
+int engine_init(struct engine *e, const struct engine_config *config, uint64_t now_ms, uint64_t unix_ns);
+void engine_free(struct engine *e);
+
+/* --- In. All packets handed in are the engine's from then on. */
+void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms);
+void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms);
+/* Interface addresses (port 0) of the host, our own device left out; at start and after each change. `moved`: the
+ * default route or an address changed, so all mappings are to be measured anew. */
+void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms);
+void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER], const struct addr *remote,
+		      uint64_t now_ms);
+void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uint64_t now_ms);
+void engine_on_hub_down(struct engine *e, uint64_t now_ms);
+/* The wall clock at now_ms, at least every minute. */
+void engine_set_wall(struct engine *e, uint64_t now_ms, uint64_t unix_ns);
+void engine_tick(struct engine *e, uint64_t now_ms);
+uint64_t engine_deadline(const struct engine *e);
+bool engine_next_event(struct engine *e, struct engine_event *out);
+
+/* --- Asked by a person. */
+struct engine_peer *engine_find_peer(struct engine *e, const char *name_or_address);
+/* Sends an in-tunnel ping; its pong comes as ENGINE_EV_PONG with this id. -ENOTSUP for stock peers. */
+int engine_ping(struct engine *e, struct engine_peer *ep, uint64_t id, uint64_t now_ms);
+
+/* A stock WireGuard peer, set by hand. */
+struct engine_wg_peer {
+	char name[PEER_NAME];
+	uint8_t pk[32], psk[32];
+	bool has_psk;
+	struct addr endpoint; /* ADDR_NONE: it calls us */
+	struct {
+		struct addr prefix;
+		uint8_t bits;
+	} allowed[16];
+	unsigned allowed_count;
+	uint16_t keepalive_s;
+};
+/* -EEXIST for a known key or name, -EINVAL for a bad key, -ENOSPC. */
+int engine_add_wg(struct engine *e, const struct engine_wg_peer *wg, uint64_t now_ms);
+int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
+
+/* --- Looked at. */
+enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
+/* The address we have behind the NAT as the hub sees it; ADDR_NONE while unknown. */
+const struct addr *engine_reflexive(const struct engine *e);
+/* "endpoint-independent", "address-and-port-dependent", "none" or "unknown" (RFC 4787), from the hub's answers. */
+const char *engine_mapping(const struct engine *e);
+/* Peers are linked: e->peers, ep->next. Timestamps to keep on disk: session_peer_timestamp(&ep->peer.session), by wk. */
+int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32], const uint8_t ts[static NOISE_TIMESTAMP_LEN]);
+
+#endif

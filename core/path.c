@@ -1,0 +1,155 @@
+#include "core/path.h"
+
+#include <string.h>
+
+#include "core/log.h"
+
+static const char *const state_names[] = { "new", "probing", "up", "dead" };
+
+const char *path_state_name(enum path_state state)
+{
+	return state_names[state];
+}
+
+void path_init(struct path *p, const struct addr *addr)
+{
+	*p = (struct path){ .addr = *addr };
+}
+
+static enum path_state next_state(const struct path *p, enum path_event ev)
+{
+	switch (p->state) {
+	case PATH_NEW: return ev == PATH_EV_PONG ? PATH_UP : PATH_PROBING;
+	case PATH_PROBING:
+		if (ev == PATH_EV_PONG)
+			return PATH_UP;
+		return ev == PATH_EV_TIMEOUT ? PATH_DEAD : PATH_PROBING;
+	case PATH_UP: return ev == PATH_EV_TIMEOUT ? PATH_DEAD : PATH_UP;
+	case PATH_DEAD: return ev == PATH_EV_PONG ? PATH_UP : PATH_DEAD;
+	}
+	return p->state;
+}
+
+static void set_state(struct path *p, enum path_event ev, const char *name)
+{
+	enum path_state next = next_state(p, ev);
+	char text[ADDR_TEXT_MAX];
+
+	if (next == p->state)
+		return;
+	log_debug("path", "%s %s: %s -> %s", name, addr_format(&p->addr, text), state_names[p->state],
+		  state_names[next]);
+	p->state = next;
+}
+
+void path_ping(struct path *p, struct rng *rng, uint64_t now_ms, uint8_t txid[static PROBE_TXID])
+{
+	struct path_ping *ping = &p->inflight[p->next_inflight++ % PATH_INFLIGHT];
+
+	rng_fill(rng, ping->txid, PROBE_TXID);
+	memcpy(txid, ping->txid, PROBE_TXID);
+	ping->sent_ms = now_ms;
+	p->last_ping_ms = now_ms;
+	if (p->unanswered < UINT8_MAX)
+		p->unanswered++;
+	if (p->state == PATH_NEW)
+		p->state = next_state(p, PATH_EV_PROBE_SENT);
+}
+
+static struct path_ping *find_ping(struct path *p, const uint8_t txid[static PROBE_TXID])
+{
+	for (int i = 0; i < PATH_INFLIGHT; i++)
+		if (p->inflight[i].sent_ms && crypto_equal(p->inflight[i].txid, txid, PROBE_TXID))
+			return &p->inflight[i];
+	return NULL;
+}
+
+bool path_on_pong(struct path *p, const uint8_t txid[static PROBE_TXID], const char *name, uint64_t now_ms)
+{
+	struct path_ping *ping = find_ping(p, txid);
+
+	if (!ping)
+		return false;
+	uint32_t rtt = (uint32_t)(now_ms - ping->sent_ms);
+	ping->sent_ms = 0;
+	p->rtt_ms = p->state == PATH_UP ? (p->rtt_ms * 7 + rtt) / 8 : rtt;
+	p->last_pong_ms = now_ms;
+	p->unanswered = 0;
+	if (p->state != PATH_UP)
+		p->up_since_ms = now_ms;
+	set_state(p, PATH_EV_PONG, name);
+	return true;
+}
+
+/* How long after the last ping the next one is due. */
+static uint64_t interval(const struct path *p, uint64_t last_data_ms, uint64_t now_ms)
+{
+	uint64_t quiet = last_data_ms ? now_ms - last_data_ms : UINT64_MAX;
+
+	if (p->state != PATH_UP || quiet >= PATH_WARM_MS)
+		return UINT64_MAX;
+	if (p->unanswered)
+		return PATH_RETRY_MS + p->rtt_ms;
+	return quiet < PATH_ACTIVE_MS ? PATH_ACTIVE_PING_MS : PATH_WARM_PING_MS;
+}
+
+uint64_t path_deadline(const struct path *p, uint64_t last_data_ms, uint64_t now_ms)
+{
+	uint64_t after = interval(p, last_data_ms, now_ms);
+
+	return after == UINT64_MAX ? UINT64_MAX : p->last_ping_ms + after;
+}
+
+bool path_next(struct path *p, uint64_t last_data_ms, const char *name, uint64_t now_ms)
+{
+	if (path_deadline(p, last_data_ms, now_ms) > now_ms)
+		return false;
+	if (p->unanswered >= PATH_MAX_TRIES) {
+		set_state(p, PATH_EV_TIMEOUT, name);
+		return false;
+	}
+	return true;
+}
+
+bool path_usable(const struct path *p, uint64_t now_ms)
+{
+	return p->addr.family && p->state == PATH_UP && now_ms - p->last_pong_ms < PATH_TRUST_MS;
+}
+
+void path_distrust(struct path *p, const char *name)
+{
+	p->unanswered = 0;
+	set_state(p, PATH_EV_TIMEOUT, name);
+}
+
+/* +1 if a is clearly faster, -1 if b is, 0 when too close to tell. */
+static int faster(const struct path *a, const struct path *b)
+{
+	uint32_t lo = a->rtt_ms < b->rtt_ms ? a->rtt_ms : b->rtt_ms;
+	uint32_t hi = a->rtt_ms < b->rtt_ms ? b->rtt_ms : a->rtt_ms;
+
+	if (hi - lo <= 5 || hi - lo <= hi / 4)
+		return 0;
+	return a->rtt_ms == lo ? 1 : -1;
+}
+
+static int rank(const struct path *p)
+{
+	return (addr_is_private(&p->addr) ? 2 : 0) + (p->addr.family == ADDR_V6 ? 1 : 0);
+}
+
+bool path_better(const struct path *a, const struct path *b, const struct path *current, uint64_t now_ms)
+{
+	bool ua = path_usable(a, now_ms), ub = path_usable(b, now_ms);
+	int speed = faster(a, b);
+
+	if (ua != ub)
+		return ua;
+	if (speed)
+		return speed > 0;
+	if (a == current || b == current)
+		return a == current;
+	if (rank(a) != rank(b))
+		return rank(a) > rank(b);
+	return a->up_since_ms < b->up_since_ms;
+}

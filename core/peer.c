@@ -1,0 +1,88 @@
+#include "core/peer.h"
+
+#include "core/log.h"
+
+struct path *peer_path_find(struct peer *p, const struct addr *addr)
+{
+	for (int i = 0; i < PEER_PATHS; i++)
+		if (p->paths[i].addr.family && addr_equal(&p->paths[i].addr, addr))
+			return &p->paths[i];
+	return NULL;
+}
+
+/* Free slots first, then dead and unproven paths, the one pinged longest ago first. */
+static uint64_t usefulness(const struct path *p, uint64_t now_ms)
+{
+	if (!p->addr.family)
+		return 0;
+	return (path_usable(p, now_ms) ? UINT64_MAX / 2 : 1) + p->last_ping_ms;
+}
+
+struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now_ms)
+{
+	struct path *found = peer_path_find(p, addr), *victim = NULL;
+
+	if (found)
+		return found;
+	for (int i = 0; i < PEER_PATHS; i++) {
+		struct path *c = &p->paths[i];
+		if (c != p->best && (!victim || usefulness(c, now_ms) < usefulness(victim, now_ms)))
+			victim = c;
+	}
+	if (path_usable(victim, now_ms))
+		return NULL;
+	path_init(victim, addr);
+	return victim;
+}
+
+bool peer_choose_path(struct peer *p, uint64_t now_ms)
+{
+	struct path *best = NULL, *before = p->best;
+	char text[ADDR_TEXT_MAX];
+
+	for (int i = 0; i < PEER_PATHS; i++) {
+		struct path *c = &p->paths[i];
+		if (path_usable(c, now_ms) && (!best || path_better(c, best, before, now_ms)))
+			best = c;
+	}
+	p->best = best;
+	if (best == before)
+		return false;
+	if (best)
+		log_info("path", "%s: direct by %s, %u ms", p->name, addr_format(&best->addr, text), best->rtt_ms);
+	else
+		log_info("path", "%s: no direct path", p->name);
+	return true;
+}
+
+bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID], uint64_t now_ms)
+{
+	struct path *path = peer_path_find(p, from);
+
+	return path && path_on_pong(path, txid, p->name, now_ms);
+}
+
+void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool)
+{
+	if (p->staged.count >= PEER_STAGED) {
+		pkt_put(pool, pkt_list_pop(&p->staged));
+		p->staged_dropped++;
+	}
+	pkt_list_push(&p->staged, pkt);
+}
+
+void peer_distrust_paths(struct peer *p)
+{
+	for (int i = 0; i < PEER_PATHS; i++)
+		if (p->paths[i].addr.family)
+			path_distrust(&p->paths[i], p->name);
+}
+
+uint64_t peer_deadline(const struct peer *p, uint64_t now_ms)
+{
+	uint64_t session = session_deadline(&p->session);
+	uint64_t path = p->best ? path_deadline(p->best, p->last_tx_ms, now_ms) : UINT64_MAX;
+
+	/* A path that has gone quiet stops being usable by itself. */
+	return session < path ? session : path;
+}

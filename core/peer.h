@@ -1,0 +1,46 @@
+/* A peer: who it is, its WireGuard session, its direct paths, packets that wait for keys, counters. It owns all of
+ * these; the relay and punching are the engine's. Pure. */
+#ifndef P2PD_CORE_PEER_H
+#define P2PD_CORE_PEER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/path.h"
+#include "core/pkt.h"
+#include "core/probe.h"
+#include "core/session.h"
+
+enum { PEER_PATHS = 8, PEER_STAGED = 32, PEER_NAME = 64 };
+
+struct peer {
+	char name[PEER_NAME];
+	uint8_t wk[32];
+	bool own_kind; /* runs p2pd: speaks probes and in-tunnel control; else a stock WireGuard peer */
+	struct session session;
+	struct probe_keys probe;      /* own kind only */
+	struct path paths[PEER_PATHS]; /* own kind: proven by probes; addr ADDR_NONE marks a free slot */
+	struct path *best;            /* the usable path in use, or NULL */
+	struct addr endpoint;         /* stock peers: configured, then where authenticated data last came from */
+	struct pkt_list staged;       /* IP packets that wait for keys or for a way */
+	uint64_t last_tx_ms, last_rx_ms; /* data packets, keepalives left out; 0 for never */
+	uint64_t rx_bytes, tx_bytes;  /* of IP packets */
+	uint64_t staged_dropped;
+};
+
+/* The path to `addr`, or NULL. */
+struct path *peer_path_find(struct peer *p, const struct addr *addr);
+/* The same, made when absent: takes a free slot, else the least useful one that is not in use; NULL if all are. */
+struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now_ms);
+/* Chooses `best` anew after something changed; true if another one (or none) is used now. */
+bool peer_choose_path(struct peer *p, uint64_t now_ms);
+/* A pong arrived from `from`. True if it answers a ping that was sent there. */
+bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
+/* Keeps a packet until there are keys and a way; the oldest goes when there are PEER_STAGED. */
+void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
+/* The network under us changed: no path is proven any more. */
+void peer_distrust_paths(struct peer *p);
+/* The earliest of the session's and the used path's deadline. */
+uint64_t peer_deadline(const struct peer *p, uint64_t now_ms);
+
+#endif
