@@ -78,11 +78,13 @@ void peer_distrust_paths(struct peer *p)
 			path_distrust(&p->paths[i], p->name);
 }
 
-uint64_t peer_deadline(const struct peer *p, uint64_t now_ms)
+uint64_t peer_paths_deadline(const struct peer *p, uint64_t now_ms)
 {
-	uint64_t session = session_deadline(&p->session);
-	uint64_t path = p->best ? path_deadline(p->best, p->last_tx_ms, now_ms) : UINT64_MAX;
+	uint64_t ping, stale;
 
-	/* A path that has gone quiet stops being usable by itself. */
-	return session < path ? session : path;
+	if (!p->best)
+		return UINT64_MAX;
+	ping = path_deadline(p->best, p->last_tx_ms, now_ms);
+	stale = p->best->last_pong_ms + PATH_TRUST_MS;
+	return ping < stale ? ping : stale;
 }

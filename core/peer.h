@@ -11,7 +11,7 @@
 #include "core/probe.h"
 #include "core/session.h"
 
-enum { PEER_PATHS = 8, PEER_STAGED = 32, PEER_NAME = 64 };
+enum { PEER_PATHS = 20 /* all candidates of a record and a few learnt ones */, PEER_STAGED = 32, PEER_NAME = 64 };
 
 struct peer {
 	char name[PEER_NAME];
@@ -40,7 +40,7 @@ bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[st
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
 /* The network under us changed: no path is proven any more. */
 void peer_distrust_paths(struct peer *p);
-/* The earliest of the session's and the used path's deadline. */
-uint64_t peer_deadline(const struct peer *p, uint64_t now_ms);
+/* When the path in use wants a ping, or stops being usable. */
+uint64_t peer_paths_deadline(const struct peer *p, uint64_t now_ms);
 
 #endif

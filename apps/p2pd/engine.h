@@ -17,6 +17,7 @@
 #include "core/cert.h"
 #include "core/cookie.h"
 #include "core/lpm.h"
+#include "core/map.h"
 #include "core/network.h"
 #include "core/peer.h"
 #include "core/pkt.h"
@@ -28,13 +29,20 @@
 #include "relay/relay_client.h"
 
 enum {
-	ENGINE_MTU = 1420,          /* of the TUN device: 1500 - 60 (IPv6 40, UDP 8, WireGuard 32) - 8 (relay), rounded */
+	ENGINE_MTU = 1408,          /* of the TUN device: 1500 - IPv6 40 - UDP 8 - relay 8 - WireGuard 32 = 1412, a multiple of 16 */
 	ENGINE_MAX_PEERS = 4096,
 	ENGINE_EVENTS = 64,
 	ENGINE_HOSTS = 32,
 	ENGINE_HUB_UDP = 4,
 	ENGINE_STUN_MS = 20000,     /* keeps the one mapping to the hub open */
 	ENGINE_EXPORTER = 32,
+	ENGINE_PINGS = 32,          /* in-tunnel pings whose pong is awaited */
+	ENGINE_HOT_MS = 60000,      /* traffic this recent makes us look for a direct path */
+	ENGINE_JOIN_STUN_MS = 700,  /* how long a join waits for the first STUN answer */
+	ENGINE_RECORD_TTL_S = 86400,
+	ENGINE_CERT_DAYS = 30,
+	ENGINE_HANDSHAKES_PER_S = 200, /* more than that is load: cookies */
+	ENGINE_TIMESTAMPS = 4096,
 };
 
 /* What a node is, restored or made by the shell. */
@@ -86,17 +94,12 @@ struct engine_peer {
 	struct cert cert;
 	struct candidate_list remote;
 	struct punch punch;
-	unsigned punch_round;
-	uint64_t introduce_at_ms; /* when to ask the hub for an introduction; 0: not planned */
-	uint64_t introduced_ms;
-	uint32_t relay_session;   /* 0: none */
+	unsigned punch_round;      /* failed rounds since the last success or change */
+	uint64_t introduce_at_ms;  /* not before this is the hub asked for an(other) introduction */
+	uint32_t relay_session;    /* 0: none */
 	uint64_t relay_asked_ms;
-	bool hot;                 /* wanted by traffic lately */
-	uint64_t due_ms;          /* cached deadline */
-	/* stock peers */
-	uint16_t keepalive_s;
-	uint64_t direct_ms, relayed_ms; /* for `since` */
-	enum engine_way last_way;
+	uint64_t due_ms;           /* cached deadline */
+	enum engine_way last_way;  /* and since when, for people */
 	uint64_t way_since_ms;
 };
 
@@ -115,17 +118,24 @@ struct engine {
 	uint64_t boot;
 	struct addr ip4, ip6;
 	uint32_t ip4_attempt;
-	uint8_t cert[CERT_MAX];
+	struct cert cert;
+	uint8_t cert_bytes[CERT_MAX];
 	size_t cert_len;
-	uint64_t cert_until_s;
 
 	struct engine_peer *peers;
 	size_t peer_count;
+	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;
 
 	struct addr hosts[ENGINE_HOSTS];
 	size_t host_count;
-	struct candidate_list candidates, published;
+	struct candidate_list candidates;
+	bool publish_due;
+	uint64_t publish_at_ms;    /* the record is renewed then */
+	struct engine_timestamp {
+		uint8_t wk[32], ts[NOISE_TIMESTAMP_LEN];
+	} *timestamps;             /* restored, until the peer shows up */
+	size_t timestamp_count;
 
 	/* the hub */
 	bool hub_up, welcomed, joined;
@@ -141,11 +151,14 @@ struct engine {
 	struct relay_client relay;
 
 	/* load measure for cookies: handshakes seen in this second */
-	uint64_t load_second;
+	uint64_t load_second_ms, load_until_ms;
 	uint32_t load_count;
-	uint64_t load_until_ms;
 
 	struct pkt_list udp_out, tun_out, hub_out;
+	struct engine_ping {
+		uint64_t id, sent_ms;  /* sent_ms 0: free */
+	} pings[ENGINE_PINGS];
+	unsigned next_ping;
 	struct engine_event events[ENGINE_EVENTS];
 	unsigned event_head, event_count;
 	uint64_t due_ms; /* nothing is due before */

@@ -1,0 +1,70 @@
+/* What the bodies of the engine share with each other and with nobody else. */
+#ifndef P2PD_APPS_P2PD_ENGINE_INTERNAL_H
+#define P2PD_APPS_P2PD_ENGINE_INTERNAL_H
+
+#include "apps/p2pd/engine.h"
+
+/* How a datagram came: directly from `from`, or through the relay in session `relay_session`. */
+struct engine_origin {
+	struct addr from;
+	uint32_t relay_session; /* 0: direct */
+};
+
+/* engine.c */
+/* Something of this peer changed: look at its deadline anew. */
+void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Something is due at `at_ms`. */
+void engine_due(struct engine *e, uint64_t at_ms);
+void engine_event(struct engine *e, const struct engine_event *ev);
+uint64_t engine_unix_s(const struct engine *e, uint64_t now_ms);
+
+/* engine_peers.c */
+struct engine_peer *engine_peer_by_ik(struct engine *e, const uint8_t ik[static 32]);
+struct engine_peer *engine_peer_by_wk(struct engine *e, const uint8_t wk[static 32]);
+struct engine_peer *engine_peer_by_tag(struct engine *e, const uint8_t tag[static PROBE_TAG]);
+/* A verified record of another node: makes the peer or brings it up to date. NULL when there are too many. */
+struct engine_peer *engine_peer_learn(struct engine *e, const struct record *r, uint64_t now_ms);
+/* Issues our certificate for e->ip4 (at start, when the address changes, when it grows old). */
+int engine_issue_cert(struct engine *e, uint64_t now_ms);
+void engine_peers_free(struct engine *e);
+
+/* engine_tx.c */
+/* Sends an IP packet or control message (owned from here on) to the peer, or keeps it until that is possible. */
+void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms);
+void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Sends what the session has to say of itself. */
+void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* A copy of `msg` as a datagram straight to an address. */
+void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint8_t ttl);
+/* A copy of a WireGuard message back to where another one came from. */
+void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin);
+void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,
+		      uint64_t now_ms);
+
+/* engine_nat.c */
+/* The peer is wanted: sees to a relay session and a direct path. */
+void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+void engine_on_introduction(struct engine *e, struct engine_peer *ep, uint32_t in_ms, uint32_t one_way_ms,
+			    uint64_t now_ms);
+void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms);
+/* Liveness pings, punching and new introductions of one peer. */
+void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+void engine_measure(struct engine *e, uint64_t now_ms); /* STUN to all of the hub's endpoints */
+void engine_run_stun(struct engine *e, uint64_t now_ms);
+uint64_t engine_stun_deadline(const struct engine *e);
+bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
+void engine_gather(struct engine *e, uint64_t now_ms);
+
+/* engine_hub.c */
+void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32]);
+void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32]);
+/* Publishes our record when that is due. */
+void engine_run_publish(struct engine *e, uint64_t now_ms);
+
+static inline uint64_t engine_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+#endif

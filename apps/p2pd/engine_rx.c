@@ -1,0 +1,324 @@
+/* Datagrams in. The first byte tells the protocol (WireGuard 1-4, STUN by its cookie, ours from 0x80 up). */
+#include "apps/p2pd/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/control.h"
+#include "core/ip.h"
+#include "core/log.h"
+
+static void count_failure(struct engine *e, int err)
+{
+	if (err == -EALREADY)
+		e->drops.replayed++;
+	else
+		e->drops.bad_auth++;
+}
+
+/* WireGuard's measure of load is its queue; we have none, so it is handshakes in a second. */
+static bool under_load(struct engine *e, uint64_t now_ms)
+{
+	if (now_ms - e->load_second_ms >= 1000) {
+		e->load_second_ms = now_ms;
+		e->load_count = 0;
+	}
+	if (++e->load_count > ENGINE_HANDSHAKES_PER_S)
+		e->load_until_ms = now_ms + 1000;
+	return now_ms < e->load_until_ms;
+}
+
+/* True if a handshake message may be looked at further. */
+static bool guard(struct engine *e, const struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+{
+	uint8_t reply[WG_COOKIE_LEN];
+	const uint8_t *msg = p->buf + p->off;
+
+	switch (cookie_check(&e->cookies, msg, p->len, &origin->from, under_load(e, now_ms), now_ms, &e->rng, reply)) {
+	case COOKIE_ACCEPT: return true;
+	case COOKIE_REPLY:
+		e->drops.under_load++;
+		engine_reply(e, reply, sizeof reply, origin);
+		return false;
+	case COOKIE_DROP: break;
+	}
+	e->drops.bad_auth++;
+	return false;
+}
+
+/* Where authenticated messages come from says how to reach a stock peer, and which relay session is ours. */
+static void learn_origin(struct engine_peer *ep, const struct engine_origin *origin)
+{
+	if (origin->relay_session)
+		ep->relay_session = origin->relay_session;
+	else if (!ep->peer.own_kind)
+		ep->peer.endpoint = origin->from;
+}
+
+static void on_initiation(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+{
+	uint8_t response[WG_RESPONSE_LEN];
+	struct noise_initiation in;
+	struct engine_peer *ep;
+	int rc;
+
+	if (p->len != WG_INITIATION_LEN || !guard(e, p, origin, now_ms))
+		return;
+	rc = noise_open_initiation(&in, &e->local, pkt_data(p));
+	if (rc < 0) {
+		e->drops.bad_auth++;
+		return;
+	}
+	ep = engine_peer_by_wk(e, in.peer_pk);
+	if (!ep) {
+		e->drops.unknown_peer++;
+		return;
+	}
+	rc = session_on_initiation(&ep->peer.session, &in, now_ms, response);
+	if (rc < 0) {
+		count_failure(e, rc);
+		return;
+	}
+	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
+	if (origin->relay_session)
+		learn_origin(ep, origin);
+	engine_reply(e, response, sizeof response, origin);
+	engine_touch(e, ep, now_ms);
+}
+
+static struct engine_peer *receiver(struct engine *e, const struct pkt *p, unsigned offset)
+{
+	struct engine_peer *ep = session_index_find(e->index, load_le32(p->buf + p->off + offset));
+
+	if (!ep)
+		e->drops.unknown_peer++;
+	return ep;
+}
+
+static void on_response(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+{
+	struct engine_peer *ep;
+	int rc;
+
+	if (p->len != WG_RESPONSE_LEN || !guard(e, p, origin, now_ms))
+		return;
+	ep = receiver(e, p, 8);
+	if (!ep)
+		return;
+	rc = session_on_response(&ep->peer.session, pkt_data(p), now_ms);
+	if (rc < 0) {
+		count_failure(e, rc);
+		return;
+	}
+	learn_origin(ep, origin);
+	engine_flush_staged(e, ep, now_ms);
+	if (engine_way(ep, e) != ENGINE_WAY_NONE)
+		engine_run_session(e, ep, now_ms);
+	engine_touch(e, ep, now_ms);
+}
+
+static void on_cookie(struct engine *e, struct pkt *p, uint64_t now_ms)
+{
+	struct engine_peer *ep;
+
+	if (p->len != WG_COOKIE_LEN)
+		return;
+	ep = receiver(e, p, 4);
+	if (ep && session_on_cookie(&ep->peer.session, pkt_data(p), now_ms) < 0)
+		e->drops.bad_auth++;
+}
+
+static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const struct engine_origin *origin,
+		    uint64_t now_ms)
+{
+	struct engine_event ev = { .kind = ENGINE_EV_PONG, .id = id, .from = origin->from };
+
+	ev.way = origin->relay_session ? ENGINE_WAY_RELAY : ENGINE_WAY_DIRECT;
+	memcpy(ev.ik, ep->ik, sizeof ev.ik);
+	for (int i = 0; i < ENGINE_PINGS; i++) {
+		struct engine_ping *ping = &e->pings[i];
+		if (!ping->sent_ms || ping->id != id)
+			continue;
+		ev.rtt_ms = (uint32_t)(now_ms - ping->sent_ms);
+		ping->sent_ms = 0;
+		engine_event(e, &ev);
+		return;
+	}
+}
+
+/* Consumes the packet. */
+static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
+		       uint64_t now_ms)
+{
+	enum control_type type;
+	uint64_t id;
+
+	if (!ep->peer.own_kind || !control_read(pkt_data(p), p->len, &type, &id)) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	if (type == CONTROL_PONG) {
+		on_pong(e, ep, id, origin, now_ms);
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	p->off = PKT_HEADROOM;
+	p->len = CONTROL_LEN;
+	control_write(pkt_data(p), CONTROL_PONG, id);
+	engine_send(e, ep, p, now_ms);
+}
+
+/* An opened packet: to the TUN if it is a whole IP packet from an address that this peer owns. Consumes it. */
+static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
+		    uint64_t now_ms)
+{
+	struct ip_view ip;
+
+	if (pkt_data(p)[0] == CONTROL_FIRST_BYTE) {
+		on_control(e, ep, p, origin, now_ms);
+		return;
+	}
+	if (!ip_parse(&ip, pkt_data(p), p->len)) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	if (lpm_find(&e->allowed, ip.family, ip.src) != ep) {
+		e->drops.bad_source++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	p->len = (uint32_t)ip.total;
+	ep->peer.rx_bytes += p->len;
+	ep->peer.last_rx_ms = now_ms;
+	pkt_list_push(&e->tun_out, p);
+}
+
+/* Consumes the packet. */
+static void on_data(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+{
+	struct engine_peer *ep = p->len < WG_DATA_OVERHEAD ? NULL : receiver(e, p, 4);
+	struct session_opened opened;
+	int rc;
+
+	if (!ep) {
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	rc = session_open(&ep->peer.session, pkt_data(p), p->len, now_ms, &opened);
+	if (rc < 0) {
+		count_failure(e, rc);
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	learn_origin(ep, origin);
+	if (opened.confirmed)
+		engine_flush_staged(e, ep, now_ms);
+	p->off = (uint32_t)(opened.data - p->buf);
+	p->len = (uint32_t)opened.len;
+	if (p->len)
+		deliver(e, ep, p, origin, now_ms);
+	else
+		pkt_put(e->config.pool, p);
+	engine_touch(e, ep, now_ms);
+}
+
+/* Consumes the packet. */
+static void on_wireguard(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+{
+	if (p->len < 4 || load_le32(pkt_data(p)) >> 8) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	switch (pkt_data(p)[0]) {
+	case WG_DATA: on_data(e, p, origin, now_ms); return;
+	case WG_INITIATION: on_initiation(e, p, origin, now_ms); break;
+	case WG_RESPONSE: on_response(e, p, origin, now_ms); break;
+	case WG_COOKIE: on_cookie(e, p, now_ms); break;
+	default: e->drops.malformed++;
+	}
+	pkt_put(e->config.pool, p);
+}
+
+static bool is_relay(const struct engine *e, const struct addr *from)
+{
+	return e->relay.state != RELAY_IDLE && addr_equal(from, &e->relay.server);
+}
+
+/* The session id in front is the relay's word only: what is inside must authenticate by itself. Consumes. */
+static void on_relayed(struct engine *e, struct pkt *p, uint64_t now_ms)
+{
+	struct engine_origin origin = { .from = p->addr };
+
+	if (!is_relay(e, &p->addr) || p->len <= RELAY_HEADER || load_le32(pkt_data(p)) != RELAY_DATA) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	origin.relay_session = load_le32(pkt_data(p) + 4);
+	p->off += RELAY_HEADER;
+	p->len -= RELAY_HEADER;
+	if (!origin.relay_session) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	on_wireguard(e, p, &origin, now_ms);
+}
+
+/* The relay knows this session no more, or not our address: both are asked for anew, at a bounded rate. */
+static void on_unbound(struct engine *e, uint32_t session, uint64_t now_ms)
+{
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
+		if (!ep->relay_session || ep->relay_session != session || now_ms - ep->relay_asked_ms < 500)
+			continue;
+		ep->relay_asked_ms = now_ms;
+		engine_hub_relay_open(e, ep->ik);
+	}
+}
+
+static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now_ms)
+{
+	const uint8_t *msg = p->buf + p->off;
+	bool bound_before = relay_client_bound(&e->relay);
+
+	if (!is_relay(e, &p->addr) || !relay_client_on_message(&e->relay, msg, p->len, &p->addr, now_ms)) {
+		e->drops.malformed++;
+		return;
+	}
+	if (p->len == RELAY_UNBOUND_LEN && msg[1] == RELAY_UNBOUND)
+		on_unbound(e, load_le32(msg + 4), now_ms);
+	engine_due(e, relay_client_deadline(&e->relay));
+	if (bound_before || !relay_client_bound(&e->relay))
+		return;
+	log_info("relay", "bound at the hub");
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
+		if (ep->relay_session) {
+			engine_flush_staged(e, ep, now_ms);
+			engine_touch(e, ep, now_ms);
+		}
+}
+
+void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms)
+{
+	struct engine_origin direct = { .from = p->addr };
+
+	if (!p->len) {
+		e->drops.malformed++;
+	} else if (pkt_data(p)[0] >= WG_INITIATION && pkt_data(p)[0] <= WG_DATA && !stun_is_message(pkt_data(p), p->len)) {
+		on_wireguard(e, p, &direct, now_ms);
+		return;
+	} else if (pkt_data(p)[0] == RELAY_DATA) {
+		on_relayed(e, p, now_ms);
+		return;
+	} else if (pkt_data(p)[0] == RELAY_CONTROL) {
+		on_relay_control(e, p, now_ms);
+	} else if (pkt_data(p)[0] == PROBE_FIRST_BYTE) {
+		engine_on_probe(e, p, now_ms);
+	} else if (!engine_on_stun(e, p, now_ms)) {
+		e->drops.malformed++;
+	}
+	pkt_put(e->config.pool, p);
+}

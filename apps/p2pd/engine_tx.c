@@ -1,0 +1,170 @@
+/* Packets out: which peer, sealed by its session, by which way. */
+#include "apps/p2pd/engine_internal.h"
+
+#include <string.h>
+
+#include "core/ip.h"
+
+void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint8_t ttl)
+{
+	struct pkt *p = pkt_get(e->config.pool);
+
+	if (!p) {
+		e->drops.no_buffer++;
+		return;
+	}
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	p->addr = *to;
+	p->ttl = ttl;
+	pkt_list_push(&e->udp_out, p);
+}
+
+static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
+{
+	p->off -= RELAY_HEADER;
+	p->len += RELAY_HEADER;
+	relay_client_header(pkt_data(p), session);
+	p->addr = e->relay.server;
+	pkt_list_push(&e->udp_out, p);
+}
+
+/* A sealed message, by the way the peer is reached now. */
+static void push(struct engine *e, struct engine_peer *ep, struct pkt *p)
+{
+	switch (engine_way(ep, e)) {
+	case ENGINE_WAY_RELAY: push_relayed(e, p, ep->relay_session); return;
+	case ENGINE_WAY_DIRECT:
+		p->addr = ep->peer.best ? ep->peer.best->addr : ep->peer.endpoint;
+		pkt_list_push(&e->udp_out, p);
+		return;
+	case ENGINE_WAY_NONE: break;
+	}
+	e->drops.no_way++;
+	pkt_put(e->config.pool, p);
+}
+
+static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg, size_t len)
+{
+	struct pkt *p = pkt_get(e->config.pool);
+
+	if (!p) {
+		e->drops.no_buffer++;
+		return;
+	}
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	push(e, ep, p);
+}
+
+void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin)
+{
+	struct pkt *p = pkt_get(e->config.pool);
+
+	if (!p) {
+		e->drops.no_buffer++;
+		return;
+	}
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	p->addr = origin->from;
+	if (origin->relay_session)
+		push_relayed(e, p, origin->relay_session);
+	else
+		pkt_list_push(&e->udp_out, p);
+}
+
+void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	uint8_t msg[SESSION_MESSAGE_MAX];
+	enum session_due due;
+	size_t len;
+
+	while ((due = session_next(&ep->peer.session, now_ms, msg, &len)) != SESSION_NOTHING) {
+		if (due == SESSION_GAVE_UP)
+			pkt_list_clear(&ep->peer.staged, e->config.pool);
+		else
+			push_copy(e, ep, msg, len);
+	}
+}
+
+/* A path that has been quiet too long is not trusted with data: the relay takes over until the next pong. */
+static void check_path(struct engine_peer *ep, uint64_t now_ms)
+{
+	if (ep->peer.best && !path_usable(ep->peer.best, now_ms))
+		peer_choose_path(&ep->peer, now_ms);
+}
+
+static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
+{
+	int len = session_seal(&ep->peer.session, pkt_data(p), p->len, ENGINE_MTU, now_ms);
+
+	if (len < 0) {
+		peer_stage(&ep->peer, p, e->config.pool);
+		return;
+	}
+	ep->peer.tx_bytes += p->len;
+	p->off -= WG_DATA_HEADER;
+	p->len = (uint32_t)len;
+	push(e, ep, p);
+}
+
+void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	struct pkt_list staged = ep->peer.staged;
+	struct pkt *p;
+
+	if (engine_way(ep, e) == ENGINE_WAY_NONE || !session_ready(&ep->peer.session, now_ms))
+		return;
+	ep->peer.staged = (struct pkt_list){ 0 };
+	while ((p = pkt_list_pop(&staged)))
+		seal_and_push(e, ep, p, now_ms);
+}
+
+void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
+{
+	check_path(ep, now_ms);
+	ep->peer.last_tx_ms = now_ms;
+	if (ep->peer.own_kind && !ep->peer.best)
+		engine_connect(e, ep, now_ms);
+	if (engine_way(ep, e) != ENGINE_WAY_NONE && session_ready(&ep->peer.session, now_ms)) {
+		seal_and_push(e, ep, p, now_ms);
+	} else {
+		peer_stage(&ep->peer, p, e->config.pool);
+		session_want(&ep->peer.session, now_ms);
+	}
+	if (engine_way(ep, e) != ENGINE_WAY_NONE)
+		engine_run_session(e, ep, now_ms);
+	engine_touch(e, ep, now_ms);
+}
+
+void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms)
+{
+	struct engine_peer *ep;
+	struct ip_view ip;
+
+	if (!ip_parse(&ip, pkt_data(p), p->len)) {
+		e->drops.malformed++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	ep = lpm_find(&e->allowed, ip.family, ip.dst);
+	if (!ep) {
+		e->drops.no_route++;
+		pkt_put(e->config.pool, p);
+		return;
+	}
+	engine_send(e, ep, p, now_ms);
+}
+
+void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,
+		      uint64_t now_ms)
+{
+	struct probe probe = { .kind = PROBE_PING };
+	uint8_t msg[PROBE_MAX];
+	size_t len;
+
+	path_ping(path, &e->rng, now_ms, probe.txid);
+	len = probe_seal(&ep->peer.probe, &probe, &e->rng, size, msg);
+	engine_emit(e, msg, len, &path->addr, ttl);
+}
