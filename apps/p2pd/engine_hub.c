@@ -81,6 +81,17 @@ static void publish(struct engine *e, uint64_t now_ms)
 	e->publish_at_ms = now_ms + ENGINE_RECORD_TTL_S * 1000ULL / 4;
 }
 
+/* Others can try anew with what they now know of us. */
+static void retry_relayed(struct engine *e, uint64_t now_ms)
+{
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
+		if (!ep->peer.own_kind || ep->peer.best)
+			continue;
+		ep->introduce_at_ms = now_ms;
+		engine_touch(e, ep, now_ms);
+	}
+}
+
 static bool measured(const struct engine *e)
 {
 	for (size_t i = 0; i < e->hub_udp_count; i++)
@@ -104,6 +115,7 @@ void engine_run_publish(struct engine *e, uint64_t now_ms)
 		if (e->cert.not_after < engine_unix_s(e, now_ms) + ENGINE_CERT_DAYS * 86400ULL / 2)
 			engine_issue_cert(e, now_ms);
 		publish(e, now_ms);
+		retry_relayed(e, now_ms);
 		e->publish_due = false;
 	}
 	engine_due(e, e->publish_at_ms);

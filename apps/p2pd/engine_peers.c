@@ -257,7 +257,7 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 		session_want(&ep->peer.session, now_ms);
 }
 
-static void set_candidates(struct engine *e, struct engine_peer *ep, const struct record *r, uint64_t now_ms)
+static void set_candidates(struct engine_peer *ep, const struct record *r, uint64_t now_ms)
 {
 	struct candidate_list before = ep->remote;
 
@@ -290,7 +290,7 @@ struct engine_peer *engine_peer_learn(struct engine *e, const struct record *r, 
 	ep->boot = r->boot;
 	ep->record_seq = r->seq;
 	set_addresses(e, ep, &r->cert, now_ms);
-	set_candidates(e, ep, r, now_ms);
+	set_candidates(ep, r, now_ms);
 	engine_touch(e, ep, now_ms);
 	return ep;
 }

@@ -1,0 +1,81 @@
+/* A deterministic world in virtual time: whole nodes (engines) behind NAT models, a whole hub (coordination, relay,
+ * STUN), links with delay, jitter (so reordering), loss and duplication. One seed, one history. */
+#ifndef P2PD_TESTS_SIM_H
+#define P2PD_TESTS_SIM_H
+
+#include "apps/p2pd/engine.h"
+#include "nat/stun_server.h"
+#include "relay/coord.h"
+#include "relay/relay_server.h"
+#include "tests/sim/sim_nat.h"
+
+enum { SIM_NODES = 64, SIM_SITES = 64, SIM_POOL = 4096 };
+
+struct sim_site {
+	struct sim_nat nat;
+	unsigned hosts;
+};
+
+struct sim_node {
+	struct sim *sim;
+	struct engine *engine; /* NULL while it is down */
+	struct engine_config config;
+	struct sim_site *site;
+	struct addr inner;     /* its address and port on its own network */
+	uint64_t conn;         /* of its hub link; 0: none */
+	uint64_t reconnect_ms;
+	bool joined;
+	uint64_t joined_ms;
+	/* seen by the test */
+	uint64_t received, received_direct;
+	uint64_t first_pong_ms, first_direct_pong_ms;
+	uint64_t pongs;
+};
+
+struct sim {
+	struct rng rng;
+	uint64_t seed, now_ms, unix_base_s;
+	struct pkt_pool pool;
+	struct network net;
+	struct sim_event *events; /* a heap by time, then by order of making */
+	size_t event_count, event_cap;
+	uint64_t event_serial;
+	struct sim_site sites[SIM_SITES];
+	struct sim_node nodes[SIM_NODES];
+	size_t site_count, node_count;
+	/* the hub; NULL while it is down */
+	struct coord *coord;
+	struct relay_server *relay;
+	struct stun_server stun;
+	struct addr hub_addr[2];
+	uint64_t next_conn;
+	/* the links */
+	uint32_t one_way_ms;   /* of each node's uplink, to the middle of the network and so to the hub */
+	uint32_t jitter_ms;
+	uint32_t loss_permille, duplicate_permille;
+	bool cut_direct;       /* nothing passes between nodes, only between node and hub */
+	uint64_t datagrams, direct_datagrams;
+};
+
+void sim_init(struct sim *s, uint64_t seed);
+void sim_free(struct sim *s);
+/* A new site (a NAT and what is behind it), or a bare public host for NAT_NONE. */
+struct sim_site *sim_site(struct sim *s, enum sim_nat_kind kind);
+struct sim_node *sim_node_at(struct sim *s, struct sim_site *site);
+struct sim_node *sim_node(struct sim *s, enum sim_nat_kind kind);
+void sim_hub_start(struct sim *s);
+void sim_hub_kill(struct sim *s);
+void sim_node_start(struct sim *s, struct sim_node *n);
+void sim_node_kill(struct sim *s, struct sim_node *n);
+/* Runs for `ms` of virtual time. */
+void sim_run(struct sim *s, uint64_t ms);
+/* Runs until all nodes that are up have joined; false after `limit_ms`. */
+bool sim_run_joined(struct sim *s, uint64_t limit_ms);
+/* An IP packet from a's TUN to b's overlay address. */
+void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b);
+/* An in-tunnel ping; its pong is counted in a's fields. */
+void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b);
+struct engine_peer *sim_peer(struct sim_node *a, struct sim_node *b);
+enum engine_way sim_way(struct sim_node *a, struct sim_node *b);
+
+#endif
