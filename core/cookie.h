@@ -10,11 +10,28 @@
 #include "core/crypto.h"
 #include "core/noise.h"
 
+enum {
+	COOKIE_SECRET_MS = 120000, /* paper section 5.4.7: R_m changes every two minutes */
+	COOKIE_USE_MS = 115000,	   /* the sender stops 5 s earlier, as Linux does */
+	COOKIE_RATE_PER_S = 20,	   /* handshakes of one source under load, Linux ratelimiter.c */
+	COOKIE_BURST = 5,
+	COOKIE_WAYS = 4,
+	COOKIE_BUCKETS = 512, /* sources that may spend at one time; a bucket is free again after 250 ms */
+};
+
+/* The allowance of one source (an IPv4 address, an IPv6 /64). Used up to its limit when `due_ms`, the time at which
+ * all of it is back, lies too far ahead. */
+struct cookie_bucket {
+	uint8_t prefix[8];
+	uint64_t due_ms;
+};
+
+/* Zeroed but for its keys by cookie_checker_init. */
 struct cookie_checker {
 	uint8_t mac1_key[32], cookie_key[32], secret[32];
 	uint64_t secret_born_ms;
 	bool has_secret;
-	/* The author of cookie.c adds the per-source token buckets (20/s, burst 5), bounded in number. */
+	struct cookie_bucket buckets[COOKIE_BUCKETS];
 };
 
 struct cookie_jar {
@@ -27,9 +44,10 @@ struct cookie_jar {
 enum cookie_verdict { COOKIE_ACCEPT, COOKIE_REPLY, COOKIE_DROP };
 
 void cookie_checker_init(struct cookie_checker *c, const uint8_t our_pk[static 32]);
-/* A message of type 1 or 2 of exactly its length. COOKIE_REPLY: `reply` has been filled, send it back to `from`. */
-enum cookie_verdict cookie_check(struct cookie_checker *c, const uint8_t *msg, size_t len, const struct addr *from,
-				 bool under_load, uint64_t now_ms, struct rng *rng,
+/* A message of type 1 or 2 of exactly its length; anything else is COOKIE_DROP. COOKIE_REPLY: `reply` has been filled,
+ * send it back to `from`. */
+enum cookie_verdict cookie_check(struct cookie_checker *c, const uint8_t *msg, size_t len,
+				 const struct addr *from, bool under_load, uint64_t now_ms, struct rng *rng,
 				 uint8_t reply[static WG_COOKIE_LEN]);
 
 void cookie_jar_init(struct cookie_jar *j, const uint8_t peer_pk[static 32]);

@@ -30,7 +30,7 @@ struct noise_local {
 /* What stays the same of one peer: computed once. */
 struct noise_remote {
 	uint8_t pk[32];
-	uint8_t ss[32];  /* X25519(our static, its static) */
+	uint8_t ss[32];	 /* X25519(our static, its static) */
 	uint8_t psk[32]; /* all zero without one */
 };
 
@@ -52,14 +52,18 @@ struct noise_keys {
 	uint8_t send[32], receive[32];
 };
 
+/* The chaining key and the hash that every handshake starts from. */
+void noise_initial(uint8_t chain[static 32], uint8_t hash[static 32]);
+/* `sk` need not be clamped. */
 void noise_local_init(struct noise_local *local, const uint8_t sk[static 32]);
 /* `psk` may be NULL. -EINVAL for a low-order public key or our own. */
-int noise_remote_init(struct noise_remote *remote, const struct noise_local *local, const uint8_t pk[static 32],
-		      const uint8_t *psk);
+int noise_remote_init(struct noise_remote *remote, const struct noise_local *local,
+		      const uint8_t pk[static 32], const uint8_t *psk);
 
 /* Writes an initiation into msg (its MACs left zero) and fills `hs`. */
-int noise_initiate(struct noise_initiator *hs, const struct noise_local *local, const struct noise_remote *remote,
-		   uint32_t local_index, const uint8_t timestamp[static NOISE_TIMESTAMP_LEN], struct rng *rng,
+int noise_initiate(struct noise_initiator *hs, const struct noise_local *local,
+		   const struct noise_remote *remote, uint32_t local_index,
+		   const uint8_t timestamp[static NOISE_TIMESTAMP_LEN], struct rng *rng,
 		   uint8_t msg[static WG_INITIATION_LEN]);
 /* Opens an initiation of any peer: first decrypts who it is from. The caller then finds that peer and must refuse an
  * unknown one and a timestamp that is not newer. -EBADMSG or -EINVAL, `in` then holds nothing of use. */

@@ -9,8 +9,10 @@
  *   new         data sent, nothing received for KEEPALIVE_TIMEOUT + REKEY_TIMEOUT (15 s): a handshake
  *   keepalive   data received, nothing sent for KEEPALIVE_TIMEOUT (10 s): an empty data message
  *   persistent  every `keepalive_s`, when asked for
- *   rekey       keys older than 120 s on send (initiator), 165 s on receive (once), or 2^60 messages
- *   expiry      keys of 180 s seal and open nothing; all keys are zeroed after 540 s without a handshake
+ *   rekey       keys older than 120 s on send (initiator), 165 s on receive (once), or 2^60 messages; both 5 s later
+ *               for the higher public key of two peers of our own kind
+ *   expiry      keys of 180 s open nothing, keys of 178 s seal nothing (see KEYPAIR_SEND_MARGIN_MS); all keys are
+ *               zeroed after 540 s without a handshake
  *
  * Two handshakes may run at once, ours and the peer's (both start when they punch): each has its own slot and each
  * completes. When both are of our own kind, the one with the higher public key does not start a handshake within
@@ -24,20 +26,34 @@
 #include <stdint.h>
 
 #include "core/cookie.h"
+#include "core/keypair.h"
 #include "core/noise.h"
-#include "core/replay.h"
+#include "core/session_index.h"
 
-/* Receiver indexes of all sessions of a node: 32-bit random, unique, mapped to an opaque owner. */
-struct session_index;
-struct session_index *session_index_create(size_t max_entries); /* NULL without memory */
-void session_index_destroy(struct session_index *index);
-/* The owner given to session_init, or NULL. */
-void *session_index_find(const struct session_index *index, uint32_t local_index);
+enum {
+	SESSION_REKEY_AFTER_MS = 120000, /* this and the next five: paper section 6.1 */
+	SESSION_REKEY_ATTEMPT_MS = 90000,
+	SESSION_REKEY_TIMEOUT_MS = 5000,
+	SESSION_JITTER_MS = 334, /* exclusive; section 6.1: "up to 333 ms" */
+	SESSION_KEEPALIVE_MS = 10000,
+	SESSION_WIPE_AFTER_MS = 3 * KEYPAIR_REJECT_AFTER_MS, /* section 6.2 */
+	SESSION_REKEY_ON_RECEIVE_MS = KEYPAIR_REJECT_AFTER_MS - SESSION_KEEPALIVE_MS -
+				      SESSION_REKEY_TIMEOUT_MS,
+	SESSION_UNANSWERED_MS = SESSION_KEEPALIVE_MS + SESSION_REKEY_TIMEOUT_MS,
+	SESSION_ANSWER_GAP_MS = 20, /* Linux: INITIATIONS_PER_SECOND 50 */
+	/* Between peers of our own kind only, where the other implementations need not agree. */
+	SESSION_YIELD_MS = 500, /* the higher key waits after an answer */
+	SESSION_REKEY_STAGGER_MS =
+		5000, /* and rekeys later, lest both sides rekey at once and drop keys in use */
+	/* The most a session holds: three keypairs, a handshake, and a keypair that is about to replace another. */
+	SESSION_INDEXES = 5,
+};
+#define SESSION_NEVER UINT64_MAX
 
 /* TAI64N that only goes forward, also when the wall clock is set back: max(wall, last + 2^24 ns). */
 struct session_clock {
 	int64_t wall_offset_ns; /* wall clock minus now_ms * 10^6; the caller keeps it fresh */
-	uint64_t last_ns;       /* restored from disk: the upper bound that was reserved there */
+	uint64_t last_ns;	/* restored from disk: the upper bound that was reserved there */
 };
 void session_timestamp(struct session_clock *clock, uint64_t now_ms, uint8_t out[static NOISE_TIMESTAMP_LEN]);
 
@@ -46,36 +62,50 @@ struct session_config {
 	struct session_index *index;
 	struct session_clock *clock;
 	struct rng *rng;
-	void *owner;           /* what session_index_find returns */
+	void *owner; /* what session_index_find returns; not NULL */
 	const uint8_t *peer_pk;
-	const uint8_t *psk;    /* 32 bytes or NULL */
-	bool own_kind;         /* the peer runs p2pd, too */
-	uint16_t keepalive_s;  /* persistent keepalive; 0 for none */
+	const uint8_t *psk;   /* 32 bytes or NULL */
+	bool own_kind;	      /* the peer runs p2pd, too */
+	uint16_t keepalive_s; /* persistent keepalive; 0 for none */
 };
 
-struct session_keypair {
-	struct noise_keys keys;
-	uint64_t created_ms;
-	uint64_t send_counter;
-	uint32_t local_index, remote_index;
-	bool valid, initiator;
-	struct replay replay;
-};
-
+/* Points in time are in ms, SESSION_NEVER for a timer that is not running. Callers use functions only. */
 struct session {
-	/* The author of session.c defines the rest; callers use functions only. */
-	struct session_config config;
+	struct session_config config; /* the pointers to keys are NULL: they were copied */
+	struct noise_remote remote;
+	struct cookie_jar jar;
+	struct keypairs keypairs;
+	struct noise_initiator handshake; /* ours, awaiting its response, if `handshake_open` */
+	bool handshake_open;
+	bool yields;	     /* both of our own kind, and ours is the higher public key */
+	bool asked_to_rekey; /* the rekey on receive has been asked for with the current keys */
+	uint8_t peer_timestamp[NOISE_TIMESTAMP_LEN];
+	unsigned tries; /* initiations since the current attempt began */
+	uint64_t
+		initiable_ms; /* no initiation before: the retry delay of the last one, 500 ms after an answer */
+	uint64_t answerable_ms; /* no answer before: 20 ms after the last one */
+
+	uint64_t initiate_at;	/* the next initiation of the attempt that is running */
+	uint64_t give_up_at;	/* the end of that attempt */
+	uint64_t confirm_at;	/* tell the peer that its response arrived */
+	uint64_t keepalive_at;	/* data received, nothing sent */
+	uint64_t persistent_at; /* `keepalive_s` without any message */
+	uint64_t unanswered_at; /* data sent, nothing received */
+	uint64_t wipe_at;	/* keys are of no use any more */
 };
 
-/* 0, or -EINVAL for a key that must not be used, -ENOSPC when no index is free. */
+/* 0, or -EINVAL for a key that must not be used, -ENOSPC when fewer than SESSION_INDEXES indexes are free. With a
+ * persistent keepalive a handshake is due at once. */
 int session_init(struct session *s, const struct session_config *config);
 /* Gives its indexes back and wipes all keys. */
 void session_close(struct session *s);
-/* Drops all keys and handshakes, keeps the peer (its boot changed, its address is new to us). */
+/* Drops all keys and handshakes, keeps the peer (its boot changed, its address is new to us) and its timestamp. A
+ * handshake wanted after this starts at once. */
 void session_reset(struct session *s);
 
 /* --- Sending. */
-/* There is something to send and there may be no keys: session_next() will start a handshake as soon as allowed. */
+/* There is something to send and there may be no keys: session_next() will start a handshake as soon as allowed. While
+ * one is running its 90 s begin anew; with usable keys nothing happens. */
 void session_want(struct session *s, uint64_t now_ms);
 /* True if session_seal() would seal now. */
 bool session_ready(const struct session *s, uint64_t now_ms);
@@ -90,7 +120,7 @@ enum { SESSION_MESSAGE_MAX = WG_INITIATION_LEN };
  * SESSION_GAVE_UP: nobody answered for 90 s; drop what is queued. */
 enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
 			      size_t *len);
-/* When session_next() is to be called at the latest; UINT64_MAX for never. */
+/* When session_next() is to be called at the latest; SESSION_NEVER for never. It changes with every other call. */
 uint64_t session_deadline(const struct session *s);
 
 /* --- Receiving. All return 0 or a negative errno and change nothing unless the message authenticates. */
@@ -106,7 +136,7 @@ int session_on_cookie(struct session *s, const uint8_t msg[static WG_COOKIE_LEN]
 struct session_opened {
 	uint8_t *data; /* in place, within the message */
 	size_t len;    /* with padding; 0 is a keepalive */
-	bool confirmed; /* this was the first message on keys that we answered for: the session is now up */
+	bool confirmed; /* the first message on keys that we answered for: the session is up, send what is queued */
 };
 /* A data message of any length >= WG_DATA_OVERHEAD, found by its receiver index. -EBADMSG, -EALREADY (replay),
  * -EKEYEXPIRED, -ENOENT (no such keys). */

@@ -1,0 +1,63 @@
+/* The transport keys of a WireGuard session and the three slots that they move through. Pure.
+ *
+ *   next      we answered for it; unused until the peer's first message proves that it has the keys, too
+ *   current   what we send with
+ *   previous  still opens what was on its way when the keys changed
+ *
+ * A change moves next -> current -> previous; what falls out at the end is wiped and its index given back. */
+#ifndef P2PD_CORE_KEYPAIR_H
+#define P2PD_CORE_KEYPAIR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/noise.h"
+#include "core/replay.h"
+#include "core/session_index.h"
+
+/* Paper section 6.1. Too large for an enum. */
+#define KEYPAIR_REKEY_AFTER_MESSAGES  (UINT64_C(1) << 60)
+#define KEYPAIR_REJECT_AFTER_MESSAGES (UINT64_MAX - (UINT64_C(1) << 13))
+
+enum {
+	KEYPAIR_REJECT_AFTER_MS = 180000, /* paper section 6.1, REJECT_AFTER_TIME */
+	/* We stop sending this much earlier: what leaves later may arrive at a peer whose keys have expired, since they
+	 * were made up to one round trip before ours. The round trip is not known here; 2 s is beyond any usual one. */
+	KEYPAIR_SEND_MARGIN_MS = 2000,
+};
+
+struct keypair {
+	struct noise_keys keys;
+	uint64_t created_ms;
+	uint64_t send_counter;
+	uint32_t local_index, remote_index;
+	bool valid, initiator;
+	struct replay replay;
+};
+
+struct keypairs {
+	struct session_index *index;
+	struct keypair previous, current, next;
+};
+
+/* New keys from a handshake that the peer answered: current at once. A `next` that nobody confirmed becomes previous:
+ * when both sides started a handshake, the peer may be sending with it. */
+void keypairs_add_initiated(struct keypairs *k, const struct keypair *fresh);
+/* New keys from a handshake that we answered: next. */
+void keypairs_add_answered(struct keypairs *k, const struct keypair *fresh);
+/* The peer has used `next`: it becomes current. */
+void keypairs_confirm(struct keypairs *k);
+/* Wipes all. */
+void keypairs_clear(struct keypairs *k);
+/* The valid keypair with that receiver index, or NULL. */
+struct keypair *keypairs_find(struct keypairs *k, uint32_t local_index);
+
+bool keypair_can_send(const struct keypair *kp, uint64_t now_ms);
+/* Header before, tag behind the `len` bytes at `data`; returns the whole length. Only if keypair_can_send(). */
+size_t keypair_seal(struct keypair *kp, uint8_t *data, size_t len);
+/* Opens in place a data message of len >= WG_DATA_OVERHEAD for this keypair; the plaintext is at WG_DATA_HEADER.
+ * -EKEYEXPIRED, -EBADMSG, -EALREADY (a replay). The bytes of a message that is refused are lost. */
+int keypair_open(struct keypair *kp, uint8_t *msg, size_t len, uint64_t now_ms);
+
+#endif

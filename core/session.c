@@ -1,0 +1,380 @@
+#include "core/session.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/bytes.h"
+
+enum { RECEIVER_OFF = 4, RESPONSE_RECEIVER_OFF = 8, PADDING = 16, MS_PER_S = 1000 };
+
+static uint64_t later(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t jitter(struct session *s)
+{
+	return rng_below(s->config.rng, SESSION_JITTER_MS);
+}
+
+void session_timestamp(struct session_clock *clock, uint64_t now_ms, uint8_t out[static NOISE_TIMESTAMP_LEN])
+{
+	/* Coarse, so that the peer does not learn our clock to the nanosecond; Linux uses the same step. */
+	const uint64_t step = UINT64_C(1) << 24, ns_per_s = 1000000000,
+		       tai_offset = UINT64_C(0x400000000000000a);
+	int64_t wall = (int64_t)(now_ms * 1000000) + clock->wall_offset_ns;
+	uint64_t ns = wall > 0 ? (uint64_t)wall & ~(step - 1) : 0;
+
+	ns = later(ns, clock->last_ns + step);
+	clock->last_ns = ns;
+	store_be64(out, tai_offset + ns / ns_per_s);
+	store_be32(out + 8, (uint32_t)(ns % ns_per_s));
+}
+
+/* --- Beginning and end. */
+
+static void stop_timers(struct session *s)
+{
+	s->initiate_at = s->give_up_at = s->confirm_at = SESSION_NEVER;
+	s->keepalive_at = s->unanswered_at = s->wipe_at = SESSION_NEVER;
+	s->persistent_at = s->config.keepalive_s ? 0 : SESSION_NEVER;
+}
+
+int session_init(struct session *s, const struct session_config *config)
+{
+	memset(s, 0, sizeof *s);
+	if (!config->owner ||
+	    noise_remote_init(&s->remote, config->local, config->peer_pk, config->psk) < 0) {
+		crypto_wipe(s, sizeof *s);
+		return -EINVAL;
+	}
+	if (session_index_reserve(config->index, SESSION_INDEXES) < 0) {
+		crypto_wipe(s, sizeof *s);
+		return -ENOSPC;
+	}
+	s->config = *config;
+	s->config.peer_pk = s->config.psk = NULL;
+	s->keypairs.index = config->index;
+	s->yields = config->own_kind && memcmp(config->local->pk, s->remote.pk, 32) > 0;
+	cookie_jar_init(&s->jar, s->remote.pk);
+	stop_timers(s);
+	return 0;
+}
+
+static void drop_handshake(struct session *s)
+{
+	if (s->handshake_open)
+		session_index_remove(s->config.index, s->handshake.local_index);
+	s->handshake_open = false;
+	crypto_wipe(&s->handshake, sizeof s->handshake);
+}
+
+void session_reset(struct session *s)
+{
+	keypairs_clear(&s->keypairs);
+	drop_handshake(s);
+	stop_timers(s);
+	s->initiable_ms = 0;
+	s->asked_to_rekey = false;
+}
+
+void session_close(struct session *s)
+{
+	session_reset(s);
+	session_index_release(s->config.index, SESSION_INDEXES);
+	crypto_wipe(s, sizeof *s);
+}
+
+/* --- What happened, and the timers that follow from it. */
+
+static void want_handshake(struct session *s, uint64_t now_ms)
+{
+	if (s->initiate_at == SESSION_NEVER) {
+		s->tries = 0;
+		s->initiate_at = later(now_ms, s->initiable_ms);
+	}
+	s->give_up_at = now_ms + SESSION_REKEY_ATTEMPT_MS;
+}
+
+static void stop_attempt(struct session *s)
+{
+	s->initiate_at = s->give_up_at = SESSION_NEVER;
+}
+
+static void restart_persistent(struct session *s, uint64_t now_ms)
+{
+	if (s->config.keepalive_s)
+		s->persistent_at = now_ms + (uint64_t)s->config.keepalive_s * MS_PER_S;
+}
+
+static void on_sent(struct session *s, uint64_t now_ms)
+{
+	s->keepalive_at = SESSION_NEVER;
+	restart_persistent(s, now_ms);
+}
+
+static void on_received(struct session *s, uint64_t now_ms)
+{
+	s->unanswered_at = SESSION_NEVER;
+	restart_persistent(s, now_ms);
+}
+
+/* Both sides are known to have the current keys. */
+static void on_established(struct session *s)
+{
+	stop_attempt(s);
+	s->asked_to_rekey = false;
+}
+
+/* --- Sending. */
+
+void session_want(struct session *s, uint64_t now_ms)
+{
+	if (!session_ready(s, now_ms))
+		want_handshake(s, now_ms);
+}
+
+bool session_ready(const struct session *s, uint64_t now_ms)
+{
+	return keypair_can_send(&s->keypairs.current, now_ms);
+}
+
+/* The side that started the handshake renews it, so that not both do. */
+static bool is_due_to_rekey(const struct session *s, uint64_t after_ms, uint64_t now_ms)
+{
+	const struct keypair *kp = &s->keypairs.current;
+	uint64_t age = now_ms - kp->created_ms, stagger = s->yields ? SESSION_REKEY_STAGGER_MS : 0;
+
+	return kp->initiator && age >= after_ms + stagger;
+}
+
+static size_t padded_length(size_t len, size_t mtu)
+{
+	size_t padded = (len + PADDING - 1) / PADDING * PADDING;
+
+	return earlier(padded, later(len, mtu));
+}
+
+int session_seal(struct session *s, uint8_t *data, size_t len, size_t mtu, uint64_t now_ms)
+{
+	struct keypair *kp = &s->keypairs.current;
+
+	if (!session_ready(s, now_ms))
+		return -EAGAIN;
+	size_t padded = padded_length(len, mtu);
+	memset(data + len, 0, padded - len);
+	size_t n = keypair_seal(kp, data, padded);
+	s->confirm_at = SESSION_NEVER;
+	on_sent(s, now_ms);
+	if (len && s->unanswered_at == SESSION_NEVER)
+		s->unanswered_at = now_ms + SESSION_UNANSWERED_MS + jitter(s);
+	if (kp->send_counter > KEYPAIR_REKEY_AFTER_MESSAGES ||
+	    is_due_to_rekey(s, SESSION_REKEY_AFTER_MS, now_ms))
+		want_handshake(s, now_ms);
+	return (int)n;
+}
+
+/* Peers of our own kind are often behind a NAT that is being opened at this moment: the first tries come faster. */
+static uint64_t retry_delay(struct session *s, uint64_t now_ms)
+{
+	static const uint16_t early[] = { 1000, 2000 };
+	bool hurry = s->config.own_kind && !session_ready(s, now_ms) &&
+		     s->tries <= sizeof early / sizeof *early;
+
+	return (hurry ? early[s->tries - 1] : SESSION_REKEY_TIMEOUT_MS) + jitter(s);
+}
+
+static size_t write_initiation(struct session *s, uint64_t now_ms, uint8_t *out)
+{
+	uint8_t timestamp[NOISE_TIMESTAMP_LEN];
+
+	drop_handshake(s);
+	session_timestamp(s->config.clock, now_ms, timestamp);
+	uint32_t index = session_index_add(s->config.index, s->config.owner, s->config.rng);
+	/* Cannot fail: session_init() refused the keys for which it could. */
+	(void)noise_initiate(&s->handshake, s->config.local, &s->remote, index, timestamp, s->config.rng,
+			     out);
+	s->handshake_open = true;
+	cookie_stamp(&s->jar, out, WG_INITIATION_LEN, now_ms);
+	s->tries++;
+	s->initiate_at = s->initiable_ms = now_ms + retry_delay(s, now_ms);
+	on_sent(s, now_ms);
+	return WG_INITIATION_LEN;
+}
+
+/* A keepalive that finds no keys asks for a handshake instead: so a persistent one keeps the tunnel up. */
+static bool keepalive_is_due(struct session *s, uint64_t now_ms)
+{
+	if (now_ms < earlier(s->confirm_at, earlier(s->keepalive_at, s->persistent_at)))
+		return false;
+	s->confirm_at = s->keepalive_at = SESSION_NEVER;
+	restart_persistent(s, now_ms);
+	session_want(s, now_ms);
+	return session_ready(s, now_ms);
+}
+
+/* An attempt that still runs keeps its handshake: the response may be on its way. */
+static void wipe_old_keys(struct session *s)
+{
+	keypairs_clear(&s->keypairs);
+	if (s->initiate_at == SESSION_NEVER)
+		drop_handshake(s);
+	s->wipe_at = SESSION_NEVER;
+}
+
+enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
+			      size_t *len)
+{
+	if (now_ms >= s->wipe_at)
+		wipe_old_keys(s);
+	if (keepalive_is_due(s, now_ms)) {
+		*len = (size_t)session_seal(s, out + WG_DATA_HEADER, 0, 0, now_ms);
+		return SESSION_MESSAGE;
+	}
+	if (now_ms >= s->unanswered_at) {
+		s->unanswered_at = SESSION_NEVER;
+		want_handshake(s, now_ms);
+	}
+	if (now_ms >= s->give_up_at) {
+		stop_attempt(s);
+		s->wipe_at = earlier(s->wipe_at, now_ms + SESSION_WIPE_AFTER_MS);
+		return SESSION_GAVE_UP;
+	}
+	if (now_ms >= s->initiate_at) {
+		*len = write_initiation(s, now_ms, out);
+		return SESSION_MESSAGE;
+	}
+	return SESSION_NOTHING;
+}
+
+uint64_t session_deadline(const struct session *s)
+{
+	const uint64_t timers[] = { s->initiate_at,   s->give_up_at,	s->confirm_at, s->keepalive_at,
+				    s->persistent_at, s->unanswered_at, s->wipe_at };
+	uint64_t first = SESSION_NEVER;
+
+	for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
+		first = earlier(first, timers[i]);
+	return first;
+}
+
+/* --- Receiving. */
+
+int session_on_initiation(struct session *s, const struct noise_initiation *in, uint64_t now_ms,
+			  uint8_t response[static WG_RESPONSE_LEN])
+{
+	struct keypair fresh = { .created_ms = now_ms, .remote_index = in->remote_index, .valid = true };
+
+	if (memcmp(in->timestamp, s->peer_timestamp, NOISE_TIMESTAMP_LEN) <= 0)
+		return -EALREADY;
+	if (now_ms < s->answerable_ms)
+		return -EBUSY;
+	fresh.local_index = session_index_add(s->config.index, s->config.owner, s->config.rng);
+	int rc = noise_respond(in, &s->remote, fresh.local_index, s->config.rng, response, &fresh.keys);
+	if (rc < 0) {
+		session_index_remove(s->config.index, fresh.local_index);
+		return rc;
+	}
+	cookie_stamp(&s->jar, response, WG_RESPONSE_LEN, now_ms);
+	keypairs_add_answered(&s->keypairs, &fresh);
+	crypto_wipe(&fresh, sizeof fresh);
+	memcpy(s->peer_timestamp, in->timestamp, NOISE_TIMESTAMP_LEN);
+	s->answerable_ms = now_ms + SESSION_ANSWER_GAP_MS;
+	s->wipe_at = now_ms + SESSION_WIPE_AFTER_MS;
+	if (s->yields)
+		s->initiable_ms = later(s->initiable_ms, now_ms + SESSION_YIELD_MS);
+	if (s->initiate_at != SESSION_NEVER)
+		s->initiate_at = later(s->initiate_at, s->initiable_ms);
+	on_received(s, now_ms);
+	on_sent(s, now_ms);
+	return 0;
+}
+
+int session_on_response(struct session *s, const uint8_t msg[static WG_RESPONSE_LEN], uint64_t now_ms)
+{
+	struct keypair fresh = { .created_ms = now_ms, .valid = true, .initiator = true };
+
+	if (!s->handshake_open || load_le32(msg + RESPONSE_RECEIVER_OFF) != s->handshake.local_index)
+		return -ENOENT;
+	int rc = noise_open_response(&s->handshake, s->config.local, &s->remote, msg, &fresh.keys,
+				     &fresh.remote_index);
+	if (rc < 0)
+		return rc;
+	/* The index goes over from the handshake to its keys. */
+	fresh.local_index = s->handshake.local_index;
+	s->handshake_open = false;
+	drop_handshake(s);
+	keypairs_add_initiated(&s->keypairs, &fresh);
+	crypto_wipe(&fresh, sizeof fresh);
+	on_established(s);
+	s->confirm_at = now_ms;
+	s->wipe_at = now_ms + SESSION_WIPE_AFTER_MS;
+	on_received(s, now_ms);
+	return 0;
+}
+
+int session_on_cookie(struct session *s, const uint8_t msg[static WG_COOKIE_LEN], uint64_t now_ms)
+{
+	return cookie_open(&s->jar, msg, now_ms);
+}
+
+/* Our own handshake, if one is under way, ends here: its response might come after the peer has dropped the keys that
+ * belong to it. */
+static void confirm(struct session *s)
+{
+	keypairs_confirm(&s->keypairs);
+	drop_handshake(s);
+	on_established(s);
+}
+
+static void on_data(struct session *s, size_t len, uint64_t now_ms)
+{
+	on_received(s, now_ms);
+	if (len && s->keepalive_at == SESSION_NEVER)
+		s->keepalive_at = now_ms + SESSION_KEEPALIVE_MS;
+	if (!s->asked_to_rekey && is_due_to_rekey(s, SESSION_REKEY_ON_RECEIVE_MS, now_ms)) {
+		s->asked_to_rekey = true;
+		want_handshake(s, now_ms);
+	}
+}
+
+int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, struct session_opened *out)
+{
+	if (len < WG_DATA_OVERHEAD || load_le32(msg) != WG_DATA)
+		return -EBADMSG;
+	struct keypair *kp = keypairs_find(&s->keypairs, load_le32(msg + RECEIVER_OFF));
+	if (!kp)
+		return -ENOENT;
+	int rc = keypair_open(kp, msg, len, now_ms);
+	if (rc < 0)
+		return rc;
+	*out = (struct session_opened) { .data = msg + WG_DATA_HEADER, .len = len - WG_DATA_OVERHEAD };
+	if (kp == &s->keypairs.next) {
+		confirm(s);
+		out->confirmed = true;
+	}
+	on_data(s, out->len, now_ms);
+	return 0;
+}
+
+/* --- Knowing. */
+
+uint64_t session_last_handshake(const struct session *s)
+{
+	return s->keypairs.current.valid ? s->keypairs.current.created_ms : 0;
+}
+
+void session_peer_timestamp(const struct session *s, uint8_t out[static NOISE_TIMESTAMP_LEN])
+{
+	memcpy(out, s->peer_timestamp, NOISE_TIMESTAMP_LEN);
+}
+
+void session_restore_peer_timestamp(struct session *s, const uint8_t ts[static NOISE_TIMESTAMP_LEN])
+{
+	memcpy(s->peer_timestamp, ts, NOISE_TIMESTAMP_LEN);
+}
