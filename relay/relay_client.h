@@ -15,25 +15,37 @@ enum relay_client_state { RELAY_IDLE, RELAY_BINDING, RELAY_PROVING, RELAY_IS_BOU
 
 struct relay_client {
 	enum relay_client_state state;
-	bool was_bound; /* a refresh is under way: data may be sent meanwhile */
+	bool was_bound; /* data may be sent: bound, or bound until a refresh that has not failed yet */
+	bool has_mac;	/* `mac` is of a challenge of this round */
 	struct addr server;
 	uint32_t slot;
 	uint8_t token[RELAY_TOKEN], mac[RELAY_MAC];
-	uint64_t next_ms;
-	uint32_t backoff_ms;
+	uint64_t next_ms, began_ms;
+	uint8_t tries, proofs; /* messages of this round; proofs of this challenge */
+};
+
+enum {
+	RELAY_RETRY_FIRST_MS = 250,
+	RELAY_RETRY_MAX_MS = 4000,
+	RELAY_GIVE_UP_TRIES = 5, /* 7.75 s */
+	RELAY_MAX_PROOFS = 2,
+	RELAY_REFRESH_MS = 60000,
+	RELAY_REBIND_GAP_MS = 200,
 };
 
 void relay_client_start(struct relay_client *c, const struct addr *server, uint32_t slot,
 			const uint8_t token[static RELAY_TOKEN], uint64_t now_ms);
 void relay_client_stop(struct relay_client *c);
-/* Binds anew at once, at most once in 200 ms (an "unbound" can be forged). */
+/* Binds anew at once, at most once in 200 ms (an "unbound" can be forged): sooner, it is put off until then. */
 void relay_client_rebind(struct relay_client *c, uint64_t now_ms);
-/* A 0x82 message from the server's address. True if it was used. */
+/* A 0x82 message from the server's address. True if it was used. "Unbound" makes it bind anew; as the session may be
+ * what the relay does not know, the owner also asks the hub for that session again (RelayOpen). */
 bool relay_client_on_message(struct relay_client *c, const uint8_t *msg, size_t len, const struct addr *from,
 			     uint64_t now_ms);
 /* The next due message, its length; 0 for none. */
 size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[static RELAY_PROVE_LEN]);
 uint64_t relay_client_deadline(const struct relay_client *c);
+/* Data may be sent. A rebind leaves this true until it has failed for 7.75 s. */
 bool relay_client_bound(const struct relay_client *c);
 /* Puts the data header in front: msg[0..8) before a datagram. */
 void relay_client_header(uint8_t header[static RELAY_HEADER], uint32_t session);

@@ -13,11 +13,26 @@
 
 struct relay_server; /* opaque: a slot table and a session table that grow up to the given limits */
 
+/* Limits: at most 2^20 slots and sessions, so that 12 bits of an id are left for its generation. A bound address is
+ * forgotten after 5 min without a refresh or data from it (notes: dataplane, relay hot path). A challenge is good for
+ * 10 to 20 s. At most 1000 "unbound" replies a second in all: sources can be forged. */
+enum {
+	RELAY_MAX_ENTRIES = 1 << 20,
+	RELAY_IDLE_MS = 300000,
+	RELAY_EPOCH_MS = 10000,
+	RELAY_UNBOUND_PER_S = 1000,
+};
+
 struct relay_stats {
-	uint64_t forwarded, bytes, unbound, bad_proof, malformed;
+	uint64_t forwarded, bytes;
+	uint64_t undeliverable; /* the other end is not bound */
+	uint64_t unbound;	/* data from a source that is not bound, or of no session */
+	uint64_t challenged, bad_proof, malformed;
+	uint64_t unknown_slot; /* binds and proofs for a slot that is not open: never answered */
 	uint32_t slots, sessions, bound;
 };
 
+/* NULL without memory. `rng` is kept. */
 struct relay_server *relay_server_create(size_t max_slots, size_t max_sessions, struct rng *rng);
 void relay_server_destroy(struct relay_server *r);
 

@@ -1,0 +1,452 @@
+#include <errno.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/bytes.h"
+#include "relay/relay_server.h"
+
+/* One relay and what it said last. */
+struct bench {
+	struct relay_server *r;
+	struct rng rng;
+	uint64_t now;
+	struct addr to;
+	uint8_t reply[RELAY_PROVE_LEN];
+	size_t reply_len;
+};
+
+static const uint8_t token_a[RELAY_TOKEN] = "a", token_b[RELAY_TOKEN] = "b", token_c[RELAY_TOKEN] = "c";
+
+static void bench_start(struct bench *b, size_t slots, size_t sessions)
+{
+	*b = (struct bench) { .now = 1000000 };
+	rng_init_seed(&b->rng, 7);
+	b->r = relay_server_create(slots, sessions, &b->rng);
+	assert_non_null(b->r);
+}
+
+static struct addr address(uint32_t n)
+{
+	uint8_t ip[4];
+	store_be32(ip, 0xc6000000 + (n >> 8));
+	return addr_from_ip(ADDR_V4, ip, (uint16_t)(1024 + (n & 255)));
+}
+
+static enum relay_action give(struct bench *b, const uint8_t *msg, size_t len, struct addr from)
+{
+	b->reply_len = 0;
+	b->to = (struct addr) { 0 };
+	return relay_server_on_datagram(b->r, msg, len, &from, b->now, &b->to, b->reply, &b->reply_len);
+}
+
+static void bind_message(uint8_t out[static RELAY_BIND_LEN], uint32_t slot)
+{
+	memset(out, 0, RELAY_BIND_LEN);
+	out[0] = RELAY_CONTROL;
+	out[1] = RELAY_BIND;
+	store_le32(out + 4, slot);
+}
+
+static void prove_message(uint8_t out[static RELAY_PROVE_LEN], uint32_t slot, const uint8_t *mac,
+			  const uint8_t *token)
+{
+	bind_message(out, slot);
+	out[1] = RELAY_PROVE;
+	memcpy(out + 8, mac, RELAY_MAC);
+	crypto_blake2s(out + 24, RELAY_MAC, token, RELAY_TOKEN, &(struct part) { out + 4, 20 }, 1);
+}
+
+/* The challenge for `from`, turned into a proof. */
+static void get_proof(struct bench *b, uint8_t prove[static RELAY_PROVE_LEN], uint32_t slot,
+		      const uint8_t *token, struct addr from)
+{
+	uint8_t bind[RELAY_BIND_LEN];
+
+	bind_message(bind, slot);
+	assert_int_equal(give(b, bind, sizeof bind, from), RELAY_REPLY);
+	assert_int_equal(b->reply_len, RELAY_CHALLENGE_LEN);
+	prove_message(prove, slot, b->reply + 8, token);
+}
+
+static void bind_slot(struct bench *b, uint32_t slot, const uint8_t *token, struct addr from)
+{
+	uint8_t prove[RELAY_PROVE_LEN], want[RELAY_MAC];
+
+	get_proof(b, prove, slot, token, from);
+	assert_int_equal(give(b, prove, sizeof prove, from), RELAY_REPLY);
+	assert_int_equal(b->reply_len, RELAY_BOUND_LEN);
+	assert_int_equal(b->reply[1], RELAY_BOUND);
+	crypto_blake2s(want, sizeof want, token, RELAY_TOKEN,
+		       (struct part[]) { { "bound", 5 }, { prove + 8, 16 } }, 2);
+	assert_memory_equal(b->reply + 8, want, sizeof want);
+}
+
+static enum relay_action send_data(struct bench *b, uint32_t session, struct addr from)
+{
+	uint8_t data[40] = { RELAY_DATA };
+
+	store_le32(data + 4, session);
+	return give(b, data, sizeof data, from);
+}
+
+static void assert_forwarded(struct bench *b, uint32_t session, struct addr from, struct addr to)
+{
+	assert_int_equal(send_data(b, session, from), RELAY_FORWARD);
+	assert_true(addr_equal(&b->to, &to));
+}
+
+struct pair {
+	uint32_t a, b, session;
+};
+
+static struct pair bound_pair(struct bench *b)
+{
+	struct pair p = { relay_slot_open(b->r, 1, token_a), relay_slot_open(b->r, 1, token_b), 0 };
+
+	p.session = relay_session_open(b->r, p.a, p.b);
+	assert_int_not_equal(p.session, 0);
+	bind_slot(b, p.a, token_a, address(1));
+	bind_slot(b, p.b, token_b, address(2));
+	return p;
+}
+
+static void it_forwards_both_ways_between_bound_members(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+
+	assert_forwarded(&b, p.session, address(1), address(2));
+	assert_forwarded(&b, p.session, address(2), address(1));
+	struct relay_stats s = relay_server_stats(b.r);
+	assert_int_equal(s.forwarded, 2);
+	assert_int_equal(s.bytes, 80);
+	assert_int_equal(s.bound, 2);
+	relay_server_destroy(b.r);
+}
+
+static void the_same_pair_has_one_session(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+
+	assert_int_equal(relay_session_open(b.r, p.b, p.a), p.session);
+	assert_int_equal(relay_server_stats(b.r).sessions, 1);
+	relay_server_destroy(b.r);
+}
+
+static void sessions_join_one_network_only(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	uint32_t a = relay_slot_open(b.r, 1, token_a), c = relay_slot_open(b.r, 2, token_c);
+
+	assert_int_equal(relay_session_open(b.r, a, c), 0);
+	assert_int_equal(relay_session_open(b.r, a, a), 0);
+	assert_int_equal(relay_session_open(b.r, a, 0), 0);
+	assert_int_equal(relay_session_open(b.r, a, c + 1), 0);
+	relay_server_destroy(b.r);
+}
+
+static void strangers_and_other_members_cannot_use_a_session(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+	uint32_t c = relay_slot_open(b.r, 1, token_c);
+	bind_slot(&b, c, token_c, address(3));
+
+	assert_int_equal(send_data(&b, p.session, address(3)), RELAY_REPLY);
+	assert_int_equal(b.reply_len, RELAY_UNBOUND_LEN);
+	assert_int_equal(b.reply[1], RELAY_UNBOUND);
+	assert_int_equal(load_le32(b.reply + 4), p.session);
+	assert_int_equal(send_data(&b, p.session, address(4)), RELAY_REPLY);
+	struct addr other_port = address(1);
+	other_port.port += 100;
+	assert_int_equal(send_data(&b, p.session, other_port), RELAY_REPLY);
+	assert_int_equal(relay_server_stats(b.r).forwarded, 0);
+	assert_int_equal(relay_server_stats(b.r).unbound, 3);
+	relay_server_destroy(b.r);
+}
+
+/* All ids but the right one, from a bound member: never forwarded. */
+static void guessing_sessions_finds_nothing(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+	uint32_t c = relay_slot_open(b.r, 1, token_c), forwarded = 0;
+	bind_slot(&b, c, token_c, address(3));
+
+	for (uint32_t i = 0; i < 200000; i++) {
+		forwarded += send_data(&b, rng_u32(&b.rng), address(3)) == RELAY_FORWARD;
+		forwarded += send_data(&b, p.session + i, address(3)) == RELAY_FORWARD;
+	}
+	assert_int_equal(forwarded, 0);
+	relay_server_destroy(b.r);
+}
+
+static void unbound_replies_are_limited(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	int replies = 0;
+
+	for (uint32_t i = 0; i < 5000; i++)
+		replies += send_data(&b, i, address(i)) == RELAY_REPLY;
+	assert_int_equal(replies, RELAY_UNBOUND_PER_S);
+	b.now += 100;
+	for (uint32_t i = 0; i < 5000; i++)
+		replies += send_data(&b, i, address(i)) == RELAY_REPLY;
+	assert_int_equal(replies, RELAY_UNBOUND_PER_S * 11 / 10);
+	relay_server_destroy(b.r);
+}
+
+static void data_for_an_unbound_end_is_dropped(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	uint32_t a = relay_slot_open(b.r, 1, token_a), c = relay_slot_open(b.r, 1, token_b);
+	uint32_t session = relay_session_open(b.r, a, c);
+	bind_slot(&b, a, token_a, address(1));
+
+	assert_int_equal(send_data(&b, session, address(1)), RELAY_DROP);
+	assert_int_equal(relay_server_stats(b.r).undeliverable, 1);
+	relay_server_destroy(b.r);
+}
+
+static void a_proof_is_good_for_its_address_slot_token_and_time(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	uint32_t a = relay_slot_open(b.r, 1, token_a), c = relay_slot_open(b.r, 1, token_b);
+	uint8_t prove[RELAY_PROVE_LEN], other[RELAY_PROVE_LEN];
+
+	get_proof(&b, prove, a, token_a, address(1));
+	assert_int_equal(give(&b, prove, sizeof prove, address(2)), RELAY_DROP);
+	prove_message(other, a, prove + 8, token_b);
+	assert_int_equal(give(&b, other, sizeof other, address(1)), RELAY_DROP);
+	prove_message(other, c, prove + 8, token_b);
+	assert_int_equal(give(&b, other, sizeof other, address(1)), RELAY_DROP);
+	b.now += 2 * RELAY_EPOCH_MS;
+	assert_int_equal(give(&b, prove, sizeof prove, address(1)), RELAY_DROP);
+	assert_int_equal(relay_server_stats(b.r).bad_proof, 4);
+	assert_int_equal(relay_server_stats(b.r).bound, 0);
+	b.now -= RELAY_EPOCH_MS;
+	assert_int_equal(give(&b, prove, sizeof prove, address(1)), RELAY_REPLY);
+	relay_server_destroy(b.r);
+}
+
+static void any_bit_flip_or_cut_of_a_proof_changes_nothing(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	uint32_t a = relay_slot_open(b.r, 1, token_a);
+	uint8_t prove[RELAY_PROVE_LEN + 1] = { 0 }, bad[RELAY_PROVE_LEN];
+
+	get_proof(&b, prove, a, token_a, address(1));
+	for (size_t bit = 0; bit < sizeof bad * 8; bit++) {
+		memcpy(bad, prove, sizeof bad);
+		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		give(&b, bad, sizeof bad, address(1));
+		assert_int_equal(relay_server_stats(b.r).bound, 0);
+	}
+	for (size_t len = 0; len <= RELAY_PROVE_LEN + 1; len++) {
+		give(&b, prove, len, address(1));
+		assert_int_equal(relay_server_stats(b.r).bound, len >= RELAY_PROVE_LEN);
+		if (len == RELAY_PROVE_LEN)
+			assert_int_equal(b.reply[1], RELAY_BOUND);
+	}
+	relay_server_destroy(b.r);
+}
+
+static void no_reply_is_longer_than_its_request(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+	uint8_t msg[64];
+
+	for (int i = 0; i < 200000; i++) {
+		size_t len = rng_below(&b.rng, sizeof msg);
+		rng_fill(&b.rng, msg, sizeof msg);
+		msg[0] = RELAY_DATA + (msg[0] & 1);
+		msg[1] &= 7;
+		msg[2] = msg[3] = 0;
+		if (i % 2)
+			store_le32(msg + 4, i % 4 == 1 ? p.a : p.session);
+		b.now += i % 16 == 0;
+		give(&b, msg, len, address(rng_below(&b.rng, 4)));
+		assert_true(b.reply_len <= len);
+	}
+	relay_server_destroy(b.r);
+}
+
+static void a_member_that_moved_is_reached_at_its_new_address_only(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+
+	bind_slot(&b, p.a, token_a, address(9));
+	assert_forwarded(&b, p.session, address(2), address(9));
+	assert_forwarded(&b, p.session, address(9), address(2));
+	assert_int_equal(send_data(&b, p.session, address(1)), RELAY_REPLY);
+	relay_server_destroy(b.r);
+}
+
+static void a_silent_binding_is_forgotten_and_data_keeps_one(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+
+	b.now += RELAY_IDLE_MS - 1;
+	assert_forwarded(&b, p.session, address(1), address(2));
+	b.now += 1;
+	assert_int_equal(send_data(&b, p.session, address(1)), RELAY_DROP);
+	assert_int_equal(send_data(&b, p.session, address(2)), RELAY_REPLY);
+	assert_int_equal(relay_server_stats(b.r).bound, 1);
+	relay_server_destroy(b.r);
+}
+
+static void a_closed_slot_takes_its_sessions_along(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+	uint32_t c = relay_slot_open(b.r, 1, token_c), ac = relay_session_open(b.r, p.a, c);
+	uint32_t bc = relay_session_open(b.r, p.b, c);
+	bind_slot(&b, c, token_c, address(3));
+
+	relay_slot_close(b.r, p.a);
+	relay_slot_close(b.r, p.a);
+	assert_int_equal(relay_server_stats(b.r).sessions, 1);
+	assert_int_equal(send_data(&b, p.session, address(2)), RELAY_REPLY);
+	assert_int_equal(send_data(&b, ac, address(3)), RELAY_REPLY);
+	assert_forwarded(&b, bc, address(3), address(2));
+	relay_server_destroy(b.r);
+}
+
+static void an_old_id_never_names_a_new_owner(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 2, 1);
+	uint32_t keep = relay_slot_open(b.r, 1, token_b), last_slot = 0, last_session = 0;
+
+	for (int i = 0; i < 1000; i++) {
+		uint32_t slot = relay_slot_open(b.r, 1, token_a),
+			 session = relay_session_open(b.r, keep, slot);
+		assert_int_not_equal(slot, 0);
+		assert_int_not_equal(session, 0);
+		assert_int_not_equal(slot, last_slot);
+		assert_int_not_equal(session, last_session);
+		relay_slot_close(b.r, last_slot);
+		assert_int_equal(relay_server_stats(b.r).slots, 2);
+		relay_slot_close(b.r, slot);
+		last_slot = slot;
+		last_session = session;
+	}
+	relay_server_destroy(b.r);
+}
+
+static void full_tables_say_so(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 40, 100);
+	uint32_t slots[41], opened = 0;
+
+	for (int i = 0; i < 41; i++)
+		slots[i] = relay_slot_open(b.r, 1, token_a);
+	assert_int_not_equal(slots[39], 0);
+	assert_int_equal(slots[40], 0);
+	for (int i = 0; i < 40; i++)
+		for (int j = 0; j < i; j++)
+			opened += relay_session_open(b.r, slots[i], slots[j]) != 0;
+	assert_int_equal(opened, 100);
+	for (int i = 0; i < 40; i++)
+		relay_slot_close(b.r, slots[i]);
+	assert_int_equal(relay_server_stats(b.r).slots, 0);
+	assert_int_equal(relay_server_stats(b.r).sessions, 0);
+	relay_server_destroy(b.r);
+}
+
+static void a_million_spoofed_sources_leave_no_state(void **state)
+{
+	(void)state;
+	struct bench b;
+	bench_start(&b, 1000, 1000);
+	struct pair p = bound_pair(&b);
+	uint8_t bind[RELAY_BIND_LEN], prove[RELAY_PROVE_LEN];
+	struct relay_stats before = relay_server_stats(b.r);
+	size_t heap = mallinfo2().uordblks;
+
+	bind_message(bind, p.a);
+	prove_message(prove, p.a, bind + 8, token_c);
+	for (uint32_t i = 1000; i < 1001000; i++) {
+		switch (i % 3) {
+		case 0: give(&b, bind, sizeof bind, address(i)); break;
+		case 1: give(&b, prove, sizeof prove, address(i)); break;
+		case 2: send_data(&b, p.session, address(i)); break;
+		}
+	}
+	struct relay_stats after = relay_server_stats(b.r);
+	assert_int_equal(after.slots, before.slots);
+	assert_int_equal(after.sessions, before.sessions);
+	assert_int_equal(after.bound, before.bound);
+	assert_int_equal(after.forwarded, before.forwarded);
+	assert_int_equal(mallinfo2().uordblks, heap);
+	assert_forwarded(&b, p.session, address(1), address(2));
+	relay_server_destroy(b.r);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return crypto_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(it_forwards_both_ways_between_bound_members),
+		cmocka_unit_test(the_same_pair_has_one_session),
+		cmocka_unit_test(sessions_join_one_network_only),
+		cmocka_unit_test(strangers_and_other_members_cannot_use_a_session),
+		cmocka_unit_test(guessing_sessions_finds_nothing),
+		cmocka_unit_test(unbound_replies_are_limited),
+		cmocka_unit_test(data_for_an_unbound_end_is_dropped),
+		cmocka_unit_test(a_proof_is_good_for_its_address_slot_token_and_time),
+		cmocka_unit_test(any_bit_flip_or_cut_of_a_proof_changes_nothing),
+		cmocka_unit_test(no_reply_is_longer_than_its_request),
+		cmocka_unit_test(a_member_that_moved_is_reached_at_its_new_address_only),
+		cmocka_unit_test(a_silent_binding_is_forgotten_and_data_keeps_one),
+		cmocka_unit_test(a_closed_slot_takes_its_sessions_along),
+		cmocka_unit_test(an_old_id_never_names_a_new_owner),
+		cmocka_unit_test(full_tables_say_so),
+		cmocka_unit_test(a_million_spoofed_sources_leave_no_state),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
