@@ -27,7 +27,7 @@ struct addr addr_from_ip(enum addr_family family, const uint8_t *ip, uint16_t po
 	} else if (family == ADDR_V4 || family == ADDR_V6) {
 		memcpy(a.ip, ip, ip_len(&a));
 	} else {
-		return (struct addr){ 0 };
+		return (struct addr) { 0 };
 	}
 	return a;
 }
@@ -45,7 +45,7 @@ struct addr addr_from_sockaddr(const struct sockaddr *sa)
 			a.scope = a.family == ADDR_V6 ? in6->sin6_scope_id : 0;
 		return a;
 	}
-	return (struct addr){ 0 };
+	return (struct addr) { 0 };
 }
 
 unsigned addr_to_sockaddr(const struct addr *a, struct sockaddr_storage *out)
@@ -78,6 +78,23 @@ static int parse_port(const char *text, uint16_t *port)
 	return 0;
 }
 
+/* An interface's name or index; only a link-local IPv6 address has one. */
+static int parse_scope(struct addr *out, const char *scope)
+{
+	char *end;
+
+	if (out->family != ADDR_V6 || !addr_is_link_local(out))
+		return -EINVAL;
+	out->scope = if_nametoindex(scope);
+	if (out->scope)
+		return 0;
+	unsigned long v = strtoul(scope, &end, 10);
+	if (*scope < '0' || *scope > '9' || *end || v == 0 || v > UINT32_MAX)
+		return -EINVAL;
+	out->scope = (uint32_t)v;
+	return 0;
+}
+
 static int parse_ip(struct addr *out, char *ip, uint16_t port)
 {
 	uint8_t raw[16];
@@ -92,9 +109,7 @@ static int parse_ip(struct addr *out, char *ip, uint16_t port)
 	if (inet_pton(AF_INET6, ip, raw) != 1)
 		return -EINVAL;
 	*out = addr_from_ip(ADDR_V6, raw, port);
-	if (scope && !(out->scope = if_nametoindex(scope)))
-		out->scope = (uint32_t)strtoul(scope, NULL, 10);
-	return 0;
+	return scope ? parse_scope(out, scope) : 0;
 }
 
 int addr_parse(struct addr *out, const char *text, uint16_t default_port)
@@ -235,5 +250,5 @@ struct addr addr_read(struct reader *r)
 	read_into(r, ip, sizeof ip);
 	if (family != ADDR_NONE && family != ADDR_V4 && family != ADDR_V6)
 		r->bad = true;
-	return r->bad ? (struct addr){ 0 } : addr_from_ip(family, ip, port);
+	return r->bad ? (struct addr) { 0 } : addr_from_ip(family, ip, port);
 }
