@@ -16,6 +16,7 @@ struct route_clash {
 };
 /* Looks for a route of another interface than `own_ifindex` (0: none yet) in any table but local's loopback that
  * overlaps prefix/bits; default routes (/0) and wider routes than the prefix do not clash. 1 and *clash, 0, or a negative errno. */
-int route_find_clash(const struct addr *prefix, unsigned bits, unsigned own_ifindex, struct route_clash *clash);
+int route_find_clash(const struct addr *prefix, unsigned bits, unsigned own_ifindex,
+		     struct route_clash *clash);
 
 #endif
