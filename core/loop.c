@@ -1,0 +1,204 @@
+#include "core/loop.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+#include <uv.h>
+
+#include "core/log.h"
+
+struct loop_signal {
+	uv_signal_t uv;
+	void (*on_signal)(void *arg, int signum);
+	void *arg;
+};
+
+struct loop {
+	uv_loop_t uv;
+	struct loop_signal signals[LOOP_SIGNALS];
+	unsigned signal_count;
+};
+
+struct loop_timer {
+	uv_timer_t uv; /* first: released by a cast */
+	void (*on_due)(void *arg);
+	void *arg;
+};
+
+struct loop_fd {
+	uv_poll_t uv; /* first: released by a cast */
+	void (*on_ready)(void *arg, unsigned events);
+	void *arg;
+	unsigned wanted;
+};
+
+struct loop *loop_create(void)
+{
+	struct loop *l = calloc(1, sizeof *l);
+
+	if (l && uv_loop_init(&l->uv) != 0) {
+		free(l);
+		return NULL;
+	}
+	return l;
+}
+
+void loop_run(struct loop *l)
+{
+	uv_run(&l->uv, UV_RUN_DEFAULT);
+}
+
+void loop_stop(struct loop *l)
+{
+	uv_stop(&l->uv);
+}
+
+static void count_open(uv_handle_t *handle, void *arg)
+{
+	unsigned *open = arg;
+
+	if (uv_is_closing(handle))
+		return;
+	log_error("loop", "a %s was left open", uv_handle_type_name(handle->type));
+	++*open;
+}
+
+/* Handles are released in their close callbacks, which need a few turns. A name look-up under way cannot be broken off
+ * and is not waited for: its thread may need seconds, and the memory goes with the process. */
+void loop_destroy(struct loop *l)
+{
+	unsigned open = 0;
+
+	for (unsigned i = 0; i < l->signal_count; i++)
+		uv_close((uv_handle_t *)&l->signals[i].uv, NULL);
+	uv_walk(&l->uv, count_open, &open);
+	for (int turn = 0; turn < 100 && uv_loop_alive(&l->uv); turn++)
+		uv_run(&l->uv, UV_RUN_NOWAIT);
+	if (uv_loop_close(&l->uv) == 0)
+		free(l);
+}
+
+struct uv_loop_s *loop_uv(struct loop *l)
+{
+	return &l->uv;
+}
+
+uint64_t loop_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+static void free_handle(uv_handle_t *handle)
+{
+	free(handle);
+}
+
+struct loop_timer *loop_timer_create(struct loop *l, void (*on_due)(void *arg), void *arg)
+{
+	struct loop_timer *t = calloc(1, sizeof *t);
+
+	if (!t)
+		return NULL;
+	t->on_due = on_due;
+	t->arg = arg;
+	uv_timer_init(&l->uv, &t->uv);
+	return t;
+}
+
+static void timer_due(uv_timer_t *uv)
+{
+	struct loop_timer *t = (struct loop_timer *)uv;
+
+	t->on_due(t->arg);
+}
+
+/* libuv counts from the start of the loop's turn, which may be a while ago: its clock is brought up to date. */
+void loop_timer_set(struct loop_timer *t, uint64_t at_ms)
+{
+	uint64_t now = loop_now_ms();
+
+	if (at_ms == UINT64_MAX) {
+		uv_timer_stop(&t->uv);
+		return;
+	}
+	uv_update_time(t->uv.loop);
+	uv_timer_start(&t->uv, timer_due, at_ms > now ? at_ms - now : 0, 0);
+}
+
+void loop_timer_destroy(struct loop_timer *t)
+{
+	if (t)
+		uv_close((uv_handle_t *)&t->uv, free_handle);
+}
+
+struct loop_fd *loop_fd_create(struct loop *l, int fd, void (*on_ready)(void *arg, unsigned events),
+			       void *arg)
+{
+	struct loop_fd *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return NULL;
+	w->on_ready = on_ready;
+	w->arg = arg;
+	if (uv_poll_init(&l->uv, &w->uv, fd) != 0) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+/* An error (of an UDP socket: an ICMP message came) shows as readiness: the call that then fails tells which it is.
+ * libuv has stopped waiting by then and is told to go on. */
+static void fd_ready(uv_poll_t *uv, int status, int events)
+{
+	struct loop_fd *w = (struct loop_fd *)uv;
+	unsigned ready = 0;
+
+	if (events & UV_READABLE)
+		ready |= LOOP_READ;
+	if (events & UV_WRITABLE)
+		ready |= LOOP_WRITE;
+	w->on_ready(w->arg, status < 0 ? w->wanted : ready);
+	if (status < 0 && !uv_is_closing((uv_handle_t *)uv))
+		loop_fd_want(w, w->wanted);
+}
+
+int loop_fd_want(struct loop_fd *w, unsigned events)
+{
+	int uv_events = (events & LOOP_READ ? UV_READABLE : 0) | (events & LOOP_WRITE ? UV_WRITABLE : 0);
+
+	w->wanted = events;
+	return uv_events ? uv_poll_start(&w->uv, uv_events, fd_ready) : uv_poll_stop(&w->uv);
+}
+
+void loop_fd_destroy(struct loop_fd *w)
+{
+	if (w)
+		uv_close((uv_handle_t *)&w->uv, free_handle);
+}
+
+static void signal_came(uv_signal_t *uv, int signum)
+{
+	struct loop_signal *s = uv->data;
+
+	s->on_signal(s->arg, signum);
+}
+
+int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int signum), void *arg)
+{
+	if (l->signal_count == LOOP_SIGNALS)
+		return -ENOSPC;
+	struct loop_signal *s = &l->signals[l->signal_count];
+	int rc = uv_signal_init(&l->uv, &s->uv);
+	if (rc)
+		return rc;
+	l->signal_count++;
+	s->on_signal = on_signal;
+	s->arg = arg;
+	s->uv.data = s;
+	uv_unref((uv_handle_t *)&s->uv);
+	return uv_signal_start(&s->uv, signal_came, signum);
+}

@@ -1,0 +1,43 @@
+/* The event loop: libuv behind a few calls, so that only loop, udp and stream know it. One loop per thread; nothing here
+ * may be called from another thread. Everything made on a loop is destroyed before loop_destroy(). After a destroy call
+ * no callback of that object comes any more and the pointer is dead; the memory goes once libuv has let go of it. */
+#ifndef P2PD_CORE_LOOP_H
+#define P2PD_CORE_LOOP_H
+
+#include <stdint.h>
+
+struct loop;
+struct uv_loop_s;
+
+struct loop *loop_create(void); /* NULL without memory */
+/* Runs until loop_stop(), or until nothing is left that could wake it. */
+void loop_run(struct loop *l);
+void loop_stop(struct loop *l);
+/* An object that was not destroyed before is named in the log, and its memory is not released. */
+void loop_destroy(struct loop *l);
+/* For udp.c and stream.c. */
+struct uv_loop_s *loop_uv(struct loop *l);
+
+/* The `now` of all protocol code: monotonic, goes on while the machine sleeps. */
+uint64_t loop_now_ms(void);
+
+struct loop_timer;
+struct loop_timer *loop_timer_create(struct loop *l, void (*on_due)(void *arg), void *arg);
+/* Due once at `at_ms` of loop_now_ms(), at the loop's next turn if that is over; UINT64_MAX: never. */
+void loop_timer_set(struct loop_timer *t, uint64_t at_ms);
+void loop_timer_destroy(struct loop_timer *t); /* NULL is allowed */
+
+/* Readiness of a descriptor that stays the caller's: destroy the watch before closing it. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+struct loop_fd;
+struct loop_fd *loop_fd_create(struct loop *l, int fd, void (*on_ready)(void *arg, unsigned events),
+			       void *arg);
+/* Which events to wait for, 0 for none. 0 or a negative errno. */
+int loop_fd_want(struct loop_fd *w, unsigned events);
+void loop_fd_destroy(struct loop_fd *w); /* NULL is allowed */
+
+/* At most LOOP_SIGNALS of them; they stay until loop_destroy() and keep no loop running. 0 or a negative errno. */
+enum { LOOP_SIGNALS = 4 };
+int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int signum), void *arg);
+
+#endif

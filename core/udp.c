@@ -1,0 +1,227 @@
+#include "core/udp.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* The forced size needs CAP_NET_ADMIN, the plain one is cut to net.core.[rw]mem_max. Neither failing is an error. */
+static void grow_buffer(int fd, int forced, int plain)
+{
+	int size = UDP_BUFFER;
+
+	if (setsockopt(fd, SOL_SOCKET, forced, &size, sizeof size) != 0)
+		setsockopt(fd, SOL_SOCKET, plain, &size, sizeof size);
+}
+
+static int bind_socket(int fd, struct addr *local)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = addr_to_sockaddr(local, &sa);
+	int on = 1;
+
+	if (local->family == ADDR_V6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) != 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sa, len) != 0)
+		return -errno;
+	len = sizeof sa;
+	if (getsockname(fd, (struct sockaddr *)&sa, &len) != 0)
+		return -errno;
+	*local = addr_from_sockaddr((struct sockaddr *)&sa);
+	return 0;
+}
+
+/* Takes packets for a batch from the pool, describes them to the kernel, and says how many there are. */
+static unsigned prepare(struct udp_socket *s, struct pkt **p, struct mmsghdr *m, struct iovec *iov,
+			struct sockaddr_storage *from, unsigned want)
+{
+	unsigned n = 0;
+
+	for (; n < want && (p[n] = pkt_get(s->pool)); n++) {
+		iov[n] = (struct iovec) { .iov_base = pkt_data(p[n]), .iov_len = PKT_DATA_MAX };
+		m[n].msg_hdr = (struct msghdr) { .msg_name = &from[n],
+						 .msg_namelen = sizeof from[n],
+						 .msg_iov = &iov[n],
+						 .msg_iovlen = 1 };
+	}
+	return n;
+}
+
+/* Hands the received ones out and the others back, the last first, so that the pool's order stays. */
+static void deliver(struct udp_socket *s, struct pkt **p, const struct mmsghdr *m,
+		    const struct sockaddr_storage *from, unsigned received, unsigned prepared)
+{
+	while (prepared > received)
+		pkt_put(s->pool, p[--prepared]);
+	s->stats.rx += received;
+	for (unsigned i = 0; i < received; i++) {
+		p[i]->len = m[i].msg_len;
+		p[i]->addr = addr_from_sockaddr((const struct sockaddr *)&from[i]);
+		if (s->watch)
+			s->handler.on_packet(s->arg, p[i]);
+		else
+			pkt_put(s->pool, p[i]);
+	}
+}
+
+/* Without a buffer a datagram is still taken off the socket: else the loop would spin on it. */
+static int discard_one(struct udp_socket *s)
+{
+	char byte;
+
+	if (recv(s->fd, &byte, 1, MSG_TRUNC) < 0)
+		return -errno;
+	s->stats.rx_no_buffer++;
+	return 1;
+}
+
+/* Number of datagrams taken, or a negative errno. */
+static int receive_batch(struct udp_socket *s, unsigned want)
+{
+	struct pkt *p[UDP_BATCH];
+	struct mmsghdr m[UDP_BATCH];
+	struct iovec iov[UDP_BATCH];
+	struct sockaddr_storage from[UDP_BATCH];
+	unsigned prepared = prepare(s, p, m, iov, from, want);
+
+	if (!prepared)
+		return discard_one(s);
+	int n = recvmmsg(s->fd, m, prepared, MSG_DONTWAIT, NULL);
+	int error = n < 0 ? -errno : 0;
+	deliver(s, p, m, from, error ? 0 : (unsigned)n, prepared);
+	return error ? error : n;
+}
+
+static void on_readable(void *arg, unsigned events)
+{
+	struct udp_socket *s = arg;
+
+	(void)events;
+	for (unsigned left = UDP_BUDGET; left && s->watch;) {
+		unsigned want = left < UDP_BATCH ? left : UDP_BATCH;
+		int n = receive_batch(s, want);
+		if (n == -EAGAIN)
+			break;
+		if (n < 0) {
+			s->stats.rx_errors += n != -EINTR;
+			left--;
+			continue;
+		}
+		left -= (unsigned)n;
+		if ((unsigned)n < want)
+			break;
+	}
+	if (s->watch && s->handler.on_batch)
+		s->handler.on_batch(s->arg);
+}
+
+int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const struct addr *local,
+	     const struct udp_handler *handler, void *arg)
+{
+	int family = local->family == ADDR_V6 ? AF_INET6 : AF_INET;
+	int rc;
+
+	*s = (struct udp_socket) { .fd = -1, .local = *local, .pool = pool, .handler = *handler, .arg = arg };
+	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	grow_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
+	grow_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	rc = bind_socket(fd, &s->local);
+	if (rc)
+		goto fail;
+	s->fd = fd;
+	rc = -ENOMEM;
+	s->watch = loop_fd_create(l, fd, on_readable, s);
+	if (!s->watch)
+		goto fail;
+	rc = loop_fd_want(s->watch, LOOP_READ);
+	if (rc == 0)
+		return 0;
+	loop_fd_destroy(s->watch);
+fail:
+	close(fd);
+	*s = (struct udp_socket) { .fd = -1 };
+	return rc;
+}
+
+void udp_close(struct udp_socket *s)
+{
+	if (!s->watch)
+		return;
+	loop_fd_destroy(s->watch);
+	close(s->fd);
+	s->watch = NULL;
+	s->fd = -1;
+}
+
+bool udp_is_open(const struct udp_socket *s)
+{
+	return s->watch;
+}
+
+static void attach_ttl(struct msghdr *m, void *control, size_t cap, enum addr_family family, int ttl)
+{
+	m->msg_control = control;
+	m->msg_controllen = cap;
+	struct cmsghdr *c = CMSG_FIRSTHDR(m);
+	c->cmsg_level = family == ADDR_V6 ? IPPROTO_IPV6 : IPPROTO_IP;
+	c->cmsg_type = family == ADDR_V6 ? IPV6_HOPLIMIT : IP_TTL;
+	c->cmsg_len = CMSG_LEN(sizeof ttl);
+	memcpy(CMSG_DATA(c), &ttl, sizeof ttl);
+}
+
+/* A socket also reports there what an ICMP message said about an earlier datagram. Such an error is used up by telling
+ * it, so this datagram deserves a second try. */
+static int send_message(struct udp_socket *s, const struct msghdr *m)
+{
+	for (int attempt = 0; attempt < 3; attempt++) {
+		if (sendmsg(s->fd, m, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+			return 0;
+		if (errno != EINTR && errno != ECONNREFUSED && errno != EHOSTUNREACH && errno != ENETUNREACH)
+			break;
+	}
+	return -errno;
+}
+
+static int send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to, uint8_t ttl)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[CMSG_SPACE(sizeof(int))];
+	} control = { .bytes = { 0 } };
+	struct sockaddr_storage sa;
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
+
+	if (!s->watch)
+		return -EBADF;
+	if (to->family != s->local.family)
+		return -EAFNOSUPPORT;
+	struct msghdr m = { .msg_name = &sa, .msg_iov = &iov, .msg_iovlen = 1 };
+	m.msg_namelen = addr_to_sockaddr(to, &sa);
+	if (ttl)
+		attach_ttl(&m, &control, sizeof control, (enum addr_family)to->family, ttl);
+	return send_message(s, &m);
+}
+
+static int counted(struct udp_socket *s, int rc)
+{
+	if (rc == 0)
+		s->stats.tx++;
+	else if (rc == -EAGAIN || rc == -ENOBUFS)
+		s->stats.tx_full++;
+	else
+		s->stats.tx_errors++;
+	return rc;
+}
+
+int udp_send(struct udp_socket *s, const struct pkt *p)
+{
+	return counted(s, send_bytes(s, p->buf + p->off, p->len, &p->addr, p->ttl));
+}
+
+int udp_send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to)
+{
+	return counted(s, send_bytes(s, data, len, to, 0));
+}
