@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bytes.h"
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
 
