@@ -15,6 +15,7 @@ struct candidate_list {
 
 /* Adds one unless it is unusable, a double (same address: the first kind stays), or the list is full. */
 bool candidates_add(struct candidate_list *l, enum candidate_kind kind, const struct addr *addr);
+bool candidates_has(const struct candidate_list *l, const struct addr *addr);
 /* Host candidates from interface addresses (port added), leaving out loopback, IPv4 link-local and everything inside
  * the overlay's prefixes, at most 8 of them. IPv6 global first, then IPv4, then IPv6 ULA and link-local. */
 void candidates_add_hosts(struct candidate_list *l, const struct addr *addrs, size_t count, uint16_t port,

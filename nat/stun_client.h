@@ -12,12 +12,14 @@ struct stun_client {
 	enum stun_client_state state;
 	struct addr server;
 	uint8_t txid[STUN_TXID];
-	uint64_t started_ms, next_ms, sent_ms;
+	uint64_t next_ms, sent_ms; /* the next request, or giving up, is due; the last request went out */
 	uint32_t rto_ms;
 	uint8_t sent;
 	/* once STUN_DONE */
 	struct addr mapped, other_address;
-	uint32_t rtt_ms;
+	uint32_t rtt_ms; /* 0 if unknown: after a retransmission the answer may be to an earlier request */
+	/* once STUN_FAILED */
+	uint16_t error_code; /* what the server answered; 0 for no answer, or one without sense */
 };
 
 /* `rto_ms` 0 for the default of 500. */
@@ -26,8 +28,8 @@ void stun_client_start(struct stun_client *c, const struct addr *server, uint32_
 /* The next due request into `out`; its length, or 0 when none is due. Ends the transaction (STUN_FAILED) in time. */
 size_t stun_client_next(struct stun_client *c, uint64_t now_ms, uint8_t out[static STUN_MAX]);
 uint64_t stun_client_deadline(const struct stun_client *c); /* UINT64_MAX when not waiting */
-/* True if the message is the awaited answer (transaction id; and source for plain Binding); the state is then STUN_DONE
- * or STUN_FAILED. */
+/* True if the message is the awaited answer (transaction id and source); the state is then STUN_DONE or
+ * STUN_FAILED. */
 bool stun_client_on_message(struct stun_client *c, const uint8_t *msg, size_t len, const struct addr *from,
 			    uint64_t now_ms);
 

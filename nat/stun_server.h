@@ -6,16 +6,18 @@
 
 #include "nat/stun.h"
 
-enum { STUN_SERVER_BUCKETS = 4096, STUN_SERVER_RATE = 50 /* per s and source network */, STUN_SERVER_BURST = 100 };
+enum {
+	STUN_SERVER_BUCKETS = 4096,
+	STUN_SERVER_RATE = 50,	 /* replies per s and source network */
+	STUN_SERVER_BURST = 100, /* replies at once */
+	/* No reply is longer than its request by more than this: an IPv6 XOR-MAPPED-ADDRESS. */
+	STUN_SERVER_GROWTH = 24,
+};
 
 struct stun_server {
-	uint32_t seed; /* set from randomness by stun_server_init */
-	struct stun_bucket {
-		uint32_t tag;
-		uint16_t tokens;
-		uint16_t reserved;
-		uint64_t refilled_ms;
-	} buckets[STUN_SERVER_BUCKETS];
+	uint32_t seed; /* of the hash from source network to bucket: who shares one cannot be foreseen */
+	/* A token bucket as one number: the time at which it will be full again. */
+	uint64_t full_ms[STUN_SERVER_BUCKETS];
 	uint64_t answered, limited, malformed;
 };
 
