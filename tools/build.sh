@@ -12,8 +12,8 @@ loud_on_failure() {
 	local log=$1
 	shift
 	"$@" >"$log" 2>&1 || {
-		cat "$log"
-		die "failed: $*"
+		sed -n '/^FAILED\|rror/,$p' "$log" | head -60
+		die "failed ($log): $*"
 	}
 }
 
