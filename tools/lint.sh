@@ -1,0 +1,56 @@
+# The checks that need no running. Sourced by ./dev.
+
+own_files() {
+	find core nat tun relay apps tests -name '*.[ch]' | sort
+}
+
+product_sources() {
+	find core nat tun relay apps -name '*.c' | sort
+}
+
+lint_all() {
+	start_results
+	mkdir -p "$logs/lint"
+	lint_one format lint_format
+	lint_one layers tests/layers.sh
+	lint_one sizes tests/sizes.sh
+	lint_one shell lint_shell
+	lint_one cppcheck lint_cppcheck
+	lint_one clang-tidy lint_tidy
+	report
+}
+
+lint_one() {
+	local name=$1 log=$logs/lint/$1.log
+	say "$name"
+	if "${@:2}" >"$log" 2>&1; then
+		echo "ok $name"
+	else
+		grep -v 'warnings generated\|warning generated\|^$' "$log" | head -60 >&2
+		echo "FAIL $name: build/test-logs/lint/$name.log"
+	fi | record lint
+}
+
+lint_format() {
+	own_files | xargs -r clang-format --dry-run -Werror
+}
+
+lint_shell() {
+	local file bad=0
+	for file in dev .ci/run $(find tools tests -name '*.sh') $(grep -lIrm1 '^#!/bin/bash' tests || true); do
+		bash -n "$file" || bad=1
+	done
+	return $bad
+}
+
+lint_cppcheck() {
+	product_sources | cppcheck --file-list=- --quiet --std=c11 -D_GNU_SOURCE -I. -j"$(jobs_allowed)" \
+		--enable=warning,performance,portability --inline-suppr --error-exitcode=1 --max-configs=4 \
+		--suppress=missingInclude --suppress=unknownMacro
+}
+
+# clang-tidy reads a clang build's commands and the generated headers, nothing needs compiling.
+lint_tidy() {
+	(configure build/lint -DCMAKE_C_COMPILER=clang && make_in build/lint generated) || return 1
+	product_sources | xargs -r -P"$(jobs_allowed)" -n4 clang-tidy --quiet -p build/lint
+}
