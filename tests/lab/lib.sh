@@ -1,0 +1,338 @@
+# The lab: an internet in network namespaces, with real NATs (nftables) and cables of a given delay (linkem).
+# Source it first; the script then runs again inside mount, PID and network namespaces of its own. So names cannot
+# clash, nothing of the host is touched, and all of it vanishes with the script, however that ends.
+#
+#   lab_internet                      the middle, and the host `hub` at $HUB_IP4, $HUB2_IP4 and $HUB_IP6
+#   lab_site NAME KIND                a host NAME behind a router NAME-nat of that kind, joined to the internet by a cable
+#   lab_host NAME SITE                one more host on the LAN of that site
+#   lab_in HOST CMD...                runs a command there
+#   lab_start LABEL HOST CMD...       starts a program there, in the background, its output in $LAB/LABEL.log
+#   lab_kill LABEL [SIGNAL]           ends it and waits until it has ended
+#   lab_cable SITE SETTING...         changes the site's cable: cut=1, cut=0, loss=5, a.delay=40 ... (see linkem.c)
+#   lab_until SECONDS WHAT CMD...     waits until the command succeeds; the test fails when it does not in time
+#   lab_listens HOST PORT             whether a TCP server listens there
+#   lab_fail, lab_skip, lab_note      end the test, or say something
+#
+# Kinds: open (no NAT), full-cone, address-restricted, port-restricted, symmetric, udp-blocked. RFC 4787's words are in
+# nat_rules. LAB_IP6=1 gives every site IPv6 too (routed, with a stateful firewall where there is a NAT); without it an
+# IPv6 path would stand in for the NAT that a test is about. LAB_DELAY is the one-way delay of a cable in ms.
+set -Eeuo pipefail
+
+LAB_HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+P2PD_BIN=$(cd "${P2PD_BIN:-$LAB_HERE/../../build/bin}" 2>/dev/null && pwd) || {
+	echo "no programs in ${P2PD_BIN:-build/bin}: build first" >&2
+	exit 1
+}
+LAB_SKIPPED=77
+LAB_DELAY=${LAB_DELAY:-12.5}
+LAB_IP6=${LAB_IP6:-0}
+# So many routers lie between two sites: a packet with a smaller TTL dies on the way.
+LAB_HOPS=6
+
+HUB_IP4=198.51.100.10 HUB2_IP4=203.0.113.10 HUB_IP6=2001:db8:10::10
+GATEWAY_IP4=198.51.100.1
+
+lab_note() { printf '# %s\n' "$*"; }
+lab_skip() { printf 'SKIP: %s\n' "$*"; exit $LAB_SKIPPED; }
+lab_fail() { printf 'FAIL: %s\n' "$*"; exit 1; }
+
+# --- Into namespaces of our own
+
+lab_needs() {
+	local tool
+	[ "$(id -u)" = 0 ] || lab_skip "the lab needs root"
+	[ -c /dev/net/tun ] || lab_skip "the lab needs /dev/net/tun"
+	for tool in ip ss nft unshare nsenter setpriv jq python3; do
+		command -v $tool >/dev/null || lab_skip "the lab needs $tool"
+	done
+	unshare --net --mount --pid --fork true 2>/dev/null || lab_skip "no right to make namespaces"
+}
+
+if [ -z "${LAB_INSIDE:-}" ]; then
+	lab_needs
+	export LAB_INSIDE=1
+	exec unshare --net --mount --pid --mount-proc --kill-child "$BASH" "$0" "$@"
+fi
+
+# Our own /run: the namespaces' names, the logs and the daemons' state live in memory and go with us.
+mount -t tmpfs lab /run
+LAB=/run/lab
+mkdir -p $LAB /run/netns
+ip link set dev lo up
+
+declare -A LAB_PID LAB_SITE_NO
+lab_sites=0
+
+lab_dump() {
+	local log
+	for log in "$LAB"/*.log; do
+		[ -s "$log" ] || continue
+		printf -- '--- %s\n' "$(basename "$log")"
+		tail -n "${LAB_TAIL:-25}" "$log"
+	done
+}
+
+lab_exit() {
+	local rc=$?
+	trap - EXIT
+	[ $rc = 0 ] || [ $rc = $LAB_SKIPPED ] || lab_dump
+	[ -z "${LAB_LOGS:-}" ] || { mkdir -p "$LAB_LOGS" && cp "$LAB"/*.log "$LAB_LOGS"/; } || true
+	exit $rc
+}
+trap lab_exit EXIT
+trap 'exit 130' INT TERM
+trap 'trap - ERR; echo "FAIL: line $LINENO: $BASH_COMMAND"' ERR
+
+# --- Programs
+
+lab_in() {
+	local host=$1
+	shift
+	nsenter --net=/run/netns/"$host" -- "$@"
+}
+
+# The program is a direct child: its PID is known and it dies with the test.
+lab_start() {
+	local label=$1 host=$2
+	shift 2
+	nsenter --net=/run/netns/"$host" -- setpriv --pdeathsig KILL "$@" >>"$LAB/$label.log" 2>&1 </dev/null &
+	LAB_PID[$label]=$!
+}
+
+lab_running() { kill -0 "${LAB_PID[$1]}" 2>/dev/null; }
+
+lab_kill() {
+	local pid=${LAB_PID[$1]}
+	kill -"${2:-TERM}" "$pid" 2>/dev/null || true
+	lab_until 10 "$1 ends" lab_ended "$pid"
+	wait "$pid" 2>/dev/null || true
+	unset "LAB_PID[$1]"
+}
+
+lab_ended() {
+	local state
+	state=$(awk '/^State:/ { print $2 }' "/proc/$1/status" 2>/dev/null) || true
+	[ -z "$state" ] || [ "$state" = Z ]
+}
+
+lab_listens() { lab_in "$1" ss -Hltn "sport = :$2" | grep -q .; }
+
+lab_now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }
+
+lab_until() {
+	local end=$(($(lab_now_ms) + $1 * 1000)) limit=$1 what=$2
+	shift 2
+	until "$@" >/dev/null 2>&1; do
+		[ "$(lab_now_ms)" -lt $end ] || lab_fail "not within $limit s: $what"
+		sleep 0.02
+	done
+}
+
+# --- Networks
+
+# New namespace, IPv4 forwarding and IPv6 as asked.
+lab_namespace() {
+	local name=$1 forward=$2
+	ip netns add "$name"
+	lab_in "$name" sysctl -qw net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0 \
+		net.ipv4.ip_forward="$forward" net.ipv6.conf.all.forwarding="$forward" \
+		net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 \
+		net.ipv6.conf.default.accept_ra=0 net.ipv4.ping_group_range="0 65535"
+	ip -n "$name" link set dev lo up
+}
+
+# Without LAB_IP6 an interface has no IPv6 at all, not even link-local.
+lab_ip6() {
+	[ "$LAB_IP6" = 1 ] || lab_in "$1" sysctl -qw net.ipv6.conf."$2".disable_ipv6=1
+}
+
+lab_internet() {
+	lab_namespace inet 1
+	lab_namespace hub 0
+	ip link add dev hub netns inet type veth peer name eth0 netns hub
+	lab_ip6 inet hub
+	lab_ip6 hub eth0
+	ip -n inet -batch - <<-END
+		addr add $GATEWAY_IP4/32 dev hub
+		link set dev hub up
+		route add $HUB_IP4 dev hub
+		route add $HUB2_IP4 dev hub
+	END
+	ip -n hub -batch - <<-END
+		addr add $HUB_IP4/32 dev eth0
+		addr add $HUB2_IP4/32 dev eth0
+		link set dev eth0 up
+		route add $GATEWAY_IP4 dev eth0
+		route add default via $GATEWAY_IP4 dev eth0 src $HUB_IP4
+	END
+	if [ "$LAB_IP6" = 1 ]; then
+		ip -n inet -batch - <<-END
+			addr add 2001:db8:10::1/64 dev hub
+		END
+		ip -n hub -batch - <<-END
+			addr add $HUB_IP6/64 dev eth0
+			route add default via 2001:db8:10::1
+		END
+	fi
+	lab_in inet nft -f - <<-END
+		table inet hops {
+			chain forward {
+				type filter hook forward priority 0
+				oifname != "hub" iifname != "hub" ip ttl < $LAB_HOPS drop
+				oifname != "hub" iifname != "hub" ip6 hoplimit < $LAB_HOPS drop
+			}
+		}
+	END
+}
+
+# A cable from the internet to device $3 of namespace $2, which gets the public address of site $1.
+lab_uplink() {
+	local site=$1 ns=$2 dev=$3 n=${LAB_SITE_NO[$1]} ip4
+	ip4=$(lab_public4 "$site")
+	"$P2PD_BIN"/linkem inet:"$site" "$ns:$dev" "$LAB/$site.cable" delay="$LAB_DELAY" >>"$LAB/$site-cable.log" 2>&1 &
+	LAB_PID[cable-$site]=$!
+	lab_until 5 "cable to $site" "$P2PD_BIN"/linkem ctl "$LAB/$site.cable" stats
+	lab_ip6 inet "$site"
+	lab_ip6 "$ns" "$dev"
+	ip -n inet -batch - <<-END
+		addr add $GATEWAY_IP4/32 dev $site
+		link set dev $site up
+		route add $ip4 dev $site
+	END
+	ip -n "$ns" -batch - <<-END
+		addr add $ip4/32 dev $dev
+		link set dev $dev up
+		route add $GATEWAY_IP4 dev $dev
+		route add default via $GATEWAY_IP4 dev $dev src $ip4
+	END
+	if [ "$LAB_IP6" = 1 ]; then
+		ip -n inet -batch - <<-END
+			addr add 2001:db8:$n::1/64 dev $site
+			route add 2001:db8:$n:1::/64 via 2001:db8:$n::2
+		END
+		ip -n "$ns" -batch - <<-END
+			addr add 2001:db8:$n::2/64 dev $dev
+			route add default via 2001:db8:$n::1
+		END
+	fi
+}
+
+# The public addresses of a site; hosts behind its router have 2001:db8:N:1::/64 addresses of their own.
+lab_public4() {
+	local n=${LAB_SITE_NO[$1]}
+	if [ $((n % 2)) = 0 ]; then echo 198.51.100.$n; else echo 203.0.113.$n; fi
+}
+
+lab_site() {
+	local name=$1 kind=$2
+	lab_sites=$((lab_sites + 1))
+	LAB_SITE_NO[$name]=$((lab_sites + 20))
+	if [ "$kind" = open ]; then
+		lab_namespace "$name" 0
+		lab_uplink "$name" "$name" eth0
+		return
+	fi
+	lab_router "$name" "$kind"
+	lab_host "$name" "$name"
+}
+
+lab_router() {
+	local site=$1 kind=$2 n=${LAB_SITE_NO[$1]}
+	lab_namespace "$site-nat" 1
+	lab_uplink "$site" "$site-nat" wan
+	ip -n "$site-nat" -batch - <<-END
+		link add lan type bridge
+		addr add 192.168.$n.1/24 dev lan
+		link set dev lan up
+	END
+	lab_ip6 "$site-nat" lan
+	[ "$LAB_IP6" != 1 ] || ip -n "$site-nat" addr add 2001:db8:$n:1::1/64 dev lan
+	nat_rules "$kind" | lab_in "$site-nat" nft -f -
+	declare -g "lab_hosts_$n=9"
+}
+
+lab_host() {
+	local name=$1 site=$2 n=${LAB_SITE_NO[$2]} i
+	i=$((lab_hosts_$n + 1))
+	declare -g "lab_hosts_$n=$i"
+	lab_namespace "$name" 0
+	ip link add dev "$name" netns "$site-nat" type veth peer name eth0 netns "$name"
+	ip -n "$site-nat" link set dev "$name" master lan up
+	lab_ip6 "$site-nat" "$name"
+	lab_ip6 "$name" eth0
+	ip -n "$name" -batch - <<-END
+		addr add 192.168.$n.$i/24 dev eth0
+		link set dev eth0 up
+		route add default via 192.168.$n.1
+	END
+	if [ "$LAB_IP6" = 1 ]; then
+		ip -n "$name" -batch - <<-END
+			addr add 2001:db8:$n:1::$i/64 dev eth0
+			route add default via 2001:db8:$n:1::1
+		END
+	fi
+}
+
+lab_cable() {
+	local site=$1
+	shift
+	"$P2PD_BIN"/linkem ctl "$LAB/$site.cable" "$@"
+}
+
+# The rules of a router. Mapping and filtering in RFC 4787's words:
+#   full-cone            endpoint-independent, endpoint-independent
+#   address-restricted   endpoint-independent, address-dependent
+#   port-restricted      endpoint-independent, address-and-port-dependent (what a plain Linux router does)
+#   symmetric            address-and-port-dependent, both
+# Linux keeps the source port when it is free, so a mapping is known from the inside port alone: the sets below
+# remember which host opened it (full cone), and towards whom (address-restricted).
+nat_rules() {
+	local kind=$1 masquerade=masquerade opened="" inbound="" blocked=""
+	case $kind in
+	full-cone)
+		opened='ip protocol udp update @opened { udp sport timeout 180s : ip saddr }'
+		inbound='iifname "wan" dnat to udp dport map @opened'
+		;;
+	address-restricted)
+		opened='ip protocol udp update @contacted { udp sport . ip daddr timeout 180s : ip saddr }'
+		inbound='iifname "wan" dnat to udp dport . ip saddr map @contacted'
+		;;
+	port-restricted) ;;
+	symmetric) masquerade='masquerade fully-random' ;;
+	udp-blocked) blocked='iifname "lan" oifname "wan" meta l4proto udp drop' ;;
+	*) lab_fail "no such NAT: $kind" ;;
+	esac
+	cat <<-END
+		table ip nat {
+			map opened { type inet_service : ipv4_addr; flags dynamic,timeout; size 4096; }
+			map contacted { type inet_service . ipv4_addr : ipv4_addr; flags dynamic,timeout; size 4096; }
+			chain prerouting {
+				type nat hook prerouting priority dstnat
+				$inbound
+			}
+			chain postrouting {
+				type nat hook postrouting priority srcnat
+				oifname "wan" $masquerade
+			}
+			chain forward {
+				type filter hook forward priority filter + 1
+				iifname "lan" oifname "wan" $opened
+			}
+		}
+		table inet firewall {
+			chain input {
+				type filter hook input priority filter; policy accept
+				iifname "wan" ip protocol icmp accept
+				iifname "wan" ct state new drop
+			}
+			chain forward {
+				type filter hook forward priority filter; policy drop
+				meta l4proto ipv6-icmp accept
+				$blocked
+				ct state established,related accept
+				ct status dnat accept
+				iifname "lan" accept
+			}
+		}
+	END
+}

@@ -1,0 +1,103 @@
+#!/usr/bin/env python3
+"""What the NAT between two hosts of the lab does, seen by a probe that shares no code with the project.
+
+  probe.py serve IP1 IP2          answers on two addresses and two ports each
+  probe.py check IP1 IP2          prints "MAPPING FILTERING RTT_MS" in the words of RFC 4787
+  probe.py flood IP N             sends N datagrams, prints "ANSWERED OUT_OF_ORDER"
+  probe.py knock MY_PORT IP:PORT  sends one datagram from MY_PORT; prints what comes within a second, else "silence"
+"""
+import socket, sys, time
+
+PORTS = (3478, 3479)
+SILENCE = 0.4
+
+
+def udp(ip="0.0.0.0", port=0):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.bind((ip, port))
+    return s
+
+
+def serve(ips):
+    import selectors
+    at = {(i, p): udp(ip, port) for i, ip in enumerate(ips) for p, port in enumerate(PORTS)}
+    sel = selectors.DefaultSelector()
+    for key, s in at.items():
+        sel.register(s, selectors.EVENT_READ, key)
+    while True:
+        for k, _ in sel.select():
+            (i, p), (data, peer) = k.data, k.fileobj.recvfrom(64)
+            # Asked "01": answer from the same address (0) and the other port (1). What follows is sent back.
+            change_ip, change_port = data[0] - 48, data[1] - 48
+            at[(i ^ change_ip, p ^ change_port)].sendto(f"{peer[0]}:{peer[1]}".encode() + data[2:], peer)
+
+
+def ask(s, to, change="00"):
+    s.settimeout(SILENCE)
+    for _ in range(2):
+        s.sendto(change.encode(), to)
+        try:
+            return s.recv(64).decode()
+        except TimeoutError:
+            pass
+    return None
+
+
+def mapping(ips):
+    s = udp()
+    first = ask(s, (ips[0], PORTS[0]))
+    if first is None:
+        return "blocked"
+    if ask(s, (ips[1], PORTS[0])) == first:
+        return "independent"
+    return "address" if ask(s, (ips[0], PORTS[1])) == first else "address-and-port"
+
+
+def filtering(ips):
+    """One fresh socket for each question: an answer opens the filter for the next."""
+    for change, name in (("11", "independent"), ("01", "address"), ("00", "address-and-port")):
+        if ask(udp(), (ips[0], PORTS[0]), change):
+            return name
+    return "blocked"
+
+
+def rtt(ips):
+    s, best = udp(), 1e9
+    for _ in range(5):
+        start = time.monotonic()
+        if ask(s, (ips[0], PORTS[0])):
+            best = min(best, time.monotonic() - start)
+    return best * 1000
+
+
+def knock(port, to):
+    ip, to_port = to.rsplit(":", 1)
+    return ask(udp(port=int(port)), (ip, int(to_port))) or "silence"
+
+
+def flood(ip, count):
+    s, seen = udp(), []
+    s.settimeout(0.001)
+    for i in range(count + 300):
+        if i < count:
+            s.sendto(f"00 {i}".encode(), (ip, PORTS[0]))
+        try:
+            seen.append(int(s.recv(64).split()[1]))
+        except TimeoutError:
+            pass
+    return len(seen), sum(a > b for a, b in zip(seen, seen[1:]))
+
+
+def main(what, *args):
+    if what == "serve":
+        serve(args)
+    elif what == "check":
+        m = mapping(args)
+        print(m, filtering(args), "-" if m == "blocked" else f"{rtt(args):.1f}")
+    elif what == "flood":
+        print(*flood(args[0], int(args[1])))
+    elif what == "knock":
+        print(knock(*args))
+
+
+main(*sys.argv[1:])
