@@ -8,11 +8,13 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* Opens (and makes, 0700) the folder. A file descriptor or a negative errno. */
+/* Opens (and makes, 0700) the folder. A file descriptor or a negative errno; -EPERM when somebody else could put
+ * files there. */
 int file_open_dir(const char *path);
-/* 0 or a negative errno; the old content stays on any failure. */
+/* 0 or a negative errno; the old content stays on any failure before the last fsync of the folder. A name is one
+ * path component (else -EINVAL). One writer per folder at a time: hold file_lock. */
 int file_write(int dir, const char *name, const void *data, size_t len);
-/* The length read, -ENOENT, -EFBIG when it does not fit, -EPERM for a wrong owner or mode. */
+/* The length read, -ENOENT, -EFBIG when it does not fit, -EPERM for a wrong owner or mode, -ELOOP for a link. */
 ssize_t file_read(int dir, const char *name, void *out, size_t cap);
 int file_remove(int dir, const char *name);
 /* An exclusive lock that ends with the process: descriptor, or -EBUSY when another process has it. */

@@ -9,7 +9,8 @@ struct lpm {
 	struct lpm_node *root4, *root6; /* zeroed memory is empty */
 };
 
-/* Replaces the owner of the same prefix. 0, -EINVAL, -ENOMEM. Host bits of `prefix` are ignored. */
+/* Replaces the owner of the same prefix. 0, -EINVAL (no owner, no such prefix), -ENOMEM. Host bits of `prefix` are
+ * ignored. */
 int lpm_insert(struct lpm *t, const struct addr *prefix, unsigned bits, void *owner);
 /* The owner of the longest prefix that holds the raw address (4 or 16 bytes), or NULL. */
 void *lpm_find(const struct lpm *t, enum addr_family family, const uint8_t *ip);
