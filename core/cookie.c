@@ -58,7 +58,12 @@ static void make_cookie(const struct cookie_checker *c, const struct addr *from,
 	crypto_blake2s(out, COOKIE_LEN, c->secret, sizeof c->secret, parts, 2);
 }
 
-/* The bucket of a source: its own, else one that is full and so remembers nothing, else NULL. The set follows from the
+static bool is_full(const struct cookie_bucket *b, uint64_t now_ms)
+{
+	return b->bucket.spent == 0 || now_ms - b->bucket.at_ms >= COOKIE_FULL_AFTER_MS;
+}
+
+/* The bucket of a source: its own, else a full one, which need not be remembered, else NULL. The set follows from the
  * cookie secret, so nobody can aim at the set of another source. */
 static struct cookie_bucket *find_bucket(struct cookie_checker *c, const uint8_t prefix[static 8],
 					 uint64_t now_ms)
@@ -70,31 +75,22 @@ static struct cookie_bucket *find_bucket(struct cookie_checker *c, const uint8_t
 	crypto_blake2s(hash, sizeof hash, c->secret, sizeof c->secret, &part, 1);
 	set = &c->buckets[load_le32(hash) % (COOKIE_BUCKETS / COOKIE_WAYS) * COOKIE_WAYS];
 	for (struct cookie_bucket *b = set; b < set + COOKIE_WAYS; b++) {
-		if (b->due_ms > now_ms && memcmp(b->prefix, prefix, sizeof b->prefix) == 0)
-			return b;
-		if (b->due_ms <= now_ms)
+		if (is_full(b, now_ms))
 			found = b;
+		else if (memcmp(b->prefix, prefix, sizeof b->prefix) == 0)
+			return b;
 	}
 	return found;
 }
 
 static bool take_token(struct cookie_checker *c, const struct addr *from, uint64_t now_ms)
 {
-	const uint64_t cost = 1000 / COOKIE_RATE_PER_S;
-	uint8_t prefix[8];
+	struct cookie_bucket *b = find_bucket(c, from->ip, now_ms);
 
-	memcpy(prefix, from->ip, sizeof prefix);
-	struct cookie_bucket *b = find_bucket(c, prefix, now_ms);
 	if (!b)
 		return false;
-	if (b->due_ms <= now_ms) {
-		memcpy(b->prefix, prefix, sizeof b->prefix);
-		b->due_ms = now_ms;
-	}
-	if (b->due_ms + cost > now_ms + cost * COOKIE_BURST)
-		return false;
-	b->due_ms += cost;
-	return true;
+	memcpy(b->prefix, from->ip, sizeof b->prefix);
+	return bucket_take(&b->bucket, COOKIE_RATE_PER_S, COOKIE_BURST, now_ms);
 }
 
 static void write_reply(const struct cookie_checker *c, const uint8_t *msg, size_t len,

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "core/addr.h"
+#include "core/bucket.h"
 #include "core/crypto.h"
 #include "core/noise.h"
 
@@ -15,15 +16,16 @@ enum {
 	COOKIE_USE_MS = 115000,	   /* the sender stops 5 s earlier, as Linux does */
 	COOKIE_RATE_PER_S = 20,	   /* handshakes of one source under load, Linux ratelimiter.c */
 	COOKIE_BURST = 5,
+	COOKIE_FULL_AFTER_MS = COOKIE_BURST * 1000 / COOKIE_RATE_PER_S,
 	COOKIE_WAYS = 4,
-	COOKIE_BUCKETS = 512, /* sources that may spend at one time; a bucket is free again after 250 ms */
+	COOKIE_BUCKETS =
+		512, /* sources that may spend at one time; unused for 250 ms, a bucket is free again */
 };
 
-/* The allowance of one source (an IPv4 address, an IPv6 /64). Used up to its limit when `due_ms`, the time at which
- * all of it is back, lies too far ahead. */
+/* The allowance of one source: an IPv4 address, an IPv6 /64. */
 struct cookie_bucket {
 	uint8_t prefix[8];
-	uint64_t due_ms;
+	struct bucket bucket;
 };
 
 /* Zeroed but for its keys by cookie_checker_init. */

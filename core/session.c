@@ -201,7 +201,9 @@ static size_t write_initiation(struct session *s, uint64_t now_ms, uint8_t *out)
 			     out);
 	s->handshake_open = true;
 	cookie_stamp(&s->jar, out, WG_INITIATION_LEN, now_ms);
-	s->tries++;
+	/* The attempt counts from here if the caller had nowhere to send until now. */
+	if (s->tries++ == 0)
+		s->give_up_at = now_ms + SESSION_REKEY_ATTEMPT_MS;
 	s->initiate_at = s->initiable_ms = now_ms + retry_delay(s, now_ms);
 	on_sent(s, now_ms);
 	return WG_INITIATION_LEN;
@@ -240,7 +242,7 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 		s->unanswered_at = SESSION_NEVER;
 		want_handshake(s, now_ms);
 	}
-	if (now_ms >= s->give_up_at) {
+	if (now_ms >= s->give_up_at && s->tries) {
 		stop_attempt(s);
 		s->wipe_at = earlier(s->wipe_at, now_ms + SESSION_WIPE_AFTER_MS);
 		return SESSION_GAVE_UP;

@@ -45,8 +45,8 @@ enum {
 	SESSION_YIELD_MS = 500, /* the higher key waits after an answer */
 	SESSION_REKEY_STAGGER_MS =
 		5000, /* and rekeys later, lest both sides rekey at once and drop keys in use */
-	/* The most a session holds: three keypairs, a handshake, and a keypair that is about to replace another. */
-	SESSION_INDEXES = 5,
+	/* The most a session holds: three keypairs and a handshake. */
+	SESSION_INDEXES = 4,
 };
 #define SESSION_NEVER UINT64_MAX
 

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Open addressing with linear probing, at most half full. The indexes are our own random numbers: their low bits are
+/* Open addressing with linear probing, at most half full (so there is always room for one more than reserved). The indexes are our own random numbers: their low bits are
  * the hash, and no sender can make them collide. */
 struct entry {
 	void *owner; /* NULL: free */

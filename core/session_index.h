@@ -20,7 +20,8 @@ void *session_index_find(const struct session_index *index, uint32_t local_index
 /* Sets `count` entries aside; -ENOSPC. */
 int session_index_reserve(struct session_index *index, size_t count);
 void session_index_release(struct session_index *index, size_t count);
-/* A new index for `owner` (not NULL), out of those reserved. */
+/* A new index for `owner` (not NULL), out of those reserved: it cannot fail. A session may for a moment hold one more
+ * than it reserved, while new keys replace old ones. */
 uint32_t session_index_add(struct session_index *index, void *owner, struct rng *rng);
 /* Nothing happens for an index that is not there. */
 void session_index_remove(struct session_index *index, uint32_t local_index);
