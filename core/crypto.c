@@ -8,6 +8,7 @@
 #include <string.h>
 #include <wolfssl/wolfcrypt/blake2.h>
 #include <wolfssl/wolfcrypt/chacha20_poly1305.h>
+#include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/wc_port.h>
 
@@ -225,6 +226,45 @@ void crypto_hmac_sha1(uint8_t out[static 20], const void *key, size_t key_len, c
 	must(wc_HmacUpdate(&h, msg, (word32)len));
 	must(wc_HmacFinal(&h, out));
 	wc_HmacFree(&h);
+}
+
+void crypto_sha1(uint8_t out[static 20], const void *msg, size_t len)
+{
+	must(wc_ShaHash(msg, (word32)len, out));
+}
+
+static void encode64(char *out, const void *data, size_t len, int variant)
+{
+	sodium_bin2base64(out, sodium_base64_encoded_len(len, variant), data, len, variant);
+}
+
+void crypto_base64(char *out, const void *data, size_t len)
+{
+	encode64(out, data, len, sodium_base64_VARIANT_ORIGINAL);
+}
+
+void crypto_base64url(char *out, const void *data, size_t len)
+{
+	encode64(out, data, len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+static int decode64(void *out, size_t len, const char *text, int variant)
+{
+	size_t got;
+
+	if (sodium_base642bin(out, len, text, strlen(text), NULL, &got, NULL, variant) != 0 || got != len)
+		return -EINVAL;
+	return 0;
+}
+
+int crypto_base64_decode(void *out, size_t len, const char *text)
+{
+	return decode64(out, len, text, sodium_base64_VARIANT_ORIGINAL);
+}
+
+int crypto_base64url_decode(void *out, size_t len, const char *text)
+{
+	return decode64(out, len, text, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
 }
 
 int crypto_argon2id(uint8_t out[static 32], const void *secret, size_t len, const uint8_t salt[static 16])

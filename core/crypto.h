@@ -78,6 +78,17 @@ void crypto_blake2b(uint8_t *out, size_t out_len, const void *key, size_t key_le
 /* HMAC-SHA1, for STUN's MESSAGE-INTEGRITY (RFC 8489 section 14.5) only. */
 void crypto_hmac_sha1(uint8_t out[static 20], const void *key, size_t key_len, const void *msg, size_t len);
 
+/* SHA-1, for the WebSocket handshake (RFC 6455 section 4.2.2) only. */
+void crypto_sha1(uint8_t out[static 20], const void *msg, size_t len);
+
+/* --- Base64 (RFC 4648), with padding as WebSocket wants it; base64url without, as pins have it. */
+#define CRYPTO_BASE64_TEXT(n) (((n) + 2) / 3 * 4 + 1)
+void crypto_base64(char *out, const void *data, size_t len);	/* CRYPTO_BASE64_TEXT(len) bytes */
+void crypto_base64url(char *out, const void *data, size_t len); /* CRYPTO_BASE64_TEXT(len) bytes */
+/* 0, or -EINVAL for what is not exactly `len` bytes. */
+int crypto_base64_decode(void *out, size_t len, const char *text);
+int crypto_base64url_decode(void *out, size_t len, const char *text);
+
 /* --- Keys from secrets. */
 /* Argon2id, 3 passes over 64 MiB. 0 or -ENOMEM. */
 int crypto_argon2id(uint8_t out[static 32], const void *secret, size_t len, const uint8_t salt[static 16]);

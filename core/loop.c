@@ -17,6 +17,7 @@ struct loop {
 	uv_loop_t uv;
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
+	struct loop_orphan *orphans;
 };
 
 struct loop_timer {
@@ -69,6 +70,8 @@ void loop_destroy(struct loop *l)
 {
 	unsigned open = 0;
 
+	while (l->orphans)
+		l->orphans->drop(l->orphans);
 	for (unsigned i = 0; i < l->signal_count; i++)
 		uv_close((uv_handle_t *)&l->signals[i].uv, NULL);
 	uv_walk(&l->uv, count_open, &open);
@@ -81,6 +84,22 @@ void loop_destroy(struct loop *l)
 struct uv_loop_s *loop_uv(struct loop *l)
 {
 	return &l->uv;
+}
+
+void loop_orphan_add(struct loop *l, struct loop_orphan *o)
+{
+	o->next = l->orphans;
+	o->at = &l->orphans;
+	if (o->next)
+		o->next->at = &o->next;
+	l->orphans = o;
+}
+
+void loop_orphan_remove(struct loop_orphan *o)
+{
+	*o->at = o->next;
+	if (o->next)
+		o->next->at = o->at;
 }
 
 uint64_t loop_now_ms(void)

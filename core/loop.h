@@ -17,6 +17,13 @@ void loop_stop(struct loop *l);
 void loop_destroy(struct loop *l);
 /* For udp.c and stream.c. */
 struct uv_loop_s *loop_uv(struct loop *l);
+/* Something without an owner that ends by itself in time, and at once when the loop is destroyed. */
+struct loop_orphan {
+	struct loop_orphan *next, **at;
+	void (*drop)(struct loop_orphan *o); /* must call loop_orphan_remove() */
+};
+void loop_orphan_add(struct loop *l, struct loop_orphan *o);
+void loop_orphan_remove(struct loop_orphan *o);
 
 /* The `now` of all protocol code: monotonic, goes on while the machine sleeps. */
 uint64_t loop_now_ms(void);

@@ -1,0 +1,79 @@
+/* Byte streams on the loop: TCP, TLS 1.3 over TCP, and Unix sockets, behind one interface.
+ *
+ * A stream ends in one of two ways. By itself (the peer closed, an error, a timeout): then on_close tells why, once, and
+ * the pointer is dead when on_close returns. Or by stream_close() or stream_finish(): then no callback comes any more and
+ * the pointer is dead at once. Both may be called from every callback but on_close. */
+#ifndef P2PD_CORE_STREAM_H
+#define P2PD_CORE_STREAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/loop.h"
+#include "core/tls.h"
+
+enum {
+	STREAM_QUEUE_MAX = 1 << 20,  /* bytes written and not yet taken by the kernel */
+	STREAM_CONNECT_MS = 15000,   /* to connect, all addresses of a name together */
+	STREAM_ATTEMPT_MS = 4000,    /* to one address while there are others to try */
+	STREAM_HANDSHAKE_MS = 10000, /* TLS */
+	STREAM_LINGER_MS = 5000,     /* stream_finish(): until the peer has read the rest */
+	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
+	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
+	STREAM_BACKLOG = 1024,
+};
+
+struct stream; /* opaque */
+
+struct stream_handler {
+	void (*on_up)(
+		void *arg); /* stream_connect(): the stream can be written to. NULL for accepted ones, which are up */
+	void (*on_data)(void *arg, const uint8_t *data, size_t len);
+	/* 0: the peer closed. Else a negative errno; for a connect also: -ENXIO (no such name), -ECONNREFUSED,
+	 * -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH ..., and of TLS: -EKEYREJECTED (not the pinned key), -ENOKEY (the
+	 * certificate is not trusted), -EPROTO. */
+	void (*on_close)(void *arg, int error);
+};
+
+/* Connects to `host` (a name or a literal address), with TLS as a client if `tls` is set. 0 and the outcome comes by
+ * callback, never from within this call; or -EINVAL, -ENOMEM. */
+int stream_connect(struct stream **out, struct loop *l, const char *host, uint16_t port,
+		   struct tls_config *tls, const struct stream_handler *handler, void *arg);
+
+/* All or nothing: 0, -ENOBUFS (over STREAM_QUEUE_MAX), -ENOTCONN (not up), or another negative errno; on_close may or may
+ * not come after an error: close the stream. */
+int stream_write(struct stream *s, const void *data, size_t len);
+size_t stream_queued(const struct stream *s);
+/* Ends the stream with -ETIMEDOUT after `ms` milliseconds, counted anew with each call; 0: never. */
+int stream_set_timeout(struct stream *s, uint64_t ms);
+/* Drops what is queued. NULL is allowed. */
+void stream_close(struct stream *s);
+/* Sends what is queued, then closes. NULL is allowed. */
+void stream_finish(struct stream *s);
+/* A new owner. */
+void stream_attach(struct stream *s, const struct stream_handler *handler, void *arg);
+
+const struct addr *stream_remote(const struct stream *s); /* ADDR_NONE for a Unix socket */
+/* See tls_exporter(); NULL without TLS. */
+const uint8_t *stream_exporter(const struct stream *s);
+/* What TLS said of the failure; for on_close. Empty when it has nothing to say. */
+const char *stream_error_text(const struct stream *s);
+
+/* --- The other side. */
+struct stream_listener; /* opaque */
+/* on_accept: `s` is up (its TLS handshake is done) and the callee's, who attaches to it or closes it. `tls` NULL: plain
+ * TCP. 0, -EADDRINUSE, -EADDRNOTAVAIL, -EACCES ... */
+int stream_listen(struct stream_listener **out, struct loop *l, const struct addr *local,
+		  struct tls_config *tls, void (*on_accept)(void *arg, struct stream *s), void *arg);
+/* A socket file of mode 0600, only for our own user and root. One left by a dead process is replaced; -EADDRINUSE when
+ * someone answers there. */
+int stream_listen_unix(struct stream_listener **out, struct loop *l, const char *path,
+		       void (*on_accept)(void *arg, struct stream *s), void *arg);
+/* With the port that the system gave. */
+struct addr stream_listener_addr(const struct stream_listener *ln);
+/* The accepted streams live on, those in their handshake do not; the socket file is removed. NULL is allowed. */
+void stream_listener_close(struct stream_listener *ln);
+
+#endif

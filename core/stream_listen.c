@@ -1,0 +1,227 @@
+/* Listening on TCP and Unix sockets. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "core/stream_impl.h"
+
+struct stream_listener {
+	struct loop *loop;
+	struct stream_io *io;
+	bool is_unix;
+	struct tls_config *tls;
+	void (*on_accept)(void *arg, struct stream *s);
+	void *arg;
+	struct stream *half_open, **half_open_tail;
+	unsigned half_open_count;
+	char path[sizeof((struct sockaddr_un *)0)->sun_path];
+};
+
+static void half_open_add(struct stream_listener *ln, struct stream *s)
+{
+	if (ln->half_open_count == STREAM_HALF_OPEN_MAX)
+		stream_close(ln->half_open);
+	s->listener = ln;
+	s->half_open_at = ln->half_open_tail;
+	*ln->half_open_tail = s;
+	ln->half_open_tail = &s->half_open_next;
+	ln->half_open_count++;
+}
+
+void stream_listener_forget(struct stream *s)
+{
+	struct stream_listener *ln = s->listener;
+
+	if (!ln)
+		return;
+	*s->half_open_at = s->half_open_next;
+	if (s->half_open_next)
+		s->half_open_next->half_open_at = s->half_open_at;
+	else
+		ln->half_open_tail = s->half_open_at;
+	ln->half_open_count--;
+	s->half_open_next = NULL;
+	s->listener = NULL;
+}
+
+void stream_listener_up(struct stream *s)
+{
+	struct stream_listener *ln = s->listener;
+
+	stream_listener_forget(s);
+	ln->on_accept(ln->arg, s);
+}
+
+static void name_remote(struct stream *s)
+{
+	struct sockaddr_storage sa;
+	int len = sizeof sa;
+
+	uv_tcp_nodelay(&s->io->tcp, 1);
+	if (uv_tcp_getpeername(&s->io->tcp, (struct sockaddr *)&sa, &len) == 0)
+		s->remote = addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
+static bool is_our_user(struct stream_io *io)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	int fd;
+
+	if (uv_fileno(&io->handle, &fd) != 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) != 0)
+		return false;
+	return peer.uid == 0 || peer.uid == geteuid();
+}
+
+/* The connection is taken off libuv first, whatever comes then: it accepts no other one before. */
+static void on_connection(uv_stream_t *server, int status)
+{
+	struct stream_listener *ln = ((struct stream_io *)server)->listener;
+	struct stream_io *io = status ? NULL : stream_io_create(ln->loop, ln->is_unix, AF_UNSPEC);
+
+	if (!io)
+		return;
+	bool wanted = uv_accept(server, &io->stream) == 0 && (!ln->is_unix || is_our_user(io));
+	struct stream *s = wanted ? stream_create(ln->loop, ln->tls, NULL) : NULL;
+	if (!s) {
+		stream_io_close(io);
+		return;
+	}
+	s->io = io;
+	io->owner = s;
+	if (!ln->is_unix)
+		name_remote(s);
+	half_open_add(ln, s);
+	stream_start(s);
+}
+
+static struct stream_listener *listener_create(struct loop *l, bool is_unix, int family,
+					       struct tls_config *tls,
+					       void (*on_accept)(void *arg, struct stream *s), void *arg)
+{
+	struct stream_listener *ln = calloc(1, sizeof *ln);
+
+	if (!ln || !(ln->io = stream_io_create(l, is_unix, family))) {
+		free(ln);
+		return NULL;
+	}
+	ln->io->listener = ln;
+	ln->loop = l;
+	ln->is_unix = is_unix;
+	ln->tls = tls;
+	ln->on_accept = on_accept;
+	ln->arg = arg;
+	ln->half_open_tail = &ln->half_open;
+	return ln;
+}
+
+int stream_listen(struct stream_listener **out, struct loop *l, const struct addr *local,
+		  struct tls_config *tls, void (*on_accept)(void *arg, struct stream *s), void *arg)
+{
+	struct sockaddr_storage sa;
+	struct stream_listener *ln;
+
+	*out = NULL;
+	addr_to_sockaddr(local, &sa);
+	ln = listener_create(l, false, sa.ss_family, tls, on_accept, arg);
+	if (!ln)
+		return -ENOMEM;
+	int rc = uv_tcp_bind(&ln->io->tcp, (struct sockaddr *)&sa,
+			     local->family == ADDR_V6 ? UV_TCP_IPV6ONLY : 0);
+	if (rc == 0)
+		rc = uv_listen(&ln->io->stream, STREAM_BACKLOG, on_connection);
+	if (rc)
+		stream_listener_close(ln);
+	else
+		*out = ln;
+	return rc;
+}
+
+/* Removes a socket file that nobody listens on any more; -EADDRINUSE if someone does. */
+static int remove_stale(const struct sockaddr_un *sa)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (const struct sockaddr *)sa, sizeof *sa) == 0)
+		rc = -EADDRINUSE;
+	else if (errno == ECONNREFUSED)
+		rc = unlink(sa->sun_path) == 0 ? 0 : -errno;
+	else if (errno != ENOENT)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+/* The descriptor of a bound socket of mode 0600. Nobody can connect before listen(), so the mode is set in time. */
+static int bind_unix(const char *path)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	if (strlen(path) >= sizeof sa.sun_path)
+		return -ENAMETOOLONG;
+	strcpy(sa.sun_path, path);
+	int rc = remove_stale(&sa);
+	if (rc)
+		return rc;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&sa, sizeof sa) != 0 || chmod(path, 0600) != 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int stream_listen_unix(struct stream_listener **out, struct loop *l, const char *path,
+		       void (*on_accept)(void *arg, struct stream *s), void *arg)
+{
+	*out = NULL;
+	struct stream_listener *ln = listener_create(l, true, AF_UNIX, NULL, on_accept, arg);
+	if (!ln)
+		return -ENOMEM;
+	int fd = bind_unix(path);
+	if (fd < 0) {
+		stream_listener_close(ln);
+		return fd;
+	}
+	strcpy(ln->path, path);
+	int rc = uv_pipe_open(&ln->io->pipe, fd);
+	if (rc)
+		close(fd);
+	else
+		rc = uv_listen(&ln->io->stream, STREAM_BACKLOG, on_connection);
+	if (rc)
+		stream_listener_close(ln);
+	else
+		*out = ln;
+	return rc;
+}
+
+struct addr stream_listener_addr(const struct stream_listener *ln)
+{
+	struct sockaddr_storage sa;
+	int len = sizeof sa;
+
+	if (ln->is_unix || uv_tcp_getsockname(&ln->io->tcp, (struct sockaddr *)&sa, &len) != 0)
+		return (struct addr) { 0 };
+	return addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
+void stream_listener_close(struct stream_listener *ln)
+{
+	if (!ln)
+		return;
+	while (ln->half_open)
+		stream_close(ln->half_open);
+	if (ln->path[0])
+		unlink(ln->path);
+	stream_io_close(ln->io);
+	free(ln);
+}
