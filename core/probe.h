@@ -1,7 +1,8 @@
 /* Path probes: authenticated pings and pongs between two nodes on the UDP port that carries the tunnel. Only their
  * pong proves a path. Layout: 0x80, 3 zero bytes, tag(8), nonce(24), sealed{kind(1) txid(12) addr(19) zeros}, tag(16).
  * Sealed with XChaCha20-Poly1305 under BLAKE2b(key = network probe_key, "p2pd1/probe" || X25519(wk, wk) || min(wk) ||
- * max(wk)). The 8-byte tag, different per direction, lets the receiver find the peer; it proves nothing.
+ * max(wk)), with the bytes before the nonce as associated data. The 8-byte tag, the head of BLAKE2b-256(key = that
+ * key, "p2pd1/probetag" || sender's wk), lets the receiver find the peer; it proves nothing.
  * A pong is never longer than its ping. Pure. */
 #ifndef P2PD_CORE_PROBE_H
 #define P2PD_CORE_PROBE_H
@@ -34,7 +35,7 @@ struct probe {
 	struct addr seen; /* pong: the source address of the ping as the answerer saw it; ping: ADDR_NONE */
 };
 
-/* 0 or -EINVAL for a key that must not be used. */
+/* 0 or -EINVAL for a key that must not be used: a low-order point, our own. */
 int probe_keys_init(struct probe_keys *k, const struct network *net, const uint8_t our_sk[static 32],
 		    const uint8_t our_pk[static 32], const uint8_t peer_pk[static 32]);
 /* Zero-padded to `size` (at least PROBE_MIN, at most PROBE_MAX); returns the length. */
@@ -42,7 +43,7 @@ size_t probe_seal(const struct probe_keys *k, const struct probe *p, struct rng 
 		  uint8_t out[static PROBE_MAX]);
 /* The tag of a message that has the form of a probe, or NULL. */
 const uint8_t *probe_tag(const uint8_t *msg, size_t len);
-/* 0 or -EBADMSG. */
+/* Takes only what the peer sealed (a message of our own that comes back is -EBADMSG). 0 or -EBADMSG. */
 int probe_open(const struct probe_keys *k, const uint8_t *msg, size_t len, struct probe *out);
 
 #endif
