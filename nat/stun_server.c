@@ -5,10 +5,8 @@
 #include "core/crypto.h"
 
 enum {
-	TOKEN_MS = 1000 / STUN_SERVER_RATE,
-	BUCKET_MS = TOKEN_MS * STUN_SERVER_BURST, /* an empty bucket is full again after this */
-	NETWORK_BYTES_V4 = 3,			  /* /24 */
-	NETWORK_BYTES_V6 = 6,			  /* /48 */
+	NETWORK_BYTES_V4 = 3, /* /24 */
+	NETWORK_BYTES_V6 = 6, /* /48 */
 	CHANGE_REQUEST = 0x0003,
 	UNKNOWN_ATTRIBUTE = 420,
 };
@@ -20,23 +18,13 @@ void stun_server_init(struct stun_server *s, struct rng *rng)
 
 /* Networks that hash alike share a bucket. So a flood from everywhere finds a bounded table and a bounded rate, and
  * nobody gets a fresh bucket by pushing another out. */
-static uint64_t *bucket_of(struct stun_server *s, const struct addr *from)
+static struct bucket *bucket_of(struct stun_server *s, const struct addr *from)
 {
 	size_t len = from->family == ADDR_V4 ? NETWORK_BYTES_V4 : NETWORK_BYTES_V6;
 	struct addr network = { .family = from->family };
 
 	memcpy(network.ip, from->ip, len);
-	return &s->full_ms[addr_hash(&network, s->seed) % STUN_SERVER_BUCKETS];
-}
-
-static bool take_token(uint64_t *full_ms, uint64_t now_ms)
-{
-	uint64_t from_ms = *full_ms > now_ms ? *full_ms : now_ms;
-
-	if (from_ms + TOKEN_MS > now_ms + BUCKET_MS)
-		return false;
-	*full_ms = from_ms + TOKEN_MS;
-	return true;
+	return &s->buckets[addr_hash(&network, s->seed) % STUN_SERVER_BUCKETS];
 }
 
 static void answer(struct stun_msg *reply, const struct stun_msg *request, const struct addr *from)
@@ -68,7 +56,7 @@ size_t stun_server_reply(struct stun_server *s, const uint8_t *msg, size_t len, 
 		s->malformed++;
 		return 0;
 	}
-	if (!take_token(bucket_of(s, from), now_ms)) {
+	if (!bucket_take(bucket_of(s, from), STUN_SERVER_RATE, STUN_SERVER_BURST, now_ms)) {
 		s->limited++;
 		return 0;
 	}

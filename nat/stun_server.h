@@ -4,6 +4,7 @@
 #ifndef P2PD_NAT_STUN_SERVER_H
 #define P2PD_NAT_STUN_SERVER_H
 
+#include "core/bucket.h"
 #include "nat/stun.h"
 
 enum {
@@ -16,8 +17,7 @@ enum {
 
 struct stun_server {
 	uint32_t seed; /* of the hash from source network to bucket: who shares one cannot be foreseen */
-	/* A token bucket as one number: the time at which it will be full again. */
-	uint64_t full_ms[STUN_SERVER_BUCKETS];
+	struct bucket buckets[STUN_SERVER_BUCKETS];
 	uint64_t answered, limited, malformed;
 };
 
