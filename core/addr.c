@@ -250,5 +250,7 @@ struct addr addr_read(struct reader *r)
 	read_into(r, ip, sizeof ip);
 	if (family != ADDR_NONE && family != ADDR_V4 && family != ADDR_V6)
 		r->bad = true;
-	return r->bad ? (struct addr) { 0 } : addr_from_ip(family, ip, port);
+	if (r->bad)
+		return addr_from_ip(ADDR_NONE, ip, 0);
+	return addr_from_ip(family, ip, port);
 }

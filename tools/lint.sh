@@ -8,8 +8,10 @@ product_sources() {
 	find core nat tun relay apps -name '*.c' | sort
 }
 
+# lint_all [--fix]: with --fix, clang-format mends what it can first.
 lint_all() {
 	start_results
+	[[ ${1:-} != --fix ]] || own_files | xargs clang-format -i
 	mkdir -p "$logs/lint"
 	lint_one format lint_format
 	lint_one layers tests/layers.sh
@@ -22,7 +24,7 @@ lint_all() {
 
 lint_one() {
 	local name=$1 log=$logs/lint/$1.log
-	say "$name"
+	say "Checking: $name"
 	if "${@:2}" >"$log" 2>&1; then
 		echo "ok $name"
 	else
@@ -32,7 +34,13 @@ lint_one() {
 }
 
 lint_format() {
-	own_files | xargs -r clang-format --dry-run -Werror
+	local file bad=0
+	for file in $(own_files); do
+		clang-format "$file" | cmp -s - "$file" && continue
+		echo "$file is not as clang-format would have it: ./dev lint --fix"
+		bad=1
+	done
+	return $bad
 }
 
 lint_shell() {

@@ -26,13 +26,19 @@ start_results() {
 	: >"$results"
 }
 
-# record PREFIX [loud]: result lines from stdin into the file, under PREFIX; the screen sees what did not pass, or all.
+# record PREFIX [loud]: result lines from stdin into the file, under PREFIX. The screen sees all other lines, results
+# that are not ok, and with `loud` the others too.
 record() {
 	local line
 	while IFS= read -r line; do
-		line="${line%% *} $1/${line#* }"
-		echo "$line" >>"$results"
-		[[ $line == ok* && ${2:-} != loud ]] || echo "    $line"
+		case $line in
+		"ok "* | "FAIL "* | "SKIP "*)
+			line="${line%% *} $1/${line#* }"
+			echo "$line" >>"$results"
+			[[ $line == ok* && ${2:-} != loud ]] || echo "    $line"
+			;;
+		*) echo "    $line" ;;
+		esac
 	done
 }
 
@@ -138,8 +144,8 @@ test_part_lab() {
 	fi
 	build_programs
 	say "Running the lab: hosts and NATs in namespaces"
-	timeout "$lab_timeout" tests/lab/run </dev/null 2>"$logs/lab.log" | tee -a "$logs/lab.log" |
-		grep --line-buffered -E '^(ok|FAIL|SKIP) ' | record lab loud || rc=$?
+	LAB_LOGS=$logs/lab timeout "$lab_timeout" tests/lab/run </dev/null 2>"$logs/lab.log" | tee -a "$logs/lab.log" |
+		grep --line-buffered -v ' passed, ' | record lab loud || rc=$?
 	if ((rc)) && ! grep -q '^FAIL lab/' "$results"; then
 		echo "FAIL run: status $rc, see lab.log" | record lab
 	fi
