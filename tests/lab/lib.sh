@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The lab: an internet in network namespaces, with real NATs (nftables) and cables of a given delay (linkem).
 # Source it first; the script then runs again inside mount, PID and network namespaces of its own. So names cannot
 # clash, nothing of the host is touched, and all of it vanishes with the script, however that ends.

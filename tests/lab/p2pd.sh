@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # A hub and nodes in the lab. Source it instead of lib.sh.
 #
 #   hub_start                    p2phub on the host `hub`; sets HUB_URL. State stays in $LAB/hub.

@@ -65,9 +65,9 @@ one_run() {
 lab_internet
 hub_start
 for pair in $PAIRS; do
-	: >"$LAB/first" >"$LAB/direct"
+	rm -f "$LAB/first" "$LAB/direct"
 	for run in $(seq "$RUNS"); do
-		NETWORK="lab-${pair//\//-}-$run"
+		export NETWORK="lab-${pair//\//-}-$run"
 		sites_up "$pair"
 		one_run "$pair"
 		sites_down "$pair"

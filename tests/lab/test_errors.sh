@@ -17,10 +17,12 @@ expect() {
 	grep -Eqi "$pattern" "$LAB/err" || lab_fail "$what: the line does not say '$pattern'"
 }
 p2pd=$P2PD_BIN/p2pd
-# A node of its own for each case, so that none finds another's state.
-up() {
-	local dir=$LAB/case-$RANDOM$RANDOM
-	echo "$p2pd" up --network "$NETWORK" --secret "file:$LAB/secret" --state "$dir" --socket "$dir.sock" --name c
+# The same for `p2pd up`: a node of its own for each case, so that none finds another's state.
+expect_up() {
+	local code=$1 pattern=$2 what=$3 dir=$LAB/case-$RANDOM$RANDOM
+	shift 3
+	expect "$code" "$pattern" "$what" "$p2pd" up --network "$NETWORK" --secret "file:$LAB/secret" --state "$dir" \
+		--socket "$dir.sock" --name c "$@"
 }
 
 hub_start
@@ -29,17 +31,17 @@ node_join b
 expect 3 "daemon|running" "status without a daemon" "$p2pd" status --socket "$LAB/none.sock"
 expect 3 "daemon|running" "ping without a daemon" "$p2pd" ping b --socket "$LAB/none.sock"
 expect 3 "daemon|running" "down without a daemon" "$p2pd" down --socket "$LAB/none.sock"
-expect 2 "hub" "up without a hub" $(up)
+expect_up 2 "hub" "up without a hub"
 expect 2 "nonsense" "an unknown option" "$p2pd" status --nonsense
 expect 2 "secret" "a bare secret" "$p2pd" up --hub "$HUB_URL" --network n --secret hunter2 --state "$LAB/x"
-expect 1 "no-such-file" "a secret that is not there" $(up) --hub "$HUB_URL" --secret "file:$LAB/no-such-file"
+expect_up 1 "no-such-file" "a secret that is not there" --hub "$HUB_URL" --secret "file:$LAB/no-such-file"
 
-expect 8 "198.51.100.99" "an unreachable hub" $(up) --hub "https://198.51.100.99${HUB_URL#"https://$HUB_IP4"}"
-expect 1 "refused" "a hub that is not there" $(up) --hub "https://$HUB_IP4:444#${HUB_URL#*#}"
+expect_up 8 "198.51.100.99" "an unreachable hub" --hub "https://198.51.100.99${HUB_URL#"https://$HUB_IP4"}"
+expect_up 1 "refused" "a hub that is not there" --hub "https://$HUB_IP4:444#${HUB_URL#*#}"
 wrong=$(printf 'wrong' | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '=')
-expect 7 "pin|key" "a wrong pin" $(up) --hub "${HUB_URL%#*}#sha256:$wrong"
+expect_up 7 "pin|key" "a wrong pin" --hub "${HUB_URL%#*}#sha256:$wrong"
 head -c 24 /dev/urandom | base64 >"$LAB/other-secret"
-expect 7 "secret" "a wrong secret" $(up) --hub "$HUB_URL" --secret "file:$LAB/other-secret"
+expect_up 7 "secret" "a wrong secret" --hub "$HUB_URL" --secret "file:$LAB/other-secret"
 
 mkdir -m 777 "$LAB/nobody"
 cp "$LAB/secret" "$LAB/nobody/secret"
@@ -52,13 +54,13 @@ lab_start taken a python3 -c 'import socket, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("0.0.0.0", 4242))
 t = socket.socket(); t.bind(("0.0.0.0", 4243)); t.listen(); time.sleep(1000)'
 lab_until 5 "the ports are taken" lab_listens a 4243
-expect 6 "4242" "a UDP port in use" $(up) --hub "$HUB_URL" --port 4242
+expect_up 6 "4242" "a UDP port in use" --hub "$HUB_URL" --port 4242
 expect 6 "4243" "a hub's TCP port in use" "$P2PD_BIN/p2phub" serve --data "$LAB/hub2" --tls 0.0.0.0:4243 --udp 0.0.0.0:4244
 expect 6 "4242" "a hub's UDP port in use" "$P2PD_BIN/p2phub" serve --data "$LAB/hub3" --tls 0.0.0.0:4245 --udp 0.0.0.0:4242
 
 node_join a
-expect 6 "$LAB/a.sock" "a second daemon on one socket" $(up) --hub "$HUB_URL" --socket "$LAB/a.sock"
-expect 6 "$LAB/a.state" "a second daemon in one state" $(up) --hub "$HUB_URL" --state "$LAB/a.state"
+expect_up 6 "$LAB/a.sock" "a second daemon on one socket" --hub "$HUB_URL" --socket "$LAB/a.sock"
+expect_up 6 "$LAB/a.state" "a second daemon in one state" --hub "$HUB_URL" --state "$LAB/a.state"
 expect 5 "nobody" "ping of an unknown peer" "$p2pd" ping nobody --socket "$LAB/a.sock"
 lab_until 5 "the first daemon still works" reaches a b
 
@@ -68,4 +70,4 @@ ip -n a link add dev office type veth peer name office2
 ip -n a addr add 10.77.3.1/24 dev office
 ip -n a link set dev office up
 ip -n a link set dev office2 up
-expect 6 "10.77.3.0/24.*office|office.*10.77.3.0/24" "a route that clashes" $(up) --hub "$HUB_URL"
+expect_up 6 "10.77.3.0/24.*office|office.*10.77.3.0/24" "a route that clashes" --hub "$HUB_URL"
