@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The lab: an internet in network namespaces, with real NATs (nftables) and cables of a given delay (linkem).
 # Source it first; the script then runs again inside mount, PID and network namespaces of its own. So names cannot
 # clash, nothing of the host is touched, and all of it vanishes with the script, however that ends.
@@ -9,6 +10,8 @@
 #   lab_start LABEL HOST CMD...       starts a program there, in the background, its output in $LAB/LABEL.log
 #   lab_kill LABEL [SIGNAL]           ends it and waits until it has ended
 #   lab_cable SITE SETTING...         changes the site's cable: cut=1, cut=0, loss=5, a.delay=40 ... (see linkem.c)
+#   lab_part SITE SITE, lab_rejoin    nothing passes between the two sites any more; all may talk again
+#   lab_remove SITE                   the site with its hosts (LAN hosts that joined by lab_host too)
 #   lab_until SECONDS WHAT CMD...     waits until the command succeeds; the test fails when it does not in time
 #   lab_listens HOST PORT             whether a TCP server listens there
 #   lab_fail, lab_skip, lab_note      end the test, or say something
@@ -42,7 +45,7 @@ lab_needs() {
 	local tool
 	[ "$(id -u)" = 0 ] || lab_skip "the lab needs root"
 	[ -c /dev/net/tun ] || lab_skip "the lab needs /dev/net/tun"
-	for tool in ip ss nft unshare nsenter setpriv jq python3; do
+	for tool in ip ss nft unshare nsenter setpriv jq iperf3 python3; do
 		command -v $tool >/dev/null || lab_skip "the lab needs $tool"
 	done
 	unshare --net --mount --pid --fork true 2>/dev/null || lab_skip "no right to make namespaces"
@@ -60,7 +63,7 @@ LAB=/run/lab
 mkdir -p $LAB /run/netns
 ip link set dev lo up
 
-declare -A LAB_PID LAB_SITE_NO
+declare -A LAB_PID LAB_SITE_NO lab_hosts_of
 lab_sites=0
 
 lab_dump() {
@@ -175,9 +178,11 @@ lab_internet() {
 		END
 	fi
 	lab_in inet nft -f - <<-END
-		table inet hops {
+		table inet internet {
+			set parted { type ipv4_addr . ipv4_addr; }
 			chain forward {
 				type filter hook forward priority 0
+				ip saddr . ip daddr @parted drop
 				oifname != "hub" iifname != "hub" ip ttl < $LAB_HOPS drop
 				oifname != "hub" iifname != "hub" ip6 hoplimit < $LAB_HOPS drop
 			}
@@ -226,8 +231,10 @@ lab_public4() {
 lab_site() {
 	local name=$1 kind=$2
 	lab_sites=$((lab_sites + 1))
-	LAB_SITE_NO[$name]=$((lab_sites + 20))
+	LAB_SITE_NO[$name]=$((lab_sites % 200 + 20))
+	lab_hosts_of[$name]=""
 	if [ "$kind" = open ]; then
+		lab_hosts_of[$name]=$name
 		lab_namespace "$name" 0
 		lab_uplink "$name" "$name" eth0
 		return
@@ -248,13 +255,12 @@ lab_router() {
 	lab_ip6 "$site-nat" lan
 	[ "$LAB_IP6" != 1 ] || ip -n "$site-nat" addr add 2001:db8:$n:1::1/64 dev lan
 	nat_rules "$kind" | lab_in "$site-nat" nft -f -
-	declare -g "lab_hosts_$n=9"
 }
 
 lab_host() {
 	local name=$1 site=$2 n=${LAB_SITE_NO[$2]} i
-	i=$((lab_hosts_$n + 1))
-	declare -g "lab_hosts_$n=$i"
+	lab_hosts_of[$site]+=" $name"
+	i=$(($(wc -w <<<"${lab_hosts_of[$site]}") + 9))
 	lab_namespace "$name" 0
 	ip link add dev "$name" netns "$site-nat" type veth peer name eth0 netns "$name"
 	ip -n "$site-nat" link set dev "$name" master lan up
@@ -277,6 +283,25 @@ lab_cable() {
 	local site=$1
 	shift
 	"$P2PD_BIN"/linkem ctl "$LAB/$site.cable" "$@"
+}
+
+lab_part() {
+	local a b
+	a=$(lab_public4 "$1")
+	b=$(lab_public4 "$2")
+	lab_in inet nft add element inet internet parted "{ $a . $b, $b . $a }"
+}
+
+lab_rejoin() { lab_in inet nft flush set inet internet parted; }
+
+lab_remove() {
+	local site=$1 host
+	lab_kill "cable-$site" KILL
+	for host in ${lab_hosts_of[$site]} $site-nat; do
+		ip netns del "$host" 2>/dev/null || true
+	done
+	rm -f "$LAB/$site.cable"
+	unset "LAB_SITE_NO[$site]" "lab_hosts_of[$site]"
 }
 
 # The rules of a router. Mapping and filtering in RFC 4787's words:

@@ -1,0 +1,23 @@
+#!/bin/bash
+# Behind two symmetric NATs there is no direct path (yet): the relay carries everything, and status says so.
+. "$(dirname "$0")/p2pd.sh"
+
+lab_internet
+lab_site a symmetric
+lab_site b symmetric
+hub_start
+node_join a b
+lab_until 5 "a reaches b" reaches a b
+lab_until 5 "b reaches a" reaches b a
+
+node a ping b -c 5 >"$LAB/pings"
+[ "$(grep -c 'pong from b .* via relay' "$LAB/pings")" = 5 ] || lab_fail "$(cat "$LAB/pings")"
+rate=$(overlay_rate a b -t 4)
+back=$(overlay_rate b a -t 4)
+lab_note "the relay carries $rate Mbit/s, $back the other way"
+{ [ "$rate" -ge 5 ] && [ "$back" -ge 5 ]; } || lab_fail "too slow"
+for pair in "a b" "b a"; do
+	# shellcheck disable=SC2086
+	path_is $pair relay-udp || lab_fail "the path from ${pair% *} to ${pair#* } is $(peer $pair .path.kind)"
+done
+[ "$(status a .self.nat.type)" = symmetric ] || lab_fail "status calls the NAT $(status a .self.nat.type)"
