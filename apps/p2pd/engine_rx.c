@@ -46,12 +46,13 @@ static bool guard(struct engine *e, const struct pkt *p, const struct engine_ori
 	return false;
 }
 
-/* Where authenticated messages come from says how to reach a stock peer, and which relay session is ours. */
+/* Where authenticated messages come from says how to reach a stock peer. The relay's session id is not authenticated:
+ * it is taken only as long as the hub has told us none. */
 static void learn_origin(struct engine_peer *ep, const struct engine_origin *origin)
 {
-	if (origin->relay_session)
+	if (ep->peer.own_kind && origin->relay_session && !ep->relay_session)
 		ep->relay_session = origin->relay_session;
-	else if (!ep->peer.own_kind)
+	if (!ep->peer.own_kind && !origin->relay_session)
 		ep->peer.endpoint = origin->from;
 }
 
@@ -80,7 +81,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 		return;
 	}
 	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
-	if (origin->relay_session)
+	if (ep->peer.own_kind)
 		learn_origin(ep, origin);
 	engine_reply(e, response, sizeof response, origin);
 	engine_touch(e, ep, now_ms);

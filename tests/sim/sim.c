@@ -310,16 +310,23 @@ static void connect_node(struct sim *s, struct sim_node *n)
 
 /* ---- running */
 
-static void deliver(struct sim *s, struct sim_node *n, const struct sim_event *ev)
+void sim_inject(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len)
 {
-	struct pkt *p = n->engine ? pkt_get(&s->pool) : NULL;
+	struct pkt *p = to->engine ? pkt_get(&s->pool) : NULL;
 
 	if (!p)
 		return;
-	memcpy(pkt_data(p), ev->data, ev->len);
-	p->len = (uint32_t)ev->len;
-	p->addr = ev->from;
-	engine_on_datagram(n->engine, p, s->now_ms);
+	memcpy(pkt_data(p), data, len);
+	p->len = (uint32_t)len;
+	p->addr = *from;
+	engine_on_datagram(to->engine, p, s->now_ms);
+}
+
+static void deliver(struct sim *s, struct sim_node *n, const struct sim_event *ev)
+{
+	if (s->tap && n->engine)
+		s->tap(s, n, &ev->from, ev->data, ev->len);
+	sim_inject(s, n, &ev->from, ev->data, ev->len);
 }
 
 static void run_datagram(struct sim *s, const struct sim_event *ev)

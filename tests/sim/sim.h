@@ -55,6 +55,8 @@ struct sim {
 	uint32_t loss_permille, duplicate_permille;
 	bool cut_direct;       /* nothing passes between nodes, only between node and hub */
 	uint64_t datagrams, direct_datagrams;
+	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
+	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len);
 };
 
 void sim_init(struct sim *s, uint64_t seed);
@@ -73,6 +75,8 @@ void sim_run(struct sim *s, uint64_t ms);
 bool sim_run_joined(struct sim *s, uint64_t limit_ms);
 /* An IP packet from a's TUN to b's overlay address. */
 void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b);
+/* Hands a datagram straight to a node, as if it came from `from`. */
+void sim_inject(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len);
 /* An in-tunnel ping; its pong is counted in a's fields. */
 void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b);
 struct engine_peer *sim_peer(struct sim_node *a, struct sim_node *b);
