@@ -238,9 +238,9 @@ static bool set_one(struct settings *s, const char *key, double v)
 	else if (strcmp(key, "rate") == 0)
 		s->rate_kbit = (uint64_t)(v * 1e3);
 	else if (strcmp(key, "loss") == 0)
-		s->loss_ppm = (uint32_t)(v * (PPM / 100));
+		s->loss_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "reorder") == 0)
-		s->reorder_ppm = (uint32_t)(v * (PPM / 100));
+		s->reorder_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "cut") == 0)
 		s->cut = v != 0;
 	else

@@ -38,7 +38,7 @@ expect_up 1 "no-such-file" "a secret that is not there" --hub "$HUB_URL" --secre
 
 expect_up 8 "198.51.100.99" "an unreachable hub" --hub "https://198.51.100.99${HUB_URL#"https://$HUB_IP4"}"
 expect_up 1 "refused" "a hub that is not there" --hub "https://$HUB_IP4:444#${HUB_URL#*#}"
-wrong=$(printf 'wrong' | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '=')
+wrong=$(python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="))')
 expect_up 7 "pin|key" "a wrong pin" --hub "${HUB_URL%#*}#sha256:$wrong"
 head -c 24 /dev/urandom | base64 >"$LAB/other-secret"
 expect_up 7 "secret" "a wrong secret" --hub "$HUB_URL" --secret "file:$LAB/other-secret"
