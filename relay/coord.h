@@ -11,9 +11,29 @@
 
 #include "core/addr.h"
 #include "core/crypto.h"
+#include "relay/coord_out.h"
 #include "relay/relay_server.h"
 
-enum { COORD_MESSAGE_MAX = 16384, COORD_RECORD_MAX = 2048, COORD_EXPORTER = 32, COORD_LOGIN_TIMEOUT_MS = 10000 };
+enum {
+	COORD_MESSAGE_MAX = 16384,
+	COORD_RECORD_MAX = 2048,
+	COORD_EXPORTER = 32,
+	COORD_LOGIN_TIMEOUT_MS = 10000,
+	COORD_PING_MS = 20000,
+	COORD_SILENT_MS = 50000,
+	/* A node that sends more is disconnected. */
+	COORD_MESSAGES_PER_S = 200,
+	COORD_MESSAGES_BURST = 1000,
+	COORD_PUBLISHES_PER_S = 2,
+	COORD_PUBLISHES_BURST = 20,
+	/* More introductions than this are not made. */
+	COORD_INTRODUCES_PER_S = 50,
+	COORD_INTRODUCES_BURST = 100,
+	COORD_INTRODUCE_GAP_MS = 500, /* of one pair */
+	COORD_INTRODUCE_LEAD_MS = 20, /* for the hub's and the nodes' own time */
+	COORD_RTT_UNKNOWN_MS = 100,   /* taken for a link that has not answered a ping yet */
+	COORD_RTT_MAX_MS = 2000,
+};
 
 struct coord; /* opaque */
 
@@ -29,18 +49,17 @@ struct coord_config {
 struct coord *coord_create(const struct coord_config *config); /* NULL without memory */
 void coord_destroy(struct coord *c);
 
-/* A connection is up. `conn` is the caller's id for it, > 0 and not in use. `unix_s` is the wall clock, for passes. */
-int coord_on_open(struct coord *c, uint64_t conn, const uint8_t exporter[static COORD_EXPORTER], uint64_t now_ms);
-void coord_on_message(struct coord *c, uint64_t conn, const uint8_t *msg, size_t len, uint64_t now_ms, uint64_t unix_s);
+/* A connection is up. `conn` is the caller's id for it, > 0 and not in use. `unix_s` is the wall clock, for passes.
+ * 0, or -EINVAL, -ENOSPC (twice max_nodes are connected), -ENOMEM: then close it, coord knows nothing of it. */
+int coord_on_open(struct coord *c, uint64_t conn, const uint8_t exporter[static COORD_EXPORTER],
+		  uint64_t now_ms);
+void coord_on_message(struct coord *c, uint64_t conn, const uint8_t *msg, size_t len, uint64_t now_ms,
+		      uint64_t unix_s);
 void coord_on_close(struct coord *c, uint64_t conn, uint64_t now_ms);
 
-/* What is to be sent, in order; `msg` (malloc'ed, NULL for a close) is the caller's to free. False when there is none. */
-struct coord_out {
-	uint64_t conn;
-	uint8_t *msg;
-	size_t len;
-	bool close; /* close the connection once this was sent */
-};
+/* What is to be sent, in order: see coord_out.h. `msg` is the caller's to free. False when there is none.
+ * coord_on_close comes for each connection that was opened, also for one that was told to close; members are told that
+ * a node went when that is called. After it nothing is handed out for this connection. */
 bool coord_next(struct coord *c, struct coord_out *out);
 /* Runs what is due: login timeouts (10 s), pings (after login and every 20 s; a link silent for 50 s is closed), expiry. */
 void coord_tick(struct coord *c, uint64_t now_ms);
@@ -48,7 +67,7 @@ uint64_t coord_deadline(const struct coord *c);
 
 struct coord_stats {
 	uint32_t connections, online, networks, records;
-	uint64_t logins, refused, introductions, malformed;
+	uint64_t logins, refused, introductions, malformed, limited;
 };
 struct coord_stats coord_stats(const struct coord *c);
 

@@ -17,6 +17,11 @@ static void begin(struct relay_client *c, uint64_t at_ms)
 void relay_client_start(struct relay_client *c, const struct addr *server, uint32_t slot,
 			const uint8_t token[static RELAY_TOKEN], uint64_t now_ms)
 {
+	if (c->state != RELAY_IDLE && c->slot == slot && addr_equal(&c->server, server) &&
+	    crypto_equal(c->token, token, RELAY_TOKEN)) {
+		relay_client_rebind(c, now_ms);
+		return;
+	}
 	*c = (struct relay_client) { .server = *server, .slot = slot };
 	memcpy(c->token, token, RELAY_TOKEN);
 	begin(c, now_ms);
@@ -80,9 +85,8 @@ static bool on_bound(struct relay_client *c, const uint8_t *msg, uint64_t now_ms
 /* Only from rest: data sent while a rebind is under way brings more of these, which must not start it over. */
 static bool on_unbound(struct relay_client *c, uint64_t now_ms)
 {
-	if (c->state != RELAY_IS_BOUND)
-		return false;
-	relay_client_rebind(c, now_ms);
+	if (c->state == RELAY_IS_BOUND)
+		relay_client_rebind(c, now_ms);
 	return true;
 }
 

@@ -33,6 +33,7 @@ enum {
 	RELAY_REBIND_GAP_MS = 200,
 };
 
+/* With the binding that it has already (the hub's link came back), this is a rebind: data goes on. */
 void relay_client_start(struct relay_client *c, const struct addr *server, uint32_t slot,
 			const uint8_t token[static RELAY_TOKEN], uint64_t now_ms);
 void relay_client_stop(struct relay_client *c);

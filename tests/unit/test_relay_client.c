@@ -253,6 +253,22 @@ static void many_rebinds_are_one_and_are_not_put_off_for_ever(void **state)
 	relay_server_destroy(w.r);
 }
 
+static void starting_what_runs_already_lets_data_go_on(void **state)
+{
+	(void)state;
+	struct world w;
+
+	world_start(&w, 1, 20, 0);
+	run(&w, 6000);
+	relay_client_start(&w.c, &w.server, w.slot, token, w.now);
+	assert_true(relay_client_bound(&w.c));
+	run(&w, 6100);
+	assert_int_equal(w.sent, 4);
+	relay_client_start(&w.c, &w.server, w.slot + 1, token, w.now);
+	assert_false(relay_client_bound(&w.c));
+	relay_server_destroy(w.r);
+}
+
 static void a_relay_that_went_silent_is_given_up_and_found_again(void **state)
 {
 	(void)state;
@@ -367,6 +383,7 @@ int main(void)
 		cmocka_unit_test(forged_unbounds_cost_ten_messages_a_second_at_most),
 		cmocka_unit_test(unbounds_during_a_rebind_do_not_start_it_over),
 		cmocka_unit_test(many_rebinds_are_one_and_are_not_put_off_for_ever),
+		cmocka_unit_test(starting_what_runs_already_lets_data_go_on),
 		cmocka_unit_test(a_relay_that_went_silent_is_given_up_and_found_again),
 		cmocka_unit_test(forged_messages_do_not_bind),
 		cmocka_unit_test(a_forged_challenge_delays_but_does_not_prevent),

@@ -1,0 +1,241 @@
+#include "relay/roster.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+void roster_init(struct roster *r, struct relay_server *relay, struct rng *rng, size_t max)
+{
+	*r = (struct roster) { .relay = relay, .rng = rng, .max = max };
+	r->slot_kept.delay_ms = ROSTER_SLOT_KEEP_MS;
+	r->gone.delay_ms = ROSTER_RECORD_KEEP_MS;
+	map_init(&r->members, sizeof(struct member_key), sizeof(struct member *), rng);
+	map_init(&r->networks, 32, sizeof(struct roster_network *), rng);
+	map_init(&r->tags, sizeof(uint16_t), sizeof(uint32_t), rng);
+}
+
+static struct roster_network *network_find(const struct roster *r, const uint8_t netid[static 32])
+{
+	struct roster_network **n = map_find(&r->networks, netid);
+	return n ? *n : NULL;
+}
+
+static struct roster_network *network_get(struct roster *r, const uint8_t netid[static 32])
+{
+	struct roster_network *n = network_find(r, netid);
+
+	if (n)
+		return n;
+	n = calloc(1, sizeof *n);
+	if (!n)
+		return NULL;
+	memcpy(n->netid, netid, 32);
+	n->id = ++r->last_network_id;
+	if (map_put(&r->networks, netid, &n)) {
+		free(n);
+		return NULL;
+	}
+	return n;
+}
+
+static void network_drop_if_empty(struct roster *r, struct roster_network *n)
+{
+	if (n->members)
+		return;
+	map_remove(&r->networks, n->netid);
+	free(n);
+}
+
+static void tag_add(struct roster *r, uint16_t tag, int32_t change)
+{
+	uint32_t *known = map_find(&r->tags, &tag);
+	uint32_t count = (known ? *known : 0) + (uint32_t)change;
+
+	/* Without memory a hint is lost, no more. */
+	if (count && (known || change > 0))
+		map_put(&r->tags, &tag, &count);
+	else if (known)
+		map_remove(&r->tags, &tag);
+}
+
+static void network_count(struct roster *r, struct roster_network *n, uint16_t name_tag, bool arrives)
+{
+	if (arrives && n->online++ == 0) {
+		n->name_tag = name_tag;
+		tag_add(r, name_tag, 1);
+	} else if (!arrives && --n->online == 0) {
+		tag_add(r, n->name_tag, -1);
+	}
+}
+
+static void slot_close(struct roster *r, struct member *m)
+{
+	due_end(&r->slot_kept, &m->slot_due);
+	if (m->slot)
+		relay_slot_close(r->relay, m->slot);
+	m->slot = 0;
+}
+
+static void member_free(struct member *m)
+{
+	free(m->record);
+	crypto_wipe(m, sizeof *m);
+	free(m);
+}
+
+/* A member that is not online. */
+static void forget(struct roster *r, struct member *m)
+{
+	struct roster_network *n = m->network;
+
+	slot_close(r, m);
+	due_end(&r->gone, &m->gone_due);
+	map_remove(&r->members, &m->key);
+	*(m->prev ? &m->prev->next : &n->members) = m->next;
+	if (m->next)
+		m->next->prev = m->prev;
+	r->records -= m->record != NULL;
+	member_free(m);
+	network_drop_if_empty(r, n);
+}
+
+/* The one that is gone longest; those without a record only have a slot to wait for. */
+static bool make_room(struct roster *r)
+{
+	struct member *oldest = DUE_OWNER(r->gone.first, struct member, gone_due);
+
+	if (r->members.count < r->max)
+		return true;
+	if (!oldest)
+		oldest = DUE_OWNER(r->slot_kept.first, struct member, slot_due);
+	if (!oldest)
+		return false;
+	forget(r, oldest);
+	return true;
+}
+
+static struct member *create(struct roster *r, const struct member_key *key)
+{
+	struct member *m = make_room(r) ? calloc(1, sizeof *m) : NULL;
+	struct roster_network *n = m ? network_get(r, key->netid) : NULL;
+
+	if (!n) {
+		free(m);
+		return NULL;
+	}
+	m->key = *key;
+	if (map_put(&r->members, key, &m)) {
+		free(m);
+		network_drop_if_empty(r, n);
+		return NULL;
+	}
+	m->network = n;
+	m->next = n->members;
+	if (m->next)
+		m->next->prev = m;
+	n->members = m;
+	return m;
+}
+
+struct member *roster_find(const struct roster *r, const struct member_key *key)
+{
+	struct member **m = map_find(&r->members, key);
+	return m ? *m : NULL;
+}
+
+struct member *roster_arrive(struct roster *r, const struct member_key *key, uint16_t name_tag, void *link)
+{
+	struct member *m = roster_find(r, key);
+
+	if (!m)
+		m = create(r, key);
+	if (!m)
+		return NULL;
+	due_end(&r->slot_kept, &m->slot_due);
+	due_end(&r->gone, &m->gone_due);
+	if (!m->slot) {
+		rng_fill(r->rng, m->token, sizeof m->token);
+		m->slot = r->relay ? relay_slot_open(r->relay, m->network->id, m->token) : 0;
+	}
+	if (!m->link) {
+		network_count(r, m->network, name_tag, true);
+		r->online++;
+	}
+	m->link = link;
+	return m;
+}
+
+void roster_leave(struct roster *r, struct member *m, uint64_t now_ms)
+{
+	m->link = NULL;
+	r->online--;
+	network_count(r, m->network, 0, false);
+	if (m->slot)
+		due_arm(&r->slot_kept, &m->slot_due, now_ms);
+	if (m->record)
+		due_arm(&r->gone, &m->gone_due, now_ms);
+	if (!m->slot && !m->record)
+		forget(r, m);
+}
+
+int roster_keep(struct roster *r, struct member *m, uint64_t seq, const uint8_t *record, size_t len)
+{
+	if (m->record && seq <= m->seq)
+		return -EALREADY;
+	uint8_t *copy = malloc(len);
+	if (!copy)
+		return -ENOMEM;
+	memcpy(copy, record, len);
+	r->records += m->record == NULL;
+	free(m->record);
+	m->record = copy;
+	m->record_len = len;
+	m->seq = seq;
+	return 0;
+}
+
+bool roster_name_elsewhere(const struct roster *r, const struct roster_network *n)
+{
+	uint32_t *count = map_find(&r->tags, &n->name_tag);
+	return count && *count > (n->online ? 1U : 0U);
+}
+
+void roster_tick(struct roster *r, uint64_t now_ms)
+{
+	struct due *d;
+
+	while ((d = due_take(&r->slot_kept, now_ms))) {
+		struct member *m = DUE_OWNER(d, struct member, slot_due);
+		slot_close(r, m);
+		if (!m->record)
+			forget(r, m);
+	}
+	while ((d = due_take(&r->gone, now_ms)))
+		forget(r, DUE_OWNER(d, struct member, gone_due));
+}
+
+uint64_t roster_deadline(const struct roster *r)
+{
+	uint64_t a = due_next(&r->slot_kept), b = due_next(&r->gone);
+	return a < b ? a : b;
+}
+
+static void network_free(struct roster *r, struct roster_network *n)
+{
+	while (n->members) {
+		struct member *m = n->members;
+		n->members = m->next;
+		slot_close(r, m);
+		member_free(m);
+	}
+	free(n);
+}
+
+void roster_free(struct roster *r)
+{
+	for (struct roster_network **n = NULL; (n = map_walk(&r->networks, n));)
+		network_free(r, *n);
+	map_clear(&r->members);
+	map_clear(&r->networks);
+	map_clear(&r->tags);
+}

@@ -1,0 +1,73 @@
+/* Who is a member of which network: online, or gone for a while with its last record and its relay slot kept.
+ * Knows nothing of messages. Timers: a slot is closed 60 s after its member went (its link may flap), a member is
+ * forgotten 1 h after it went. When full, the one that is gone longest makes room. */
+#ifndef P2PD_RELAY_ROSTER_H
+#define P2PD_RELAY_ROSTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/bucket.h"
+#include "core/crypto.h"
+#include "core/map.h"
+#include "relay/due.h"
+#include "relay/relay_server.h"
+
+enum { ROSTER_SLOT_KEEP_MS = 60000, ROSTER_RECORD_KEEP_MS = 3600000 };
+
+struct roster_network {
+	uint8_t netid[32];
+	uint32_t id;	   /* for the relay */
+	uint16_t name_tag; /* as the one said that was online first */
+	uint32_t online;
+	struct member *members;
+};
+
+struct member_key {
+	uint8_t netid[32], ik[32];
+};
+
+struct member {
+	struct member_key key;
+	struct roster_network *network;
+	struct member *prev, *next; /* in the network */
+	void *link;		    /* the owner's connection; NULL: gone */
+	uint64_t seq;		    /* of the record */
+	uint8_t *record;	    /* NULL: none yet */
+	size_t record_len;
+	uint32_t slot;		    /* 0: none */
+	uint8_t token[RELAY_TOKEN]; /* of the slot; random bytes without one */
+	struct due slot_due, gone_due;
+	struct bucket introduces, publishes;
+};
+
+struct roster {
+	struct map members,
+		networks; /* struct member_key -> struct member *, netid -> struct roster_network * */
+	struct map tags;  /* name tag -> uint32_t networks with it that have members online */
+	struct due_list slot_kept, gone;
+	struct relay_server *relay;
+	struct rng *rng;
+	size_t max;
+	uint32_t online, records, last_network_id;
+};
+
+void roster_init(struct roster *r, struct relay_server *relay, struct rng *rng, size_t max);
+void roster_free(struct roster *r);
+
+/* Makes the member online with this link; it is created if it is new. The same member again: the link is exchanged.
+ * NULL when the roster is full of members online, or without memory. */
+struct member *roster_arrive(struct roster *r, const struct member_key *key, uint16_t name_tag, void *link);
+/* It may be forgotten at once: do not use `m` afterwards. */
+void roster_leave(struct roster *r, struct member *m, uint64_t now_ms);
+/* NULL: no such member. */
+struct member *roster_find(const struct roster *r, const struct member_key *key);
+/* Keeps a newer record. 0, -EALREADY for a seq that is not greater, -ENOMEM. */
+int roster_keep(struct roster *r, struct member *m, uint64_t seq, const uint8_t *record, size_t len);
+/* Another network with its name tag has members online. */
+bool roster_name_elsewhere(const struct roster *r, const struct roster_network *n);
+void roster_tick(struct roster *r, uint64_t now_ms);
+uint64_t roster_deadline(const struct roster *r);
+
+#endif
