@@ -31,15 +31,15 @@ struct engine_peer *engine_peer_by_tag(struct engine *e, const uint8_t tag[stati
 	return look_up(&e->by_tag, tag);
 }
 
+/* An address is never taken for a name: a node may be named like another's address. */
 struct engine_peer *engine_find_peer(struct engine *e, const char *name_or_address)
 {
 	struct addr a;
 	bool is_address = addr_parse(&a, name_or_address, 0) == 0;
 
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (!strcmp(ep->peer.name, name_or_address))
-			return ep;
-		if (is_address && (addr_same_ip(&a, &ep->ip4) || addr_same_ip(&a, &ep->ip6)))
+		if (is_address ? addr_same_ip(&a, &ep->ip4) || addr_same_ip(&a, &ep->ip6) :
+				 !strcmp(ep->peer.name, name_or_address))
 			return ep;
 	}
 	return NULL;
