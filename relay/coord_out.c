@@ -21,7 +21,7 @@ static int make_room(struct coord_queue *q, size_t extra)
 	if (!items)
 		return -ENOMEM;
 	for (size_t i = 0; i < q->count; i++)
-		items[i] = q->items[(q->head + i) % q->cap];
+		items[i] = q->items[(q->head + i) & (q->cap - 1)];
 	free(q->items);
 	q->items = items;
 	q->head = 0;
@@ -31,7 +31,7 @@ static int make_room(struct coord_queue *q, size_t extra)
 
 static void append(struct coord_queue *q, struct coord_out item)
 {
-	q->items[(q->head + q->count++) % q->cap] = item;
+	q->items[(q->head + q->count++) & (q->cap - 1)] = item;
 }
 
 /* msg is NULL when there is no memory. */
@@ -60,11 +60,11 @@ void coord_queue_end(struct coord_queue *q, uint64_t conn, bool closed)
 
 	q->closes -= !closed;
 	for (size_t i = 0; i < q->count; i++) {
-		struct coord_out item = q->items[(q->head + i) % q->cap];
+		struct coord_out item = q->items[(q->head + i) & (q->cap - 1)];
 		if (item.conn == conn)
 			free(item.msg);
 		else
-			q->items[(q->head + kept++) % q->cap] = item;
+			q->items[(q->head + kept++) & (q->cap - 1)] = item;
 	}
 	q->count = kept;
 }
@@ -100,7 +100,7 @@ bool coord_queue_next(struct coord_queue *q, struct coord_out *out)
 	if (!q->count)
 		return false;
 	*out = q->items[q->head];
-	q->head = (q->head + 1) % q->cap;
+	q->head = (q->head + 1) & (q->cap - 1);
 	q->count--;
 	return true;
 }

@@ -17,7 +17,7 @@ struct coord_out {
 };
 
 struct coord_queue {
-	struct coord_out *items; /* a ring */
+	struct coord_out *items; /* a ring; cap is 0 or a power of two */
 	size_t head, count, cap;
 	size_t closes; /* connections that may still want to be closed: each has room for it */
 };

@@ -24,7 +24,7 @@ struct due *due_take(struct due_list *l, uint64_t now_ms);
 /* UINT64_MAX when none is armed. */
 uint64_t due_next(const struct due_list *l);
 
-/* The struct around a `struct due`, or NULL for NULL. */
-#define DUE_OWNER(d, type, member) ((d) ? (type *)(void *)((char *)(d)-offsetof(type, member)) : NULL)
+/* The struct around a `struct due`. */
+#define DUE_OWNER(d, type, member) ((type *)(void *)((char *)(d)-offsetof(type, member)))
 
 #endif

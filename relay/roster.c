@@ -102,16 +102,13 @@ static void forget(struct roster *r, struct member *m)
 /* The one that is gone longest; those without a record only have a slot to wait for. */
 static bool make_room(struct roster *r)
 {
-	struct member *oldest = DUE_OWNER(r->gone.first, struct member, gone_due);
-
 	if (r->members.count < r->max)
 		return true;
-	if (!oldest)
-		oldest = DUE_OWNER(r->slot_kept.first, struct member, slot_due);
-	if (!oldest)
-		return false;
-	forget(r, oldest);
-	return true;
+	if (r->gone.first)
+		forget(r, DUE_OWNER(r->gone.first, struct member, gone_due));
+	else if (r->slot_kept.first)
+		forget(r, DUE_OWNER(r->slot_kept.first, struct member, slot_due));
+	return r->members.count < r->max;
 }
 
 static struct member *create(struct roster *r, const struct member_key *key)

@@ -318,6 +318,30 @@ static void a_pair_is_introduced_twice_a_second_at_most(void **state)
 	hub_stop(&h);
 }
 
+static void a_pair_is_remembered_for_the_whole_gap(void **state)
+{
+	(void)state;
+	struct hub h;
+
+	hub_start(&h);
+	join(&h, 1, &ann);
+	join(&h, 2, &bob);
+	join(&h, 3, &cid);
+	introduce(&h, 2, &cid);
+	h.now += COORD_INTRODUCE_GAP_MS - 100;
+	introduce(&h, 1, &bob);
+	h.now += 200;
+	introduce(&h, 2, &cid);
+	assert_int_equal(coord_stats(h.c).introductions, 3);
+	h.now += COORD_INTRODUCE_GAP_MS - 201;
+	introduce(&h, 2, &ann);
+	assert_int_equal(coord_stats(h.c).introductions, 3);
+	h.now += 1;
+	introduce(&h, 2, &ann);
+	assert_int_equal(coord_stats(h.c).introductions, 4);
+	hub_stop(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -334,6 +358,7 @@ int main(void)
 		cmocka_unit_test(both_ends_of_an_introduction_start_together),
 		cmocka_unit_test(introductions_stay_in_the_network_and_among_those_online),
 		cmocka_unit_test(a_pair_is_introduced_twice_a_second_at_most),
+		cmocka_unit_test(a_pair_is_remembered_for_the_whole_gap),
 	};
 	return cmocka_run_group_tests(tests, bench_setup, NULL);
 }

@@ -1,0 +1,69 @@
+/* Datagrams of strangers and of two bound members. Input: from(1), time step(1), len(1), bytes. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/bytes.h"
+#include "relay/relay_server.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static const uint8_t tokens[2][RELAY_TOKEN] = { "one", "two" };
+
+static struct addr address(uint8_t n)
+{
+	return addr_from_ip(ADDR_V4, (const uint8_t[]) { 198, 51, 100, n & 3 }, (uint16_t)(n >> 2));
+}
+
+static void must(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void bind_slot(struct relay_server *r, uint32_t slot, const uint8_t *token, const struct addr *from)
+{
+	uint8_t msg[RELAY_PROVE_LEN] = { RELAY_CONTROL, RELAY_BIND }, reply[RELAY_PROVE_LEN];
+	struct addr to;
+	size_t n;
+
+	store_le32(msg + 4, slot);
+	must(relay_server_on_datagram(r, msg, RELAY_BIND_LEN, from, 0, &to, reply, &n) == RELAY_REPLY);
+	msg[1] = RELAY_PROVE;
+	memcpy(msg + 8, reply + 8, RELAY_MAC);
+	crypto_blake2s(msg + 24, RELAY_MAC, token, RELAY_TOKEN, &(struct part) { msg + 4, 20 }, 1);
+	must(relay_server_on_datagram(r, msg, RELAY_PROVE_LEN, from, 0, &to, reply, &n) == RELAY_REPLY);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct reader in = reader_over(data, size);
+	struct addr a = address(4 + 1), b = address(4 + 2);
+	struct rng rng;
+	uint64_t now = 0;
+
+	crypto_init();
+	rng_init_seed(&rng, 1);
+	struct relay_server *r = relay_server_create(4, 4, &rng);
+	uint32_t slot_a = relay_slot_open(r, 1, tokens[0]), slot_b = relay_slot_open(r, 1, tokens[1]);
+	must(relay_session_open(r, slot_a, slot_b) != 0);
+	bind_slot(r, slot_a, tokens[0], &a);
+	bind_slot(r, slot_b, tokens[1], &b);
+	while (in.left > 2) {
+		struct addr from = address(read_u8(&in)), to;
+		uint8_t reply[RELAY_PROVE_LEN];
+		size_t reply_len = 0;
+		now += read_u8(&in) * 100U;
+		size_t len = read_u8(&in);
+		len = len < in.left ? len : in.left;
+		const uint8_t *msg = read_bytes(&in, len);
+		enum relay_action what = relay_server_on_datagram(r, msg, len, &from, now, &to, reply,
+								  &reply_len);
+		must(what != RELAY_REPLY || reply_len <= len);
+		must(what != RELAY_FORWARD || (addr_equal(&from, &a) && addr_equal(&to, &b)) ||
+		     (addr_equal(&from, &b) && addr_equal(&to, &a)));
+		must(relay_server_stats(r).bound <= 2 && relay_server_stats(r).slots == 2);
+	}
+	relay_server_destroy(r);
+	return 0;
+}
