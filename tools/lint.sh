@@ -28,8 +28,8 @@ lint_one() {
 	if "${@:2}" >"$log" 2>&1; then
 		echo "ok $name"
 	else
-		grep -v 'warnings generated\|warning generated\|^$' "$log" | head -60 >&2
-		echo "FAIL $name: build/test-logs/lint/$name.log"
+		grep ' error: ' "$log" || cat "$log"
+		echo "FAIL $name: see build/test-logs/lint/$name.log"
 	fi | record lint
 }
 
