@@ -164,9 +164,9 @@ static void read_routes(struct reader *r, struct cert *c)
 
 static void read_body(struct reader *r, struct cert *c)
 {
-	uint8_t ip6[16];
+	uint8_t version = read_u8(r), kind = read_u8(r), ip6[16];
 
-	if (read_u8(r) != CERT_VERSION || read_u8(r) != CERT_KIND_NODE)
+	if (version != CERT_VERSION || kind != CERT_KIND_NODE)
 		r->bad = true;
 	read_into(r, c->netid, sizeof c->netid);
 	read_into(r, c->serial, sizeof c->serial);

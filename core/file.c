@@ -129,7 +129,7 @@ static int check_private(int fd, size_t cap, size_t *size)
 
 ssize_t file_read(int dir, const char *name, void *out, size_t cap)
 {
-	size_t size;
+	size_t size = 0;
 
 	if (!name_is_valid(name))
 		return -EINVAL;

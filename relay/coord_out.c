@@ -1,5 +1,6 @@
 #include "relay/coord_out.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static int make_room(struct coord_queue *q, size_t extra)
 	struct coord_out *items = malloc(cap * sizeof *items);
 	if (!items)
 		return -ENOMEM;
+	assert(q->cap || !q->count);
 	for (size_t i = 0; i < q->count; i++)
 		items[i] = q->items[(q->head + i) & (q->cap - 1)];
 	free(q->items);

@@ -28,8 +28,8 @@ lint_one() {
 	if "${@:2}" >"$log" 2>&1; then
 		echo "ok $name"
 	else
-		grep -v 'warnings generated\|warning generated\|^$' "$log" | head -60 >&2
-		echo "FAIL $name: build/test-logs/lint/$name.log"
+		grep ' error: ' "$log" || cat "$log"
+		echo "FAIL $name: see build/test-logs/lint/$name.log"
 	fi | record lint
 }
 
@@ -51,14 +51,16 @@ lint_shell() {
 	return $bad
 }
 
+# internalAstError: its parser stumbles over a compound literal between ? and :.
 lint_cppcheck() {
 	product_sources | cppcheck --file-list=- --quiet --std=c11 -D_GNU_SOURCE -I. -j"$(jobs_allowed)" \
 		--enable=warning,performance,portability --inline-suppr --error-exitcode=1 --max-configs=4 \
-		--suppress=missingInclude --suppress=unknownMacro
+		--suppress=missingInclude --suppress=unknownMacro --suppress=internalAstError
 }
 
-# clang-tidy reads a clang build's commands and the generated headers, nothing needs compiling.
+# clang-tidy reads a clang build's commands and the generated headers, nothing needs compiling. Debug, because an
+# assert tells the analyzer what holds.
 lint_tidy() {
-	(configure build/lint -DCMAKE_C_COMPILER=clang && make_in build/lint generated) || return 1
+	(configure build/lint -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug && make_in build/lint generated) || return 1
 	product_sources | xargs -r -P"$(jobs_allowed)" -n4 clang-tidy --quiet -p build/lint
 }

@@ -139,7 +139,7 @@ test_part_lab() {
 	local rc=0
 	[[ -x tests/lab/run ]] || return 0
 	if ((EUID != 0)); then
-		find tests/lab -name 'test_*.sh' | sed 's|.*/|SKIP |; s|\.sh$|: needs root|' | sort | record lab
+		find tests/lab -name 'test_*.sh' | sed 's|.*/test_|SKIP |; s|\.sh$|: needs root|' | sort | record lab
 		return
 	fi
 	build_programs
