@@ -1,0 +1,6 @@
+#include "apps/natcheck/natcheck.h"
+
+int main(int argc, char **argv)
+{
+	return natcheck(argc, argv);
+}
