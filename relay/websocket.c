@@ -180,6 +180,14 @@ int websocket_send(struct websocket *w, const void *msg, size_t len)
 	return w->error;
 }
 
+void websocket_ping(struct websocket *w)
+{
+	const struct wslay_event_msg m = { WSLAY_PING, NULL, 0 };
+
+	if (!w->error && wslay_event_queue_msg(w->ctx, &m) == 0)
+		wslay_event_send(w->ctx);
+}
+
 void websocket_close(struct websocket *w, enum websocket_code code)
 {
 	if (wslay_event_queue_close(w->ctx, (uint16_t)code, NULL, 0) == 0)

@@ -36,6 +36,8 @@ void websocket_destroy(struct websocket *w); /* NULL is allowed */
 int websocket_receive(struct websocket *w, const uint8_t *data, size_t len);
 /* 0, -EMSGSIZE, -ENOTCONN (closing), -ENOMEM, or what `write` returned. */
 int websocket_send(struct websocket *w, const void *msg, size_t len);
+/* Makes the peer answer, if it is there. */
+void websocket_ping(struct websocket *w);
 /* Sends the closing frame; the peer's answer ends websocket_receive(). */
 void websocket_close(struct websocket *w, enum websocket_code code);
 
