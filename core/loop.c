@@ -1,6 +1,7 @@
 #include "core/loop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <uv.h>
@@ -33,10 +34,12 @@ struct loop_fd {
 	unsigned wanted;
 };
 
+/* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
 struct loop *loop_create(void)
 {
 	struct loop *l = calloc(1, sizeof *l);
 
+	signal(SIGPIPE, SIG_IGN);
 	if (l && uv_loop_init(&l->uv) != 0) {
 		free(l);
 		return NULL;

@@ -9,7 +9,8 @@
 struct loop;
 struct uv_loop_s;
 
-struct loop *loop_create(void); /* NULL without memory */
+/* Also makes the process ignore SIGPIPE. NULL without memory. */
+struct loop *loop_create(void);
 /* Runs until loop_stop(), or until nothing is left that could wake it. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);

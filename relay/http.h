@@ -1,0 +1,65 @@
+/* A small HTTP/1.1 server over streams (TLS for the hub, a Unix socket for the daemon's local API): a table of routes,
+ * JSON answers, answers that grow line by line, and a way out for WebSocket. One request of a connection at a time; what
+ * the client sends ahead waits, bounded. */
+#ifndef P2PD_RELAY_HTTP_H
+#define P2PD_RELAY_HTTP_H
+
+#include "core/stream.h"
+#include "relay/http_parse.h"
+
+enum {
+	HTTP_REQUEST_MS = 10000,	/* from the first byte of a request to its last */
+	HTTP_IDLE_MS = 60000,		/* between requests */
+	HTTP_CONNECTIONS_MAX = 4096,	/* more are answered 503 */
+	HTTP_PIPELINE_MAX = 65536,	/* sent ahead of an answer */
+	HTTP_STREAM_QUEUE_MAX = 262144, /* of an answer that grows: a reader further behind is let go */
+};
+
+struct json_t;
+struct http_server;   /* opaque */
+struct http_exchange; /* opaque: a request and its answer to come */
+
+struct http_route {
+	const char *method;
+	const char *path; /* "/status", or "/peers/" and "*": anything behind it, see http_path_rest() */
+	/* Answers now or later: exactly one of http_answer*(), http_stream_begin() .. http_stream_end(), http_upgrade().
+	 * Who answers later asks for http_on_gone(). */
+	void (*handle)(void *arg, struct http_exchange *x);
+};
+
+/* The routes must stay; `arg` is the handlers'. NULL without memory. */
+struct http_server *http_server_create(struct loop *l, const struct http_route *routes, size_t count,
+				       void *arg);
+/* Ends all connections (upgraded ones are no longer its own). NULL is allowed. */
+void http_server_destroy(struct http_server *server);
+/* A new connection, `server` a struct http_server: the on_accept of stream_listen(). */
+void http_server_accept(void *server, struct stream *s);
+
+/* --- For handlers. After an answer the exchange is dead. */
+const struct http_message *http_request(const struct http_exchange *x);
+/* What stood for the route's "*", else "". */
+const char *http_path_rest(const struct http_exchange *x);
+const struct addr *http_remote(const struct http_exchange *x);
+/* Called if the client goes away before the answer is complete; the exchange is dead then. */
+void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg);
+
+void http_answer(struct http_exchange *x, int status, const char *type, const void *body, size_t len);
+/* Takes the reference to `body` over. */
+void http_answer_json(struct http_exchange *x, int status, struct json_t *body);
+/* {"error": {"code": CODE, "message": ...}}. */
+__attribute__((format(printf, 4, 5))) void http_answer_error(struct http_exchange *x, int status,
+							     const char *code, const char *fmt, ...);
+
+/* A chunked answer (RFC 9112 section 7.1), after which the connection ends. 0, or a negative errno: the client is gone or
+ * does not read; on_gone was or will be called. */
+int http_stream_begin(struct http_exchange *x, const char *type);
+int http_stream_write(struct http_exchange *x, const void *data, size_t len);
+void http_stream_end(struct http_exchange *x);
+
+/* Answers 101 with these further headers (each "Name: value\r\n") and hands the stream over: attach to it before
+ * returning. `*rest` are bytes that came behind the request; they stay until the handler returns. NULL on failure: the
+ * exchange is dead either way. */
+struct stream *http_upgrade(struct http_exchange *x, const char *headers, const uint8_t **rest,
+			    size_t *rest_len);
+
+#endif

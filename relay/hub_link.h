@@ -1,0 +1,56 @@
+/* A node's link to its hub: TLS, then GET path/link upgraded to WebSocket, then messages (relay/proto/link.proto) both
+ * ways. A lost link comes back by itself.
+ *
+ * Timers: connecting as in core/stream.h; 10 s for the upgrade; a link over which nothing came for 50 s is lost (the hub
+ * pings every 20 s), after a kick for 5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
+ * else at random up to 1 s, 2 s, 4 s ... 30 s. */
+#ifndef P2PD_RELAY_HUB_LINK_H
+#define P2PD_RELAY_HUB_LINK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/addr.h"
+#include "core/crypto.h"
+#include "core/loop.h"
+#include "relay/hub_url.h"
+
+enum {
+	HUB_LINK_UPGRADE_MS = 10000,
+	HUB_LINK_SILENT_MS = 50000,
+	HUB_LINK_KICKED_MS = 5000,
+	HUB_LINK_LASTED_MS = 30000,
+	HUB_LINK_QUEUE_MAX = 262144,
+	HUB_LINK_TEXT = 256,
+};
+enum hub_link_state { HUB_LINK_WAITING, HUB_LINK_CONNECTING, HUB_LINK_UP };
+
+struct hub_link_handler {
+	/* `exporter` are the 32 bytes of tls_exporter(), `remote` is where the link goes to. */
+	void (*on_up)(void *arg, const uint8_t *exporter, const struct addr *remote);
+	void (*on_message)(void *arg, const uint8_t *msg, size_t len);
+	/* The link was lost, or an attempt failed. `error`: a negative errno as in core/stream.h, 0 when the hub closed
+	 * it, -EBADMSG when what answers is no hub. `text`: one line for a person. */
+	void (*on_down)(void *arg, int error, const char *text);
+};
+
+struct hub_link; /* opaque */
+
+/* Starts connecting. The callbacks come from the loop only and may call any function here. 0, -ENOMEM, or -ENOENT: no
+ * pin, and no certificate authorities on this machine. */
+int hub_link_create(struct hub_link **out, struct loop *l, const struct hub_url *url, struct rng *rng,
+		    const struct hub_link_handler *handler, void *arg);
+/* No callback comes any more. NULL is allowed. */
+void hub_link_destroy(struct hub_link *k);
+/* 0, -ENOTCONN (not up), -EMSGSIZE, -ENOBUFS; after an error on_down may follow. */
+int hub_link_send(struct hub_link *k, const void *msg, size_t len);
+/* The network changed: connects at once; a link that is up has to prove that it still works. */
+void hub_link_kick(struct hub_link *k);
+enum hub_link_state hub_link_state(const struct hub_link *k);
+/* What on_down told last; 0 and "" before, and since the link is up. */
+int hub_link_error(const struct hub_link *k, const char **text);
+/* Milliseconds to wait before attempt `failures` + 1 since the last link that lasted. Pure. */
+uint32_t hub_link_backoff(unsigned failures, struct rng *rng);
+
+#endif
