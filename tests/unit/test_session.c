@@ -260,7 +260,9 @@ static void crossed_initiations_both_complete(void **state)
 	accept(&p, &p.hi, &to_hi, &x);
 	for (int i = 0; i < 3; i++) {
 		expect_data(&p, &p.lo, &p.hi, "one way");
+		assert_false(opened.confirmed);
 		expect_data(&p, &p.hi, &p.lo, "the other way");
+		assert_false(opened.confirmed);
 	}
 	assert_int_equal(node_next(&p.lo, p.now, &x), SESSION_NOTHING);
 	assert_int_equal(node_next(&p.hi, p.now, &x), SESSION_NOTHING);
@@ -305,13 +307,20 @@ static void data_on_its_way_opens_after_new_keys(void **state)
 	accept(&p, &p.hi, &later, &x);
 	assert_false(opened.confirmed);
 	expect_data(&p, &p.hi, &p.lo, "fresh");
+	/* The next answer ends the previous keys. */
+	const uint32_t previous = p.hi.session.keypairs.previous.local_index;
+	p.now += 179000;
+	start(&p, &p.lo, &x);
+	assert_ptr_equal(session_index_find(p.hi.index, previous), &p.hi);
+	accept(&p, &p.hi, &x, &late);
+	assert_null(session_index_find(p.hi.index, previous));
 	pair_close(&p);
 }
 
 static void a_counter_is_never_used_twice(void **state)
 {
 	(void)state;
-	struct letter a;
+	struct letter a, b;
 	struct pair p;
 
 	pair_open(&p, &(struct pair_options) { 0 });
@@ -324,6 +333,10 @@ static void a_counter_is_never_used_twice(void **state)
 	assert_true(node_send(&p.lo, p.now, "the last", &a));
 	assert_false(node_send(&p.lo, p.now, "one too many", &a));
 	assert_false(session_ready(&p.lo.session, p.now));
+	/* Nor is one beyond the limit taken from a peer that goes on. */
+	memset(a.bytes, 0, sizeof a.bytes);
+	a.len = keypair_seal(&p.lo.session.keypairs.current, a.bytes + WG_DATA_HEADER, 16);
+	assert_int_equal(node_receive(&p.hi, p.now, false, &a, &b, &opened), -EKEYEXPIRED);
 	pair_close(&p);
 }
 

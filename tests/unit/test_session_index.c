@@ -29,6 +29,9 @@ static void indexes_are_unique_and_find_their_owner_until_removed(void **state)
 	session_index_remove(table, index[0]);
 	for (int i = 0; i < MANY; i++)
 		assert_ptr_equal(session_index_find(table, index[i]), i % 3 ? &owner[i] : NULL);
+	/* The same slot, another index. */
+	for (int i = 0; i < MANY; i++)
+		assert_null(session_index_find(table, index[i] ^ 0x80000000));
 	session_index_destroy(table);
 }
 

@@ -296,6 +296,23 @@ static void keys_are_wiped_after_540_s_without_a_handshake(void **state)
 	pair_close(&p);
 }
 
+static void an_answer_that_nobody_confirms_is_wiped_too(void **state)
+{
+	(void)state;
+	struct letter a, b;
+	struct pair p;
+
+	pair_open(&p, &(struct pair_options) { 0 });
+	session_want(&p.lo.session, p.now);
+	assert_int_equal(node_next(&p.lo, p.now, &a), SESSION_MESSAGE);
+	accept(&p, &p.hi, &a, &b);
+	assert_int_equal(session_deadline(&p.hi.session), p.now + SESSION_WIPE_AFTER_MS);
+	p.now += SESSION_WIPE_AFTER_MS;
+	expect_idle(&p, &p.hi);
+	assert_true(crypto_is_zero(&p.hi.session.keypairs.next, sizeof(struct keypair)));
+	pair_close(&p);
+}
+
 static void data_is_acknowledged_after_10_s_of_silence(void **state)
 {
 	(void)state;
@@ -467,6 +484,7 @@ int main(void)
 		cmocka_unit_test(the_initiator_rekeys_once_when_it_receives_after_165_s),
 		cmocka_unit_test(keys_expire_at_180_s_and_are_not_used_for_sending_just_before),
 		cmocka_unit_test(keys_are_wiped_after_540_s_without_a_handshake),
+		cmocka_unit_test(an_answer_that_nobody_confirms_is_wiped_too),
 		cmocka_unit_test(data_is_acknowledged_after_10_s_of_silence),
 		cmocka_unit_test(unanswered_data_starts_a_handshake_after_15_s),
 		cmocka_unit_test(a_persistent_keepalive_keeps_the_tunnel_up),
