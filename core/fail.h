@@ -1,0 +1,23 @@
+/* How a program says that it could not do what was asked: one line on stderr that says what to do, and an exit code
+ * that scripts can branch on. */
+#ifndef P2PD_CORE_FAIL_H
+#define P2PD_CORE_FAIL_H
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_NO_DAEMON = 3,
+	EXIT_NOT_JOINED = 4,
+	EXIT_NOT_FOUND = 5,
+	EXIT_CONFLICT = 6,
+	EXIT_DENIED = 7,
+	EXIT_TIMED_OUT = 8,
+};
+
+/* Prints "program: text" and returns `code`, so that a caller can write `return fail(...)`. */
+__attribute__((format(printf, 2, 3))) int fail(enum exit_code code, const char *fmt, ...);
+/* Where the lines go from now on: a daemon's stderr is its log, but the person waits at another descriptor. */
+void fail_to(int fd);
+
+#endif
