@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/p2pd/status.h"
 #include "apps/p2pd/wg_key.h"
@@ -21,7 +22,7 @@ static char *text_of(json_t *json)
 	return text;
 }
 
-struct requests_answer requests_error(int status, int exit_code, const char *text)
+struct requests_answer requests_error(int status, enum exit_code code, const char *text)
 {
 	return (struct requests_answer) { status,
 					  text_of(json_pack("{ss si}", "error", text, "exit", exit_code)) };
@@ -64,7 +65,7 @@ struct requests_answer requests_down(const struct requests_target *t, const char
 	if (bad)
 		return malformed("the body must be {\"forget\": true or false}");
 	t->down(t->arg, forget);
-	return ok();
+	return (struct requests_answer) { 200, text_of(json_pack("{si}", "pid", (int)getpid())) };
 }
 
 /* --- Stock WireGuard peers */

@@ -9,6 +9,7 @@
 
 #include "apps/p2pd/engine.h"
 #include "apps/p2pd/wg_peers.h"
+#include "core/fail.h"
 
 enum { REQUESTS_PING_MAX = 1000000, REQUESTS_WAIT_MAX_MS = 60000 };
 
@@ -24,15 +25,15 @@ struct requests_target {
 	void *arg;
 };
 
-/* An HTTP status and a JSON body to be freed (NULL without memory). An error is {"error": TEXT, "exit": CODE}: what to
- * tell the person, and the exit code for it. */
+/* An HTTP status and a JSON body to be freed (NULL without memory). An error is {"error": {"code": WORD, "message":
+ * TEXT}}: the exit code for it (fail_word), and what to tell the person. */
 struct requests_answer {
 	int status;
 	char *body;
 };
 
 struct requests_answer requests_status(const struct requests_target *t, uint64_t now_ms, uint64_t unix_ns);
-/* {"forget": bool}, which may be left out. */
+/* {"forget": bool}, which may be left out; answers {"pid": N}: the daemon has ended when that process has. */
 struct requests_answer requests_down(const struct requests_target *t, const char *body, size_t len);
 struct requests_answer requests_wg_list(const struct requests_target *t);
 /* See wg_peers.h. */
@@ -54,6 +55,6 @@ bool requests_ping(const struct requests_target *t, const char *body, size_t len
 char *requests_pong_line(const struct engine_peer *ep, const struct engine_event *pong);
 char *requests_timeout_line(const struct engine_peer *ep); /* NULL: the peer is gone */
 
-struct requests_answer requests_error(int status, int exit_code, const char *text);
+struct requests_answer requests_error(int status, enum exit_code code, const char *text);
 
 #endif

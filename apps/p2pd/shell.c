@@ -87,8 +87,11 @@ static void on_alone(struct shell *s)
 
 	if (s->config.trusted)
 		return;
-	shell_end(s, fail(EXIT_DENIED, "no member of network '%s' uses this secret, but the hub has another network of that "
-				       "name: check the secret, or add --new to found your own", name));
+	shell_end(s,
+		  fail(EXIT_DENIED,
+		       "no member of network '%s' uses this secret, but the hub has another network of that "
+		       "name: check the secret, or add --new to found your own",
+		       name));
 }
 
 static void on_address(struct shell *s)
@@ -209,11 +212,16 @@ static int start_loop(struct shell *s)
 	return 0;
 }
 
+static void on_api(void *arg)
+{
+	shell_settle(arg);
+}
+
 static int start_api(struct shell *s)
 {
 	const char *path = s->config.socket;
 
-	s->target = (struct requests_target){
+	s->target = (struct requests_target) {
 		.engine = s->engine,
 		.wg = &s->wg,
 		.hub_url = s->config.network.hub,
@@ -222,9 +230,11 @@ static int start_api(struct shell *s)
 		.down = on_down,
 		.arg = s,
 	};
-	int ret = api_start(&s->api, s->loop, path, &s->target, shell_api_settle, s);
+	int ret = api_start(&s->api, s->loop, path, &s->target, on_api, s);
 	if (ret == -EADDRINUSE)
-		return fail(EXIT_CONFLICT, "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it", path);
+		return fail(EXIT_CONFLICT,
+			    "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
+			    path);
 	if (ret)
 		return fail(EXIT_FAILED, "cannot listen on %s: %s", path, strerror(-ret));
 	return 0;
@@ -233,9 +243,10 @@ static int start_api(struct shell *s)
 /* In the order of what fails most, and nothing is changed on the machine before all rights are there. */
 static int start(struct shell *s)
 {
-	static int (*const steps[])(struct shell *) = { start_loop,  shell_open_tun, shell_check_clash, shell_open_udp,
-							start_engine, start_api,      shell_set_device,	 shell_watch_hosts,
-							shell_start_link };
+	static int (*const steps[])(struct shell *) = {
+		start_loop, shell_open_tun,   shell_check_clash, shell_open_udp,  start_engine,
+		start_api,  shell_set_device, shell_watch_hosts, shell_start_link
+	};
 	int code = 0;
 
 	for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++)
@@ -273,7 +284,7 @@ int shell_run(const struct shell_config *config)
 	s->config = *config;
 	s->tun.fd = s->host_fd = -1;
 	s->timestamps_due_ms = s->join_by_ms = UINT64_MAX;
-	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 }); /* keys do not belong in a core file */
+	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 }); /* keys do not belong in a core file */
 	int code = start(s);
 	if (!code) {
 		shell_settle(s);

@@ -9,14 +9,14 @@
 #include "apps/p2pd/state.h"
 
 struct shell_config {
-	struct state *state;            /* open; stays the caller's */
-	struct state_network network;   /* to be joined; port 0: any */
-	bool any_port;                  /* the port may be another when network.port is in use */
-	bool trusted;                   /* it was joined before, or is to be founded: being alone in it is no surprise */
-	bool patient;                   /* an unreachable hub is tried for ever */
-	unsigned timeout_s;             /* to join, unless patient */
+	struct state *state;	      /* open; stays the caller's */
+	struct state_network network; /* to be joined; port 0: any */
+	bool any_port;		      /* the port may be another when network.port is in use */
+	bool trusted;	    /* it was joined before, or is to be founded: being alone in it is no surprise */
+	bool patient;	    /* an unreachable hub is tried for ever */
+	unsigned timeout_s; /* to join, unless patient */
 	const char *socket;
-	const char *tun;                /* the device's name, NULL for any */
+	const char *tun; /* the device's name, NULL for any */
 	/* Joined: what to tell the person. Called once. */
 	void (*on_joined)(void *arg, const char *text);
 	void *arg;

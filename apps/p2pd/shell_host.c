@@ -30,8 +30,8 @@ int shell_check_clash(struct shell *s)
 	return fail(EXIT_CONFLICT,
 		    "the network's addresses %s/%u are in use here: %s/%u is reached through %s; "
 		    "give the network another prefix with --ip4-prefix, the same on all machines",
-		    addr_format_ip(&n->ip4_prefix, ours), n->ip4_bits, addr_format_ip(&clash.prefix, theirs), clash.bits,
-		    clash.ifname);
+		    addr_format_ip(&n->ip4_prefix, ours), n->ip4_bits, addr_format_ip(&clash.prefix, theirs),
+		    clash.bits, clash.ifname);
 }
 
 int shell_set_device(struct shell *s)
@@ -75,14 +75,16 @@ void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool add
 	for (unsigned i = 0; i < peer->allowed_count; i++) {
 		const struct addr *prefix = &peer->allowed[i].prefix;
 		unsigned bits = peer->allowed[i].bits;
-		bool ours = prefix->family == ADDR_V4 ? addr_in_prefix(prefix, &n->ip4_prefix, n->ip4_bits) :
-							addr_in_prefix(prefix, &s->engine->ip6, IP6_PREFIX_BITS);
+		bool ours = prefix->family == ADDR_V4
+				    ? addr_in_prefix(prefix, &n->ip4_prefix, n->ip4_bits)
+				    : addr_in_prefix(prefix, &s->engine->ip6, IP6_PREFIX_BITS);
 		if (ours)
 			continue;
-		int ret = added ? route_add(s->tun.ifindex, prefix, bits) : route_del(s->tun.ifindex, prefix, bits);
+		int ret = added ? route_add(s->tun.ifindex, prefix, bits)
+				: route_del(s->tun.ifindex, prefix, bits);
 		if (ret)
-			log_warn("tun", "route %s/%u of %s: %s", addr_format_ip(prefix, text), bits, peer->name,
-				 strerror(-ret));
+			log_warn("tun", "route %s/%u of %s: %s", addr_format_ip(prefix, text), bits,
+				 peer->name, strerror(-ret));
 	}
 }
 

@@ -39,7 +39,7 @@ struct shell {
 	struct hub_link *link;
 	uint64_t join_by_ms; /* UINT64_MAX: joined, or patient */
 	uint64_t complained_ms;
-	char trouble[256];   /* why the hub does not answer, for a person */
+	char trouble[256]; /* why the hub does not answer, for a person */
 
 	/* shell_keep.c */
 	struct timestamps timestamps;

@@ -24,10 +24,15 @@ int shell_open_tun(struct shell *s)
 	switch (ret) {
 	case 0: return 0;
 	case -EPERM:
-	case -EACCES: return fail(EXIT_DENIED, "making a network device needs root or CAP_NET_ADMIN: try sudo");
+	case -EACCES:
+		return fail(EXIT_DENIED, "making a network device needs root or CAP_NET_ADMIN: try sudo");
 	case -ENOENT:
-	case -ENODEV: return fail(EXIT_FAILED, "there is no /dev/net/tun: `modprobe tun`, or give the container this device");
-	case -EBUSY: return fail(EXIT_CONFLICT, "the device %s is in use: give another name with --tun", name ? name : "");
+	case -ENODEV:
+		return fail(EXIT_FAILED,
+			    "there is no /dev/net/tun: `modprobe tun`, or give the container this device");
+	case -EBUSY:
+		return fail(EXIT_CONFLICT, "the device %s is in use: give another name with --tun",
+			    name ? name : "");
 	default: return fail(EXIT_FAILED, "cannot make a network device: %s", strerror(-ret));
 	}
 }
@@ -119,7 +124,8 @@ static int open_port(struct shell *s, uint16_t port)
 		return ret6;
 	}
 	if (ret6 || ret4)
-		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4", strerror(ret6 ? -ret6 : -ret4));
+		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4",
+			 strerror(ret6 ? -ret6 : -ret4));
 	s->port = port;
 	return 0;
 }
@@ -145,7 +151,8 @@ int shell_open_udp(struct shell *s)
 	if (ret == -EADDRINUSE)
 		return fail(EXIT_CONFLICT, "UDP port %u is in use: give another with --port", wish);
 	if (ret == -EACCES)
-		return fail(EXIT_DENIED, "UDP port %u needs more rights: give one above 1023 with --port", wish);
+		return fail(EXIT_DENIED, "UDP port %u needs more rights: give one above 1023 with --port",
+			    wish);
 	if (ret)
 		return fail(EXIT_FAILED, "cannot open UDP port %u: %s", wish, strerror(-ret));
 	return 0;

@@ -44,7 +44,9 @@ void shell_keep_network(struct shell *s)
 	n->port = s->port;
 	int ret = state_save_network(s->config.state, n);
 	if (ret)
-		log_error("state", "the network cannot be kept, the next start has to be told of it again: %s", strerror(-ret));
+		log_error("state",
+			  "the network cannot be kept, the next start has to be told of it again: %s",
+			  strerror(-ret));
 }
 
 /* Before a timestamp leaves the node. Without it a restart within a minute would send old ones, and peers that keep

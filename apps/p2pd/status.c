@@ -159,9 +159,9 @@ static json_t *path(const struct status *s, const struct engine_peer *ep)
 		rtt = ep->peer.best ? json_integer(ep->peer.best->rtt_ms) : NULL;
 		break;
 	}
-	return json_pack("{ss so so ss? so ss?}", "kind", kind, "endpoint",
-			 endpoint ? endpoint : json_null(), "rtt_ms", rtt ? rtt : json_null(), "technique",
-			 technique, "since", time_or_null(s, ep->way_since_ms), "reason", reason);
+	return json_pack("{ss so so ss? so ss?}", "kind", kind, "endpoint", endpoint ? endpoint : json_null(),
+			 "rtt_ms", rtt ? rtt : json_null(), "technique", technique, "since",
+			 time_or_null(s, ep->way_since_ms), "reason", reason);
 }
 
 static json_t *peer(const struct status *s, const struct engine_peer *ep)
