@@ -13,7 +13,7 @@ void fail_to(int fd)
 	out = fd;
 }
 
-int fail(enum exit_code code, const char *fmt, ...)
+int fail_with(enum exit_code code, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;

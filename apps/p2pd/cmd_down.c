@@ -23,14 +23,14 @@ static int forget(const char *folder)
 	int ret = state_open(&state, folder);
 
 	if (ret == -EBUSY)
-		return fail(EXIT_CONFLICT, "a daemon on another --socket uses %s: end that one first",
-			    folder);
+		return fail_with(EXIT_CONFLICT, "a daemon on another --socket uses %s: end that one first",
+				 folder);
 	if (!ret) {
 		ret = state_forget_network(&state);
 		state_close(&state);
 	}
 	if (ret)
-		return fail(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret));
 	printf("forgot the network; this node's keys stay in %s\n", folder);
 	return EXIT_OK;
 }
@@ -49,7 +49,7 @@ static int wait_for_end(const char *answer)
 		close(fd);
 	}
 	return ended > 0 ? EXIT_OK
-			 : fail(EXIT_TIMED_OUT, "the daemon (process %d) has not ended yet", (int)pid);
+			 : fail_with(EXIT_TIMED_OUT, "the daemon (process %d) has not ended yet", (int)pid);
 }
 
 int cmd_down(int argc, char **argv)

@@ -30,5 +30,5 @@ int cmd_keygen(int argc, char **argv)
 	printf("%s\n", secret);
 	crypto_wipe(secret, sizeof secret);
 	crypto_wipe(&rng, sizeof rng);
-	return fflush(stdout) ? fail(EXIT_FAILED, "cannot write the secret") : EXIT_OK;
+	return fflush(stdout) ? fail_with(EXIT_FAILED, "cannot write the secret") : EXIT_OK;
 }

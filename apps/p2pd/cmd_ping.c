@@ -85,14 +85,15 @@ static int run_pings(struct run *r, const char *socket, long count)
 	body = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	json_decref(json);
 	if (!body)
-		return fail(EXIT_USAGE, "'%s' is not the name or address of a peer", r->peer);
+		return fail_with(EXIT_USAGE, "'%s' is not the name or address of a peer", r->peer);
 	int code = client_stream(socket, "/v1/ping", body, on_line, r);
 	free(body);
 	if (code)
 		return code;
 	print_summary(r);
 	if (r->until_direct && !r->direct)
-		return fail(EXIT_TIMED_OUT, "no direct path to %s so far; `p2pd status` says why", r->peer);
+		return fail_with(EXIT_TIMED_OUT, "no direct path to %s so far; `p2pd status` says why",
+				 r->peer);
 	return r->answered ? EXIT_OK : EXIT_TIMED_OUT;
 }
 

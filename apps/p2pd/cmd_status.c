@@ -109,7 +109,7 @@ static int print_table(const char *text)
 	json_t *status = json_loads(text, 0, NULL);
 
 	if (!status)
-		return fail(EXIT_FAILED, "the daemon's answer is not JSON");
+		return fail_with(EXIT_FAILED, "the daemon's answer is not JSON");
 	print_self(status);
 	print_peers(json_object_get(status, "peers"));
 	json_decref(status);

@@ -40,18 +40,20 @@ static int open_state(const struct up *up, struct state *state)
 	switch (ret) {
 	case 0: return EXIT_OK;
 	case -EBUSY:
-		return fail(EXIT_CONFLICT,
-			    "another p2pd uses the state folder %s: a second node needs its own --state",
-			    up->state);
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd uses the state folder %s: a second node needs its own --state",
+				 up->state);
 	case -EACCES:
-		return fail(EXIT_DENIED, "no right to the state folder %s: try sudo, or give --state DIR",
-			    up->state);
+		return fail_with(EXIT_DENIED,
+				 "no right to the state folder %s: try sudo, or give --state DIR", up->state);
 	case -EPERM:
-		return fail(EXIT_DENIED,
-			    "the state folder %s belongs to another user or others may write to it: "
-			    "it must be this user's alone",
-			    up->state);
-	default: return fail(EXIT_FAILED, "cannot use the state folder %s: %s", up->state, strerror(-ret));
+		return fail_with(EXIT_DENIED,
+				 "the state folder %s belongs to another user or others may write to it: "
+				 "it must be this user's alone",
+				 up->state);
+	default:
+		return fail_with(EXIT_FAILED, "cannot use the state folder %s: %s", up->state,
+				 strerror(-ret));
 	}
 }
 
@@ -87,9 +89,9 @@ static int make_absolute(struct up *up)
 	bool relative = up->socket[0] != '/';
 
 	if (relative && !getcwd(here, sizeof here))
-		return fail(EXIT_FAILED, "the current folder is gone: give --socket an absolute path");
+		return fail_with(EXIT_FAILED, "the current folder is gone: give --socket an absolute path");
 	int len = snprintf(up->socket_path, PATH_MAX, "%s%s%s", here, relative ? "/" : "", up->socket);
-	return len < PATH_MAX ? EXIT_OK : fail(EXIT_USAGE, "--socket: the path is too long");
+	return len < PATH_MAX ? EXIT_OK : fail_with(EXIT_USAGE, "--socket: the path is too long");
 }
 
 static int run(struct up *up)
@@ -97,9 +99,9 @@ static int run(struct up *up)
 	struct state state;
 
 	if (client_is_alive(up->socket))
-		return fail(EXIT_CONFLICT,
-			    "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
-			    up->socket);
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
+				 up->socket);
 	int code = open_state(up, &state);
 	if (code)
 		return code;
@@ -111,9 +113,10 @@ static int run(struct up *up)
 static int check(struct up *up)
 {
 	if (up->log_level && log_set_level_by_name(up->log_level))
-		return fail(EXIT_USAGE, "--log-level takes error, warn, info or debug");
+		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug");
 	if (up->log && up->foreground)
-		return fail(EXIT_USAGE, "--log is for the daemon; with --foreground the log goes to stderr");
+		return fail_with(EXIT_USAGE,
+				 "--log is for the daemon; with --foreground the log goes to stderr");
 	return make_absolute(up);
 }
 

@@ -50,12 +50,12 @@ static int run_add(const struct add *a, const char *name)
 	char why[SECRET_WHY];
 
 	if (!a->key || !a->allowed.count)
-		return fail(EXIT_USAGE, "--key and --allowed-ips are needed; see `p2pd wg add --help`");
+		return fail_with(EXIT_USAGE, "--key and --allowed-ips are needed; see `p2pd wg add --help`");
 	if (a->psk && secret_read(&psk, a->psk, "pre-shared key", why))
-		return fail(EXIT_USAGE, "--psk: %s", why);
+		return fail_with(EXIT_USAGE, "--psk: %s", why);
 	char *body = add_body(a, name, a->psk ? psk.text : NULL);
 	int code = body ? client_call(a->socket, "POST", "/v1/wg", body, NULL)
-			: fail(EXIT_USAGE, "names, keys and addresses are plain text");
+			: fail_with(EXIT_USAGE, "names, keys and addresses are plain text");
 	if (body)
 		crypto_wipe(body, strlen(body));
 	free(body);
@@ -185,7 +185,7 @@ static int wg_rm(int argc, char **argv)
 	json_t *json = json_pack("{ss}", "name", args.items[0]);
 	char *body = json ? json_dumps(json, JSON_COMPACT) : NULL;
 	code = body ? client_call(socket, "DELETE", "/v1/wg", body, NULL)
-		    : fail(EXIT_NOT_FOUND, "no stock peer has this name; see `p2pd wg ls`");
+		    : fail_with(EXIT_NOT_FOUND, "no stock peer has this name; see `p2pd wg ls`");
 	free(body);
 	json_decref(json);
 	return code;

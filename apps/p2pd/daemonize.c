@@ -23,8 +23,8 @@ static int wait_for(pid_t child, int pipe_end)
 	if (n == 1)
 		return EXIT_OK;
 	if (waitpid(child, &status, 0) < 0 || !WIFEXITED(status))
-		return fail(EXIT_FAILED,
-			    "the daemon ended unexpectedly; `p2pd up --foreground` shows its log");
+		return fail_with(EXIT_FAILED,
+				 "the daemon ended unexpectedly; `p2pd up --foreground` shows its log");
 	return WEXITSTATUS(status);
 }
 
@@ -33,7 +33,7 @@ static int redirect_log(struct daemonize *d, const char *log_path)
 	int fd = open(log_path ? log_path : "/dev/null", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 
 	if (fd < 0)
-		return fail(EXIT_FAILED, "cannot write the log %s: %s", log_path, strerror(errno));
+		return fail_with(EXIT_FAILED, "cannot write the log %s: %s", log_path, strerror(errno));
 	d->console = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
 	fail_to(d->console);
 	dup2(fd, STDERR_FILENO);
@@ -47,11 +47,11 @@ int daemonize_start(struct daemonize *d, const char *log_path)
 	int ends[2];
 
 	if (pipe2(ends, O_CLOEXEC))
-		return fail(EXIT_FAILED, "cannot make a pipe: %s", strerror(errno));
+		return fail_with(EXIT_FAILED, "cannot make a pipe: %s", strerror(errno));
 	fflush(NULL);
 	pid_t child = fork();
 	if (child < 0)
-		return fail(EXIT_FAILED, "cannot start the daemon: %s", strerror(errno));
+		return fail_with(EXIT_FAILED, "cannot start the daemon: %s", strerror(errno));
 	if (child) {
 		close(ends[1]);
 		exit(wait_for(child, ends[0]));
@@ -71,13 +71,13 @@ void daemonize_release(struct daemonize *d, const char *text)
 	prctl(PR_SET_PDEATHSIG, 0);
 	setsid();
 	if (chdir("/"))
-		fail(EXIT_FAILED, "cannot leave the folder: %s", strerror(errno));
+		fail_with(EXIT_FAILED, "cannot leave the folder: %s", strerror(errno));
 	dup2(null, STDIN_FILENO);
 	dup2(null, STDOUT_FILENO);
 	close(null);
 	fail_to(STDERR_FILENO);
 	close(d->console);
 	if (write(d->waiting, "", 1) != 1)
-		fail(EXIT_FAILED, "the command that started this daemon is gone");
+		fail_with(EXIT_FAILED, "the command that started this daemon is gone");
 	close(d->waiting);
 }

@@ -8,7 +8,7 @@ struct daemonize {
 	int console; /* the terminal's stderr */
 };
 
-/* Forks. Returns 0 in the child only, whose stderr (the log) goes to `log_path`, or nowhere; what fail() says still goes
+/* Forks. Returns 0 in the child only, whose stderr (the log) goes to `log_path`, or nowhere; what fail_with() says still goes
  * to the person. The parent ends with the process. An exit code when it could not be done. */
 int daemonize_start(struct daemonize *d, const char *log_path);
 /* In the child: tells the person `text`, lets the command return, and cuts the last ties to the terminal. */

@@ -21,26 +21,27 @@ static int from_secret(const struct join_wish *w, struct network *net)
 
 	snprintf(what, sizeof what, "secret of network '%.63s'", w->network);
 	if (secret_read(&secret, w->secret, what, why))
-		return fail(EXIT_USAGE, "--secret: %s", why);
+		return fail_with(EXIT_USAGE, "--secret: %s", why);
 	if (network_secret_is_weak(secret.text, secret.len) && !w->allow_weak) {
 		secret_wipe(&secret);
-		return fail(EXIT_DENIED, "this secret can be guessed, and a hub could try without being "
-					 "noticed: take one from "
-					 "`p2pd keygen`, or insist with --allow-weak-secret");
+		return fail_with(EXIT_DENIED, "this secret can be guessed, and a hub could try without being "
+					      "noticed: take one from "
+					      "`p2pd keygen`, or insist with --allow-weak-secret");
 	}
 	int ret = network_from_secret(net, w->network, secret.text, secret.len);
 	secret_wipe(&secret);
 	if (ret == -EINVAL)
-		return fail(EXIT_USAGE, "a network's name has 1 to %d printable ASCII characters",
-			    NETWORK_NAME_MAX);
-	return ret ? fail(EXIT_FAILED, "cannot derive the network's keys: %s", strerror(-ret)) : EXIT_OK;
+		return fail_with(EXIT_USAGE, "a network's name has 1 to %d printable ASCII characters",
+				 NETWORK_NAME_MAX);
+	return ret ? fail_with(EXIT_FAILED, "cannot derive the network's keys: %s", strerror(-ret)) : EXIT_OK;
 }
 
 static int first_time(const struct join_wish *w, struct state_network *n)
 {
 	if (!w->hub || !w->network)
-		return fail(EXIT_USAGE, "this node is in no network yet: give --hub URL, --network NAME and "
-					"--secret file:PATH");
+		return fail_with(EXIT_USAGE,
+				 "this node is in no network yet: give --hub URL, --network NAME and "
+				 "--secret file:PATH");
 	return from_secret(w, &n->net);
 }
 
@@ -50,7 +51,7 @@ static int again(const struct join_wish *w, const struct state_network *n)
 	struct network typed;
 
 	if (w->network && strcmp(w->network, n->net.name))
-		return fail(
+		return fail_with(
 			EXIT_CONFLICT,
 			"this node is in network '%s': leave that one first with `p2pd down --forget`, or "
 			"run a second node with its own --state and --socket",
@@ -62,11 +63,12 @@ static int again(const struct join_wish *w, const struct state_network *n)
 	known.allow_weak = true; /* it was accepted when it was new */
 	int code = from_secret(&known, &typed);
 	if (!code && !crypto_equal(typed.netid, n->net.netid, sizeof typed.netid))
-		code = fail(EXIT_DENIED,
-			    "this is not the secret with which this node joined '%s': leave out --secret to "
-			    "go on "
-			    "as before, or leave the network first with `p2pd down --forget`",
-			    n->net.name);
+		code = fail_with(
+			EXIT_DENIED,
+			"this is not the secret with which this node joined '%s': leave out --secret to "
+			"go on "
+			"as before, or leave the network first with `p2pd down --forget`",
+			n->net.name);
 	network_wipe(&typed);
 	return code;
 }
@@ -81,10 +83,11 @@ static int choose_network(const struct join_wish *w, struct state *state, struct
 	if (ret == -ENOENT)
 		return first_time(w, &out->network);
 	if (ret == -EBADMSG)
-		return fail(EXIT_FAILED, "what the state folder remembers of the network is damaged: `p2pd "
-					 "down --forget`, then join "
-					 "again with --hub, --network and --secret");
-	return fail(EXIT_FAILED, "cannot read the network from the state folder: %s", strerror(-ret));
+		return fail_with(EXIT_FAILED,
+				 "what the state folder remembers of the network is damaged: `p2pd "
+				 "down --forget`, then join "
+				 "again with --hub, --network and --secret");
+	return fail_with(EXIT_FAILED, "cannot read the network from the state folder: %s", strerror(-ret));
 }
 
 /* --- The node in it */
@@ -94,7 +97,7 @@ static int set_hub(const struct join_wish *w, struct state_network *n)
 	if (!w->hub)
 		return EXIT_OK;
 	if (strlen(w->hub) > STATE_URL_MAX)
-		return fail(EXIT_USAGE, "the hub's URL is too long");
+		return fail_with(EXIT_USAGE, "the hub's URL is too long");
 	strcpy(n->hub, w->hub);
 	return EXIT_OK;
 }
@@ -135,16 +138,17 @@ static int set_addresses(const struct join_wish *w, struct state_network *n)
 	const char *prefix = w->ip4_prefix ? w->ip4_prefix : JOIN_IP4_PREFIX;
 
 	if ((w->ip4_prefix || !n->ip4_bits) && parse_prefix(prefix, &n->ip4_prefix, &n->ip4_bits))
-		return fail(EXIT_USAGE,
-			    "--ip4-prefix takes an IPv4 prefix of /%d to /%d, such as %s, not '%.40s'",
-			    PREFIX_BITS_MIN, PREFIX_BITS_MAX, JOIN_IP4_PREFIX, prefix);
+		return fail_with(EXIT_USAGE,
+				 "--ip4-prefix takes an IPv4 prefix of /%d to /%d, such as %s, not '%.40s'",
+				 PREFIX_BITS_MIN, PREFIX_BITS_MAX, JOIN_IP4_PREFIX, prefix);
 	if (w->ip4 &&
 	    (addr_parse(&n->ip4_wish, w->ip4, 0) || n->ip4_wish.family != ADDR_V4 || n->ip4_wish.port))
-		return fail(EXIT_USAGE, "--ip4 takes an IPv4 address, not '%.40s'", w->ip4);
+		return fail_with(EXIT_USAGE, "--ip4 takes an IPv4 address, not '%.40s'", w->ip4);
 	if (!n->ip4_wish.family || addr_in_prefix(&n->ip4_wish, &n->ip4_prefix, n->ip4_bits))
 		return EXIT_OK;
 	n->ip4_wish = (struct addr) { 0 }; /* remembered of another prefix */
-	return w->ip4 ? fail(EXIT_USAGE, "%.40s is not in the network's %.40s", w->ip4, prefix) : EXIT_OK;
+	return w->ip4 ? fail_with(EXIT_USAGE, "%.40s is not in the network's %.40s", w->ip4, prefix)
+		      : EXIT_OK;
 }
 
 int join_plan(const struct join_wish *wish, struct state *state, struct join_plan *out)

@@ -31,7 +31,7 @@ static void print_usage(FILE *out)
 static int run(const struct command *c, int argc, char **argv)
 {
 	if (crypto_init())
-		return fail(EXIT_FAILED, "the system gives no randomness");
+		return fail_with(EXIT_FAILED, "the system gives no randomness");
 	return c->run(argc, argv);
 }
 
@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (*name)
-		fail(EXIT_USAGE, "unknown command '%s'", name);
+		fail_with(EXIT_USAGE, "unknown command '%s'", name);
 	print_usage(stderr);
 	return EXIT_USAGE;
 }

@@ -24,8 +24,9 @@ static char *text_of(json_t *json)
 
 struct requests_answer requests_error(int status, enum exit_code code, const char *text)
 {
-	return (struct requests_answer) { status,
-					  text_of(json_pack("{ss si}", "error", text, "exit", exit_code)) };
+	json_t *json = json_pack("{s{ss ss}}", "error", "code", fail_word(code), "message", text);
+
+	return (struct requests_answer) { status, text_of(json) };
 }
 
 static struct requests_answer ok(void)

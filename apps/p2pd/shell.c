@@ -87,11 +87,13 @@ static void on_alone(struct shell *s)
 
 	if (s->config.trusted)
 		return;
-	shell_end(s,
-		  fail(EXIT_DENIED,
-		       "no member of network '%s' uses this secret, but the hub has another network of that "
-		       "name: check the secret, or add --new to found your own",
-		       name));
+	shell_end(
+		s,
+		fail_with(
+			EXIT_DENIED,
+			"no member of network '%s' uses this secret, but the hub has another network of that "
+			"name: check the secret, or add --new to found your own",
+			name));
 }
 
 static void on_address(struct shell *s)
@@ -181,8 +183,8 @@ static int start_engine(struct shell *s)
 	if (!ret)
 		ret = state_load_clock(s->config.state, &config.clock_last_ns);
 	if (ret)
-		return fail(EXIT_FAILED, "cannot read the node's keys and clock in the state folder: %s",
-			    ret == -EBADMSG ? "they are damaged" : strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot read the node's keys and clock in the state folder: %s",
+				 ret == -EBADMSG ? "they are damaged" : strerror(-ret));
 	strcpy(config.name, n->name);
 	memcpy(config.ik_seed, keys.ik_seed, 32);
 	memcpy(config.wk_sk, keys.wk_sk, 32);
@@ -192,7 +194,7 @@ static int start_engine(struct shell *s)
 	crypto_wipe(&config, sizeof config);
 	if (ret) {
 		free(e);
-		return fail(EXIT_FAILED, "cannot start the node: %s", strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot start the node: %s", strerror(-ret));
 	}
 	s->engine = e;
 	return shell_restore(s);
@@ -205,7 +207,7 @@ static int start_loop(struct shell *s)
 	s->loop = loop_create();
 	s->timer = s->loop ? loop_timer_create(s->loop, on_due, s) : NULL;
 	if (!s->timer || pkt_pool_init(&s->pool, PACKETS))
-		return fail(EXIT_FAILED, "out of memory");
+		return fail_with(EXIT_FAILED, "out of memory");
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
 		loop_on_signal(s->loop, ends[i], on_signal, s);
@@ -232,11 +234,11 @@ static int start_api(struct shell *s)
 	};
 	int ret = api_start(&s->api, s->loop, path, &s->target, on_api, s);
 	if (ret == -EADDRINUSE)
-		return fail(EXIT_CONFLICT,
-			    "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
-			    path);
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
+				 path);
 	if (ret)
-		return fail(EXIT_FAILED, "cannot listen on %s: %s", path, strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot listen on %s: %s", path, strerror(-ret));
 	return 0;
 }
 
@@ -280,7 +282,7 @@ int shell_run(const struct shell_config *config)
 	struct shell *s = calloc(1, sizeof *s);
 
 	if (!s)
-		return fail(EXIT_FAILED, "out of memory");
+		return fail_with(EXIT_FAILED, "out of memory");
 	s->config = *config;
 	s->tun.fd = s->host_fd = -1;
 	s->timestamps_due_ms = s->join_by_ms = UINT64_MAX;

@@ -27,11 +27,11 @@ int shell_check_clash(struct shell *s)
 
 	if (route_find_clash(&n->ip4_prefix, n->ip4_bits, s->tun.ifindex, &clash) != 1)
 		return 0;
-	return fail(EXIT_CONFLICT,
-		    "the network's addresses %s/%u are in use here: %s/%u is reached through %s; "
-		    "give the network another prefix with --ip4-prefix, the same on all machines",
-		    addr_format_ip(&n->ip4_prefix, ours), n->ip4_bits, addr_format_ip(&clash.prefix, theirs),
-		    clash.bits, clash.ifname);
+	return fail_with(EXIT_CONFLICT,
+			 "the network's addresses %s/%u are in use here: %s/%u is reached through %s; "
+			 "give the network another prefix with --ip4-prefix, the same on all machines",
+			 addr_format_ip(&n->ip4_prefix, ours), n->ip4_bits,
+			 addr_format_ip(&clash.prefix, theirs), clash.bits, clash.ifname);
 }
 
 int shell_set_device(struct shell *s)
@@ -40,14 +40,15 @@ int shell_set_device(struct shell *s)
 	int ret = netif_add_addr(s->tun.ifindex, &e->ip4, s->config.network.ip4_bits);
 
 	if (ret)
-		return fail(EXIT_FAILED, "cannot set the address of %s: %s", s->tun.name, strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot set the address of %s: %s", s->tun.name,
+				 strerror(-ret));
 	s->device_ip4 = e->ip4;
 	ret = netif_add_addr(s->tun.ifindex, &e->ip6, IP6_PREFIX_BITS);
 	if (ret)
 		log_warn("tun", "%s has no IPv6 address: %s", s->tun.name, strerror(-ret));
 	ret = netif_up(s->tun.ifindex, ENGINE_MTU);
 	if (ret)
-		return fail(EXIT_FAILED, "cannot bring %s up: %s", s->tun.name, strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot bring %s up: %s", s->tun.name, strerror(-ret));
 	for (size_t i = 0; i < s->wg.count; i++)
 		shell_route_wg(s, &s->wg.items[i], true);
 	return 0;
@@ -140,10 +141,11 @@ int shell_watch_hosts(struct shell *s)
 {
 	s->host_fd = netif_watch_open();
 	if (s->host_fd < 0)
-		return fail(EXIT_FAILED, "cannot watch the machine's addresses: %s", strerror(-s->host_fd));
+		return fail_with(EXIT_FAILED, "cannot watch the machine's addresses: %s",
+				 strerror(-s->host_fd));
 	s->host_watch = loop_fd_create(s->loop, s->host_fd, on_host_change, s);
 	if (!s->host_watch || loop_fd_want(s->host_watch, LOOP_READ))
-		return fail(EXIT_FAILED, "out of memory");
+		return fail_with(EXIT_FAILED, "out of memory");
 	shell_look_at_hosts(s, shell_now(s));
 	return 0;
 }

@@ -25,15 +25,17 @@ int shell_open_tun(struct shell *s)
 	case 0: return 0;
 	case -EPERM:
 	case -EACCES:
-		return fail(EXIT_DENIED, "making a network device needs root or CAP_NET_ADMIN: try sudo");
+		return fail_with(EXIT_DENIED,
+				 "making a network device needs root or CAP_NET_ADMIN: try sudo");
 	case -ENOENT:
 	case -ENODEV:
-		return fail(EXIT_FAILED,
-			    "there is no /dev/net/tun: `modprobe tun`, or give the container this device");
+		return fail_with(
+			EXIT_FAILED,
+			"there is no /dev/net/tun: `modprobe tun`, or give the container this device");
 	case -EBUSY:
-		return fail(EXIT_CONFLICT, "the device %s is in use: give another name with --tun",
-			    name ? name : "");
-	default: return fail(EXIT_FAILED, "cannot make a network device: %s", strerror(-ret));
+		return fail_with(EXIT_CONFLICT, "the device %s is in use: give another name with --tun",
+				 name ? name : "");
+	default: return fail_with(EXIT_FAILED, "cannot make a network device: %s", strerror(-ret));
 	}
 }
 
@@ -149,12 +151,12 @@ int shell_open_udp(struct shell *s)
 	if (ret == -EADDRINUSE && s->config.any_port)
 		ret = open_any_port(s);
 	if (ret == -EADDRINUSE)
-		return fail(EXIT_CONFLICT, "UDP port %u is in use: give another with --port", wish);
+		return fail_with(EXIT_CONFLICT, "UDP port %u is in use: give another with --port", wish);
 	if (ret == -EACCES)
-		return fail(EXIT_DENIED, "UDP port %u needs more rights: give one above 1023 with --port",
-			    wish);
+		return fail_with(EXIT_DENIED,
+				 "UDP port %u needs more rights: give one above 1023 with --port", wish);
 	if (ret)
-		return fail(EXIT_FAILED, "cannot open UDP port %u: %s", wish, strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot open UDP port %u: %s", wish, strerror(-ret));
 	return 0;
 }
 

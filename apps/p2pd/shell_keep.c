@@ -11,8 +11,8 @@ enum { TIMESTAMPS_EVERY_MS = 5000 };
 
 static int cannot_read(const char *what, int error)
 {
-	return fail(EXIT_FAILED, "cannot read %s in the state folder: %s", what,
-		    error == -EBADMSG ? "it is damaged" : strerror(-error));
+	return fail_with(EXIT_FAILED, "cannot read %s in the state folder: %s", what,
+			 error == -EBADMSG ? "it is damaged" : strerror(-error));
 }
 
 /* Everything but what the engine needs to be made. */
