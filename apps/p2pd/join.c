@@ -9,8 +9,19 @@
 #include "apps/p2pd/secret.h"
 #include "core/crypto.h"
 #include "core/fail.h"
+#include "relay/hub_url.h"
 
 enum { PREFIX_BITS_MIN = 8, PREFIX_BITS_MAX = 29 };
+
+static int check_hub(const struct join_wish *w)
+{
+	struct hub_url url;
+
+	if (!w->hub || (strlen(w->hub) <= STATE_URL_MAX && !hub_url_parse(&url, w->hub)))
+		return EXIT_OK;
+	return fail_with(EXIT_USAGE, "'%.200s' is no hub's URL: `p2phub url` prints it on the hub, such as "
+				     "https://198.51.100.7#sha256:...", w->hub);
+}
 
 /* --- The network */
 
@@ -92,16 +103,6 @@ static int choose_network(const struct join_wish *w, struct state *state, struct
 
 /* --- The node in it */
 
-static int set_hub(const struct join_wish *w, struct state_network *n)
-{
-	if (!w->hub)
-		return EXIT_OK;
-	if (strlen(w->hub) > STATE_URL_MAX)
-		return fail_with(EXIT_USAGE, "the hub's URL is too long");
-	strcpy(n->hub, w->hub);
-	return EXIT_OK;
-}
-
 static void set_name(const struct join_wish *w, struct state_network *n)
 {
 	char host[256] = "";
@@ -156,9 +157,9 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 	struct state_network *n = &out->network;
 
 	*out = (struct join_plan) { 0 };
-	int code = choose_network(wish, state, out);
+	int code = check_hub(wish);
 	if (!code)
-		code = set_hub(wish, n);
+		code = choose_network(wish, state, out);
 	if (!code)
 		code = set_addresses(wish, n);
 	if (code) {
@@ -166,6 +167,8 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 		return code;
 	}
 	set_name(wish, n);
+	if (wish->hub)
+		strcpy(n->hub, wish->hub);
 	out->any_port = !wish->port && !n->port;
 	if (wish->port)
 		n->port = (uint16_t)wish->port;

@@ -124,6 +124,8 @@ void shell_look_at_hosts(struct shell *s, uint64_t now_ms)
 	memcpy(s->hosts, now_there, sizeof s->hosts);
 	s->host_count = count;
 	engine_on_hosts(s->engine, s->hosts, count, !first, now_ms);
+	if (!first)
+		shell_kick_link(s);
 }
 
 static void on_host_change(void *arg, unsigned events)

@@ -79,6 +79,8 @@ void shell_close_host(struct shell *s);
 
 /* shell_link.c */
 int shell_start_link(struct shell *s);
+/* The network under the link changed. */
+void shell_kick_link(struct shell *s);
 void shell_close_link(struct shell *s);
 bool shell_drain_hub(struct shell *s);
 void shell_on_refused(struct shell *s, int reason);
