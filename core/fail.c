@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static int out = STDERR_FILENO;
@@ -12,7 +13,7 @@ void fail_to(int fd)
 	out = fd;
 }
 
-int fail(enum exit_code code, const char *fmt, ...)
+int fail_with(enum exit_code code, const char *fmt, ...)
 {
 	char text[1024];
 	va_list ap;
@@ -26,4 +27,20 @@ int fail(enum exit_code code, const char *fmt, ...)
 			*p = '?';
 	dprintf(out, "%s: %s\n", program_invocation_short_name, text);
 	return code;
+}
+
+static const char *const words[] = { "ok",	  "failed",   "usage",	"no-daemon", "not-joined",
+				     "not-found", "conflict", "denied", "timeout" };
+
+const char *fail_word(enum exit_code code)
+{
+	return words[code];
+}
+
+enum exit_code fail_code(const char *word)
+{
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+		if (!strcmp(word, words[i]))
+			return i;
+	return EXIT_FAILED;
 }

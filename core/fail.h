@@ -15,8 +15,12 @@ enum exit_code {
 	EXIT_TIMED_OUT = 8,
 };
 
-/* Prints "program: text" and returns `code`, so that a caller can write `return fail(...)`. */
-__attribute__((format(printf, 2, 3))) int fail(enum exit_code code, const char *fmt, ...);
+/* Prints "program: text" and returns `code`, so that a caller can write `return fail_with(...)`. */
+__attribute__((format(printf, 2, 3))) int fail_with(enum exit_code code, const char *fmt, ...);
+/* The codes as words, for machines that talk to each other: "not-found" and EXIT_NOT_FOUND. An unknown word is
+ * EXIT_FAILED. */
+const char *fail_word(enum exit_code code);
+enum exit_code fail_code(const char *word);
 /* Where the lines go from now on: a daemon's stderr is its log, but the person waits at another descriptor. */
 void fail_to(int fd);
 

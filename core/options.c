@@ -28,7 +28,7 @@ static int wrong(const struct parse *p, const char *what, const char *name)
 {
 	int len = command_len(p->o);
 
-	return fail(EXIT_USAGE, "%s %s; see `%.*s --help`", what, name, len, p->o->usage);
+	return fail_with(EXIT_USAGE, "%s %s; see `%.*s --help`", what, name, len, p->o->usage);
 }
 
 static const char *dashes(const char *name)
@@ -75,8 +75,8 @@ static int set_number(const struct parse *p, const struct options_entry *e, cons
 		return 0;
 	}
 	snprintf(range, sizeof range, "a number from %ld to %ld, not '%.20s'", e->min, e->max, value);
-	return fail(EXIT_USAGE, "%s%s takes %s; see `%.*s --help`", dashes(e->name), e->name, range,
-		    command_len(p->o), p->o->usage);
+	return fail_with(EXIT_USAGE, "%s%s takes %s; see `%.*s --help`", dashes(e->name), e->name, range,
+			 command_len(p->o), p->o->usage);
 }
 
 static int set(const struct parse *p, const struct options_entry *e, const char *value)
@@ -145,7 +145,7 @@ static int parse_all(struct parse *p)
 		}
 	}
 	if (!code && p->args->count < p->o->min_args)
-		code = fail(EXIT_USAGE, "an argument is missing; usage: %s", p->o->usage);
+		code = fail_with(EXIT_USAGE, "an argument is missing; usage: %s", p->o->usage);
 	return code;
 }
 

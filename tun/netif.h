@@ -16,6 +16,8 @@ struct netif_addr {
 int netif_list(struct netif_addr *out, size_t cap, unsigned skip_ifindex);
 /* Adds an address to our device. */
 int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
+/* Takes it away again; -EADDRNOTAVAIL when it is not there. */
+int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 /* Sets the MTU and brings it up. */
 int netif_up(unsigned ifindex, unsigned mtu);
 

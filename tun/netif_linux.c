@@ -71,7 +71,7 @@ int netif_list(struct netif_addr *out, size_t cap, unsigned skip_ifindex)
 	return rc;
 }
 
-int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
+static int change_addr(unsigned ifindex, const struct addr *addr, unsigned bits, bool add)
 {
 	struct rtnl_addr *ra = rtnl_addr_alloc();
 	struct nl_addr *local = netlink_from_addr(addr, bits);
@@ -83,13 +83,23 @@ int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
 	rtnl_addr_set_ifindex(ra, (int)ifindex);
 	rc = rtnl_addr_set_local(ra, local);
 	if (rc == 0)
-		rc = rtnl_addr_add(sock, ra, 0);
+		rc = add ? rtnl_addr_add(sock, ra, 0) : rtnl_addr_delete(sock, ra, 0);
 	rc = rc < 0 ? netlink_errno(rc) : 0;
 out:
 	nl_socket_free(sock);
 	nl_addr_put(local);
 	rtnl_addr_put(ra);
 	return rc;
+}
+
+int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
+{
+	return change_addr(ifindex, addr, bits, true);
+}
+
+int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
+{
+	return change_addr(ifindex, addr, bits, false);
 }
 
 int netif_up(unsigned ifindex, unsigned mtu)

@@ -48,14 +48,14 @@ static int add_servers(struct check *c, const struct request *r)
 	const char *host, *port;
 
 	if (strlen(r->servers) >= sizeof text)
-		return fail(EXIT_USAGE, "the list of servers is too long");
+		return fail_with(EXIT_USAGE, "the list of servers is too long");
 	strcpy(text, r->servers);
 	while ((one = strsep(&rest, ","))) {
 		if (!split_server(one, &host, &port))
-			return fail(EXIT_USAGE, "--server takes HOST:PORT[,HOST:PORT...]");
+			return fail_with(EXIT_USAGE, "--server takes HOST:PORT[,HOST:PORT...]");
 		int err = check_add_server(c, host, port, family);
 		if (err)
-			fail(EXIT_FAILED, "cannot find %s, port %s: %s", host, port, gai_strerror(err));
+			fail_with(EXIT_FAILED, "cannot find %s, port %s: %s", host, port, gai_strerror(err));
 	}
 	return 0;
 }
@@ -91,9 +91,9 @@ static int run(const struct request *r)
 	rng_init_system(&rng);
 	ret = check_run(&check, (uint32_t)r->timeout_s * 1000, &rng);
 	if (ret)
-		return fail(EXIT_FAILED, "cannot open a UDP socket: %s", strerror(-ret));
+		return fail_with(EXIT_FAILED, "cannot open a UDP socket: %s", strerror(-ret));
 	if (print_report(&check, r->json))
-		return fail(EXIT_FAILED, "cannot write the report");
+		return fail_with(EXIT_FAILED, "cannot write the report");
 	return codes[check_verdict(&check)];
 }
 
@@ -124,10 +124,10 @@ int natcheck(int argc, char **argv)
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
 	if (!r.servers)
-		return fail(EXIT_USAGE, "--server HOST:PORT is missing; see `natcheck --help`");
+		return fail_with(EXIT_USAGE, "--server HOST:PORT is missing; see `natcheck --help`");
 	if (r.only4 && r.only6)
-		return fail(EXIT_USAGE, "-4 and -6 exclude each other");
+		return fail_with(EXIT_USAGE, "-4 and -6 exclude each other");
 	if (crypto_init())
-		return fail(EXIT_FAILED, "the system gives no randomness");
+		return fail_with(EXIT_FAILED, "the system gives no randomness");
 	return run(&r);
 }

@@ -1,0 +1,149 @@
+#include "apps/p2pd/commands.h"
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "apps/p2pd/client.h"
+#include "core/fail.h"
+#include "core/options.h"
+
+/* The text under `key`, or `otherwise` when it is null or absent. */
+static const char *text_of(json_t *object, const char *key, const char *otherwise)
+{
+	const char *text = json_string_value(json_object_get(object, key));
+
+	return text ? text : otherwise;
+}
+
+static const char *bytes_text(json_t *object, const char *key, char out[static 32])
+{
+	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB" };
+	double n = (double)json_integer_value(json_object_get(object, key));
+	size_t unit = 0;
+
+	for (; n >= 1024 && unit < 4; unit++)
+		n /= 1024;
+	snprintf(out, 32, unit ? "%.1f %s" : "%.0f %s", n, units[unit]);
+	return out;
+}
+
+static void print_self(json_t *status)
+{
+	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
+	json_t *rtt = json_object_get(hub, "rtt_ms");
+	const char *mapping = text_of(json_object_get(self, "nat"), "mapping", "unknown");
+	const char *seen = text_of(self, "reflexive", NULL);
+
+	printf("%s in network %s\n", text_of(self, "name", "?"), text_of(status, "network", "?"));
+	printf("  address  %s  %s  (%s)\n", text_of(self, "ip4", "no IPv4"), text_of(self, "ip6", "no IPv6"),
+	       text_of(self, "tun", "?"));
+	printf("  hub      %.*s  %s", (int)strcspn(text_of(hub, "url", "?"), "#"), text_of(hub, "url", "?"),
+	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
+	if (json_is_integer(rtt))
+		printf(", %lld ms", (long long)json_integer_value(rtt));
+	printf("\n  NAT      ");
+	if (!strcmp(mapping, "none"))
+		printf("none: this machine has a public address");
+	else
+		printf("mapping %s", mapping);
+	printf("%s%s\n", seen ? ", seen from outside as " : "", seen ? seen : "");
+}
+
+/* "direct to 203.0.113.7:4242, 9 ms (lan)" */
+static void print_path(json_t *path)
+{
+	const char *kind = text_of(path, "kind", "none"), *reason = text_of(path, "reason", NULL);
+	json_t *rtt = json_object_get(path, "rtt_ms");
+
+	if (!strcmp(kind, "direct"))
+		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
+	else
+		printf("%s", strcmp(kind, "none") ? kind : "no way");
+	if (json_is_integer(rtt))
+		printf(", %lld ms", (long long)json_integer_value(rtt));
+	if (strcmp(kind, "none"))
+		printf(", since %s", text_of(path, "since", "?"));
+	if (reason)
+		printf(": %s", reason);
+	printf("\n");
+}
+
+static int name_width(json_t *peers)
+{
+	size_t i, width = 4;
+	json_t *peer;
+
+	json_array_foreach(peers, i, peer)
+	{
+		size_t len = strlen(text_of(peer, "name", "?"));
+		width = len > width ? len : width;
+	}
+	return (int)width;
+}
+
+static void print_peers(json_t *peers)
+{
+	int width = name_width(peers);
+	char rx[32], tx[32];
+	size_t i;
+	json_t *peer;
+
+	if (!json_array_size(peers))
+		printf("\nno other machine is in this network yet: run `p2pd up` there with the same "
+		       "secret\n");
+	json_array_foreach(peers, i, peer)
+	{
+		printf("\n%-*s  %s  %s, received %s, sent %s\n", width, text_of(peer, "name", "?"),
+		       text_of(peer, "ip4", text_of(peer, "ip6", "?")),
+		       json_is_true(json_object_get(peer, "online")) ? "online" : "offline",
+		       bytes_text(peer, "rx_bytes", rx), bytes_text(peer, "tx_bytes", tx));
+		printf("%*s  ", width, "");
+		print_path(json_object_get(peer, "path"));
+	}
+}
+
+static int print_table(const char *text)
+{
+	json_t *status = json_loads(text, 0, NULL);
+
+	if (!status)
+		return fail_with(EXIT_FAILED, "the daemon's answer is not JSON");
+	print_self(status);
+	print_peers(json_object_get(status, "peers"));
+	json_decref(status);
+	return EXIT_OK;
+}
+
+int cmd_status(int argc, char **argv)
+{
+	const char *socket = CLIENT_SOCKET;
+	bool as_json = false;
+	const struct options_entry entries[] = {
+		{ "json", NULL, "as JSON, schema p2pd.status/1", .flag = &as_json },
+		{ "socket", "PATH", "the daemon's socket (" CLIENT_SOCKET ")", .text = &socket },
+		{ 0 },
+	};
+	const struct options options = {
+		.usage = "p2pd status [options]",
+		.about = "Tells of this node, its hub and its peers: how packets reach each, and why when "
+			 "not directly.",
+		.entries = entries,
+	};
+	struct options_list args;
+	char *answer;
+	int code;
+
+	if (!options_parse(&options, argc, argv, &args, &code))
+		return code;
+	code = client_call(socket, "GET", "/v1/status", NULL, &answer);
+	if (code)
+		return code;
+	if (as_json)
+		printf("%s\n", answer);
+	else
+		code = print_table(answer);
+	free(answer);
+	return code;
+}

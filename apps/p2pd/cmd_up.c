@@ -1,0 +1,171 @@
+#include "apps/p2pd/commands.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "apps/p2pd/client.h"
+#include "apps/p2pd/daemonize.h"
+#include "apps/p2pd/join.h"
+#include "apps/p2pd/shell.h"
+#include "core/fail.h"
+#include "core/log.h"
+#include "core/options.h"
+
+enum { TIMEOUT_S = 15 };
+
+struct up {
+	struct join_wish wish;
+	const char *state, *socket, *tun, *log_level, *log;
+	bool foreground;
+	long timeout_s;
+	char socket_path[PATH_MAX];
+	struct daemonize daemon;
+};
+
+static void on_joined(void *arg, const char *text)
+{
+	struct up *up = arg;
+
+	if (!up->foreground)
+		daemonize_release(&up->daemon, text);
+}
+
+static int open_state(const struct up *up, struct state *state)
+{
+	int ret = state_open(state, up->state);
+
+	switch (ret) {
+	case 0: return EXIT_OK;
+	case -EBUSY:
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd uses the state folder %s: a second node needs its own --state",
+				 up->state);
+	case -EACCES:
+		return fail_with(EXIT_DENIED,
+				 "no right to the state folder %s: try sudo, or give --state DIR", up->state);
+	case -EPERM:
+		return fail_with(EXIT_DENIED,
+				 "the state folder %s belongs to another user or others may write to it: "
+				 "it must be this user's alone",
+				 up->state);
+	default:
+		return fail_with(EXIT_FAILED, "cannot use the state folder %s: %s", up->state,
+				 strerror(-ret));
+	}
+}
+
+static int join_and_run(struct up *up, struct state *state)
+{
+	struct join_plan plan;
+	int code = join_plan(&up->wish, state, &plan);
+
+	if (code)
+		return code;
+	struct shell_config config = {
+		.state = state,
+		.network = plan.network,
+		.any_port = plan.any_port,
+		.trusted = plan.trusted,
+		.patient = up->foreground,
+		.timeout_s = (unsigned)up->timeout_s,
+		.socket = up->socket_path,
+		.tun = up->tun,
+		.on_joined = on_joined,
+		.arg = up,
+	};
+	code = shell_run(&config);
+	network_wipe(&plan.network.net);
+	network_wipe(&config.network.net);
+	return code;
+}
+
+/* The daemon leaves its folder, so that the socket's path must not depend on it. */
+static int make_absolute(struct up *up)
+{
+	char here[PATH_MAX] = "";
+	bool relative = up->socket[0] != '/';
+
+	if (relative && !getcwd(here, sizeof here))
+		return fail_with(EXIT_FAILED, "the current folder is gone: give --socket an absolute path");
+	int len = snprintf(up->socket_path, PATH_MAX, "%s%s%s", here, relative ? "/" : "", up->socket);
+	return len < PATH_MAX ? EXIT_OK : fail_with(EXIT_USAGE, "--socket: the path is too long");
+}
+
+static int run(struct up *up)
+{
+	struct state state;
+
+	if (client_is_alive(up->socket))
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
+				 up->socket);
+	int code = open_state(up, &state);
+	if (code)
+		return code;
+	code = join_and_run(up, &state);
+	state_close(&state);
+	return code;
+}
+
+static int check(struct up *up)
+{
+	if (up->log_level && log_set_level_by_name(up->log_level))
+		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug");
+	if (up->log && up->foreground)
+		return fail_with(EXIT_USAGE,
+				 "--log is for the daemon; with --foreground the log goes to stderr");
+	return make_absolute(up);
+}
+
+int cmd_up(int argc, char **argv)
+{
+	struct up up = { .state = CLIENT_STATE, .socket = CLIENT_SOCKET, .timeout_s = TIMEOUT_S };
+	struct join_wish *w = &up.wish;
+	const struct options_entry entries[] = {
+		{ "hub", "URL", "the hub, as `p2phub url` prints it there", .text = &w->hub },
+		{ "network", "NAME", "the network; all its machines give the same name and secret",
+		  .text = &w->network },
+		{ "secret", "SPEC", "its secret as file:PATH or env:NAME; asked for when left out",
+		  .text = &w->secret },
+		{ "new", NULL, "found the network, though the hub has another one of this name",
+		  .flag = &w->found_new },
+		{ "allow-weak-secret", NULL, "take a secret that can be guessed", .flag = &w->allow_weak },
+		{ "name", "NAME", "this node's name in the network (the host's name)", .text = &w->name },
+		{ "ip4", "ADDRESS", "the overlay address to ask for (one derived from the node's key)",
+		  .text = &w->ip4 },
+		{ "ip4-prefix", "CIDR",
+		  "the network's IPv4 addresses, the same on all machines (" JOIN_IP4_PREFIX ")",
+		  .text = &w->ip4_prefix },
+		{ "port", "N", "UDP port (a random one, kept)", .number = &w->port, .min = 1, .max = 65535 },
+		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
+		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
+		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
+		  .text = &up.socket },
+		{ "foreground", NULL, "stay in the foreground, and try an unreachable hub for ever",
+		  .flag = &up.foreground },
+		{ "timeout", "SECONDS", "give up when not joined by then (15)", .number = &up.timeout_s,
+		  .min = 1, .max = 3600 },
+		{ "log-level", "LEVEL", "error, warn, info or debug (info)", .text = &up.log_level },
+		{ "log", "FILE", "where the daemon's log goes (nowhere)", .text = &up.log },
+		{ 0 },
+	};
+	const struct options options = {
+		.usage = "p2pd up [options]",
+		.about = "Joins a network. Returns once joined; the daemon stays until `p2pd down`.",
+		.entries = entries,
+		.more = "The first time give --hub, --network and --secret; later `p2pd up` alone joins the "
+			"same network again.\n",
+	};
+	struct options_list args;
+	int code;
+
+	if (!options_parse(&options, argc, argv, &args, &code))
+		return code;
+	code = check(&up);
+	if (!code && !up.foreground)
+		code = daemonize_start(&up.daemon, up.log);
+	return code ? code : run(&up);
+}

@@ -1,0 +1,302 @@
+#include "apps/p2pd/shell_internal.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "core/fail.h"
+#include "core/log.h"
+#include "core/sd_notify.h"
+
+enum {
+	PACKETS = 512, /* 64 KiB each, of memory that is taken when it is first used */
+	WALL_EVERY_MS = 1000,
+};
+
+/* --- Time */
+
+static uint64_t unix_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t shell_now(struct shell *s)
+{
+	uint64_t now = loop_now_ms();
+
+	if (now - s->wall_at_ms >= WALL_EVERY_MS) {
+		s->wall_at_ms = now;
+		engine_set_wall(s->engine, now, unix_ns());
+	}
+	return now;
+}
+
+static uint64_t earliest(const struct shell *s)
+{
+	uint64_t due[] = { engine_deadline(s->engine), s->hosts_due_ms, s->timestamps_due_ms, s->join_by_ms,
+			   api_deadline(s->api) };
+	uint64_t least = UINT64_MAX;
+
+	for (size_t i = 0; i < sizeof due / sizeof *due; i++)
+		least = due[i] < least ? due[i] : least;
+	return least;
+}
+
+static void on_due(void *arg)
+{
+	struct shell *s = arg;
+	uint64_t now = shell_now(s);
+
+	if (now >= s->hosts_due_ms)
+		shell_look_at_hosts(s, now);
+	if (now >= s->timestamps_due_ms)
+		shell_keep_timestamps(s);
+	if (now >= s->join_by_ms)
+		shell_on_join_timeout(s);
+	api_tick(s->api, now);
+	engine_tick(s->engine, now);
+	shell_settle(s);
+}
+
+/* --- What the engine gives */
+
+static void on_joined(struct shell *s)
+{
+	const struct engine *e = s->engine;
+	char text[256], ip4[ADDR_TEXT_MAX], ip6[ADDR_TEXT_MAX];
+
+	s->join_by_ms = UINT64_MAX;
+	s->config.trusted = true;
+	shell_keep_network(s);
+	snprintf(text, sizeof text, "joined %s as %s: %s, %s", e->config.net.name, e->config.name,
+		 addr_format_ip(&e->ip4, ip4), addr_format_ip(&e->ip6, ip6));
+	log_info("up", "%s", text);
+	sd_notify_ready(text);
+	s->config.on_joined(s->config.arg, text);
+}
+
+static void on_alone(struct shell *s)
+{
+	const char *name = s->engine->config.net.name;
+
+	if (s->config.trusted)
+		return;
+	shell_end(
+		s,
+		fail_with(
+			EXIT_DENIED,
+			"no member of network '%s' uses this secret, but the hub has another network of that "
+			"name: check the secret, or add --new to found your own",
+			name));
+}
+
+static void on_address(struct shell *s)
+{
+	shell_readdress(s);
+	if (s->engine->joined)
+		shell_keep_network(s);
+}
+
+static void on_event(struct shell *s, const struct engine_event *ev)
+{
+	switch (ev->kind) {
+	case ENGINE_EV_JOINED: on_joined(s); break;
+	case ENGINE_EV_REFUSED: shell_on_refused(s, ev->code); break;
+	case ENGINE_EV_ALONE_WITH_SAME_NAME: on_alone(s); break;
+	case ENGINE_EV_ADDRESS: on_address(s); break;
+	case ENGINE_EV_PONG: api_on_pong(s->api, ev, shell_now(s)); break;
+	}
+}
+
+static bool drain_events(struct shell *s)
+{
+	struct engine_event ev;
+	bool any = false;
+
+	while (!s->ending && engine_next_event(s->engine, &ev)) {
+		on_event(s, &ev);
+		any = true;
+	}
+	return any;
+}
+
+void shell_settle(struct shell *s)
+{
+	shell_keep_clock(s);
+	while (shell_drain_packets(s) | shell_drain_hub(s) | drain_events(s))
+		shell_keep_clock(s);
+	if (!s->ending)
+		loop_timer_set(s->timer, earliest(s));
+}
+
+void shell_end(struct shell *s, int exit_code)
+{
+	if (s->ending)
+		return;
+	s->ending = true;
+	s->exit_code = exit_code;
+	loop_stop(s->loop);
+}
+
+/* --- Life */
+
+static void on_down(void *arg, bool forget)
+{
+	struct shell *s = arg;
+
+	log_info("down", forget ? "asked to end and to leave the network" : "asked to end");
+	s->forgets = forget;
+	shell_end(s, EXIT_OK);
+}
+
+static void on_signal(void *arg, int signum)
+{
+	struct shell *s = arg;
+
+	log_info("down", "ended by %s", strsignal(signum));
+	shell_end(s, s->join_by_ms == UINT64_MAX ? EXIT_OK : EXIT_FAILED);
+}
+
+static int start_engine(struct shell *s)
+{
+	const struct state_network *n = &s->config.network;
+	struct engine_config config = {
+		.net = n->net,
+		.ip4_prefix = n->ip4_prefix,
+		.ip4_bits = n->ip4_bits,
+		.ip4_wish = n->ip4_wish,
+		.cert_not_before = n->cert_not_before,
+		.udp_port = s->port,
+		.have_ip4 = udp_is_open(&s->udp4),
+		.have_ip6 = udp_is_open(&s->udp6),
+		.pool = &s->pool,
+	};
+	struct state_keys keys;
+	int ret = state_load_keys(s->config.state, &keys);
+
+	if (!ret)
+		ret = state_load_clock(s->config.state, &config.clock_last_ns);
+	if (ret)
+		return fail_with(EXIT_FAILED, "cannot read the node's keys and clock in the state folder: %s",
+				 ret == -EBADMSG ? "they are damaged" : strerror(-ret));
+	strcpy(config.name, n->name);
+	memcpy(config.ik_seed, keys.ik_seed, 32);
+	memcpy(config.wk_sk, keys.wk_sk, 32);
+	struct engine *e = malloc(sizeof *e);
+	ret = e ? engine_init(e, &config, loop_now_ms(), unix_ns()) : -ENOMEM;
+	crypto_wipe(&keys, sizeof keys);
+	crypto_wipe(&config, sizeof config);
+	if (ret) {
+		free(e);
+		return fail_with(EXIT_FAILED, "cannot start the node: %s", strerror(-ret));
+	}
+	s->engine = e;
+	return shell_restore(s);
+}
+
+static int start_loop(struct shell *s)
+{
+	static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
+
+	s->loop = loop_create();
+	s->timer = s->loop ? loop_timer_create(s->loop, on_due, s) : NULL;
+	if (!s->timer || pkt_pool_init(&s->pool, PACKETS))
+		return fail_with(EXIT_FAILED, "out of memory");
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+		loop_on_signal(s->loop, ends[i], on_signal, s);
+	return 0;
+}
+
+static void on_api(void *arg)
+{
+	shell_settle(arg);
+}
+
+static int start_api(struct shell *s)
+{
+	const char *path = s->config.socket;
+
+	s->target = (struct requests_target) {
+		.engine = s->engine,
+		.wg = &s->wg,
+		.hub_url = s->config.network.hub,
+		.tun = s->tun.name,
+		.wg_changed = shell_keep_wg,
+		.down = on_down,
+		.arg = s,
+	};
+	int ret = api_start(&s->api, s->loop, path, &s->target, on_api, s);
+	if (ret == -EADDRINUSE)
+		return fail_with(EXIT_CONFLICT,
+				 "another p2pd is running on %s: `p2pd status` shows it, `p2pd down` ends it",
+				 path);
+	if (ret)
+		return fail_with(EXIT_FAILED, "cannot listen on %s: %s", path, strerror(-ret));
+	return 0;
+}
+
+/* In the order of what fails most, and nothing is changed on the machine before all rights are there. */
+static int start(struct shell *s)
+{
+	static int (*const steps[])(struct shell *) = {
+		start_loop, shell_open_tun,   shell_check_clash, shell_open_udp,  start_engine,
+		start_api,  shell_set_device, shell_watch_hosts, shell_start_link
+	};
+	int code = 0;
+
+	for (size_t i = 0; i < sizeof steps / sizeof *steps && !code; i++)
+		code = steps[i](s);
+	if (code)
+		return code;
+	if (!s->config.patient)
+		s->join_by_ms = shell_now(s) + s->config.timeout_s * 1000ull;
+	shell_watch_tun(s);
+	return 0;
+}
+
+static void stop(struct shell *s)
+{
+	shell_close_link(s);
+	api_stop(s->api);
+	shell_close_host(s);
+	shell_close_io(s);
+	shell_close_keep(s);
+	if (s->engine)
+		engine_free(s->engine);
+	free(s->engine);
+	loop_timer_destroy(s->timer);
+	if (s->loop)
+		loop_destroy(s->loop);
+	pkt_pool_free(&s->pool);
+}
+
+int shell_run(const struct shell_config *config)
+{
+	struct shell *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return fail_with(EXIT_FAILED, "out of memory");
+	s->config = *config;
+	s->tun.fd = s->host_fd = -1;
+	s->timestamps_due_ms = s->join_by_ms = UINT64_MAX;
+	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 }); /* keys do not belong in a core file */
+	int code = start(s);
+	if (!code) {
+		shell_settle(s);
+		if (!s->ending)
+			loop_run(s->loop);
+		code = s->exit_code;
+	}
+	sd_notify_stopping();
+	stop(s);
+	crypto_wipe(s, sizeof *s);
+	free(s);
+	return code;
+}

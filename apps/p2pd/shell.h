@@ -1,0 +1,29 @@
+/* Joins a node's engine to the machine: TUN device, UDP sockets, the link to the hub, the clock, the control socket.
+ * Everything happens on one loop; after each input the engine's output is carried away and one timer set. */
+#ifndef P2PD_APPS_P2PD_SHELL_H
+#define P2PD_APPS_P2PD_SHELL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "apps/p2pd/state.h"
+
+struct shell_config {
+	struct state *state;	      /* open; stays the caller's */
+	struct state_network network; /* to be joined; port 0: any */
+	bool any_port;		      /* the port may be another when network.port is in use */
+	bool trusted;	    /* it was joined before, or is to be founded: being alone in it is no surprise */
+	bool patient;	    /* an unreachable hub is tried for ever */
+	unsigned timeout_s; /* to join, unless patient */
+	const char *socket;
+	const char *tun; /* the device's name, NULL for any */
+	/* Joined: what to tell the person. Called once. */
+	void (*on_joined)(void *arg, const char *text);
+	void *arg;
+};
+
+/* Runs the node until it is told to end (`p2pd down`, SIGTERM, SIGINT) or cannot go on. The exit code; the line for the
+ * person is already written then. Nothing of it is left on the machine. */
+int shell_run(const struct shell_config *config);
+
+#endif

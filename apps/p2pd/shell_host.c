@@ -1,0 +1,160 @@
+/* The host around the node: addresses and routes of our device, and where the machine can be reached. */
+#include "apps/p2pd/shell_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "core/fail.h"
+#include "core/log.h"
+#include "tun/netif.h"
+#include "tun/route.h"
+
+enum {
+	IP6_PREFIX_BITS = 48, /* the network's, see core/network.h */
+	LISTED = 256,
+	DEBOUNCE_MS = 200, /* a change comes as several messages */
+};
+
+/* --- Our device */
+
+int shell_check_clash(struct shell *s)
+{
+	const struct state_network *n = &s->config.network;
+	char ours[ADDR_TEXT_MAX], theirs[ADDR_TEXT_MAX];
+	struct route_clash clash;
+
+	if (route_find_clash(&n->ip4_prefix, n->ip4_bits, s->tun.ifindex, &clash) != 1)
+		return 0;
+	return fail_with(EXIT_CONFLICT,
+			 "the network's addresses %s/%u are in use here: %s/%u is reached through %s; "
+			 "give the network another prefix with --ip4-prefix, the same on all machines",
+			 addr_format_ip(&n->ip4_prefix, ours), n->ip4_bits,
+			 addr_format_ip(&clash.prefix, theirs), clash.bits, clash.ifname);
+}
+
+int shell_set_device(struct shell *s)
+{
+	const struct engine *e = s->engine;
+	int ret = netif_add_addr(s->tun.ifindex, &e->ip4, s->config.network.ip4_bits);
+
+	if (ret)
+		return fail_with(EXIT_FAILED, "cannot set the address of %s: %s", s->tun.name,
+				 strerror(-ret));
+	s->device_ip4 = e->ip4;
+	ret = netif_add_addr(s->tun.ifindex, &e->ip6, IP6_PREFIX_BITS);
+	if (ret)
+		log_warn("tun", "%s has no IPv6 address: %s", s->tun.name, strerror(-ret));
+	ret = netif_up(s->tun.ifindex, ENGINE_MTU);
+	if (ret)
+		return fail_with(EXIT_FAILED, "cannot bring %s up: %s", s->tun.name, strerror(-ret));
+	for (size_t i = 0; i < s->wg.count; i++)
+		shell_route_wg(s, &s->wg.items[i], true);
+	return 0;
+}
+
+void shell_readdress(struct shell *s)
+{
+	unsigned bits = s->config.network.ip4_bits;
+
+	if (addr_equal(&s->device_ip4, &s->engine->ip4))
+		return;
+	netif_del_addr(s->tun.ifindex, &s->device_ip4, bits);
+	int ret = netif_add_addr(s->tun.ifindex, &s->engine->ip4, bits);
+	if (ret)
+		log_error("tun", "cannot set the new address of %s: %s", s->tun.name, strerror(-ret));
+	s->device_ip4 = s->engine->ip4;
+}
+
+/* The network's own prefixes are routed by the device's addresses. */
+void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added)
+{
+	const struct state_network *n = &s->config.network;
+	char text[ADDR_TEXT_MAX];
+
+	for (unsigned i = 0; i < peer->allowed_count; i++) {
+		const struct addr *prefix = &peer->allowed[i].prefix;
+		unsigned bits = peer->allowed[i].bits;
+		bool ours = prefix->family == ADDR_V4
+				    ? addr_in_prefix(prefix, &n->ip4_prefix, n->ip4_bits)
+				    : addr_in_prefix(prefix, &s->engine->ip6, IP6_PREFIX_BITS);
+		if (ours)
+			continue;
+		int ret = added ? route_add(s->tun.ifindex, prefix, bits)
+				: route_del(s->tun.ifindex, prefix, bits);
+		if (ret)
+			log_warn("tun", "route %s/%u of %s: %s", addr_format_ip(prefix, text), bits,
+				 peer->name, strerror(-ret));
+	}
+}
+
+/* --- Where we can be reached */
+
+static int compare(const void *a, const void *b)
+{
+	return addr_compare(a, b);
+}
+
+/* Sorted, so that two lists of the same addresses are the same bytes. */
+static size_t list_hosts(struct shell *s, struct addr out[static ENGINE_HOSTS])
+{
+	struct netif_addr listed[LISTED];
+	int n = netif_list(listed, LISTED, s->tun.ifindex);
+	size_t count = 0;
+
+	for (int i = 0; i < n && count < ENGINE_HOSTS; i++)
+		if (!addr_is_loopback(&listed[i].addr))
+			out[count++] = listed[i].addr;
+	qsort(out, count, sizeof *out, compare);
+	return count;
+}
+
+void shell_look_at_hosts(struct shell *s, uint64_t now_ms)
+{
+	struct addr now_there[ENGINE_HOSTS] = { 0 };
+	size_t count = list_hosts(s, now_there);
+	bool first = s->hosts_due_ms == 0;
+
+	s->hosts_due_ms = UINT64_MAX;
+	if (!first && count == s->host_count && !memcmp(now_there, s->hosts, count * sizeof *s->hosts))
+		return;
+	if (!first)
+		log_info("host", "the addresses of this machine changed: %zu now", count);
+	memcpy(s->hosts, now_there, sizeof s->hosts);
+	s->host_count = count;
+	engine_on_hosts(s->engine, s->hosts, count, !first, now_ms);
+	if (!first)
+		shell_kick_link(s);
+}
+
+static void on_host_change(void *arg, unsigned events)
+{
+	struct shell *s = arg;
+	(void)events;
+
+	netif_watch_drain(s->host_fd);
+	if (s->hosts_due_ms == UINT64_MAX)
+		s->hosts_due_ms = shell_now(s) + DEBOUNCE_MS;
+	shell_settle(s);
+}
+
+int shell_watch_hosts(struct shell *s)
+{
+	s->host_fd = netif_watch_open();
+	if (s->host_fd < 0)
+		return fail_with(EXIT_FAILED, "cannot watch the machine's addresses: %s",
+				 strerror(-s->host_fd));
+	s->host_watch = loop_fd_create(s->loop, s->host_fd, on_host_change, s);
+	if (!s->host_watch || loop_fd_want(s->host_watch, LOOP_READ))
+		return fail_with(EXIT_FAILED, "out of memory");
+	shell_look_at_hosts(s, shell_now(s));
+	return 0;
+}
+
+void shell_close_host(struct shell *s)
+{
+	loop_fd_destroy(s->host_watch);
+	if (s->host_fd >= 0)
+		close(s->host_fd);
+}

@@ -1,0 +1,99 @@
+/* What the bodies of the shell share with each other and with nobody else. */
+#ifndef P2PD_APPS_P2PD_SHELL_INTERNAL_H
+#define P2PD_APPS_P2PD_SHELL_INTERNAL_H
+
+#include "apps/p2pd/api.h"
+#include "apps/p2pd/engine.h"
+#include "apps/p2pd/requests.h"
+#include "apps/p2pd/shell.h"
+#include "apps/p2pd/timestamps.h"
+#include "apps/p2pd/wg_peers.h"
+#include "core/loop.h"
+#include "core/udp.h"
+#include "relay/hub_link.h"
+#include "tun/device.h"
+
+struct shell {
+	struct shell_config config;
+	struct loop *loop;
+	struct loop_timer *timer;
+	struct pkt_pool pool;
+	struct engine *engine;
+	uint64_t wall_at_ms; /* when the engine was last told the wall clock */
+
+	/* shell_io.c */
+	struct tun_device tun;
+	struct loop_fd *tun_watch;
+	struct udp_socket udp4, udp6;
+	uint16_t port;
+
+	/* shell_host.c */
+	int host_fd;
+	struct loop_fd *host_watch;
+	uint64_t hosts_due_ms; /* look at the host's addresses then; UINT64_MAX: never */
+	struct addr hosts[ENGINE_HOSTS];
+	size_t host_count;
+	struct addr device_ip4; /* as set on the device */
+
+	/* shell_link.c */
+	struct hub_link *link;
+	uint64_t join_by_ms; /* UINT64_MAX: joined, or patient */
+	uint64_t complained_ms;
+	char trouble[256]; /* why the hub does not answer, for a person */
+
+	/* shell_keep.c */
+	struct timestamps timestamps;
+	uint64_t timestamps_due_ms;
+	struct wg_peers wg;
+	bool forgets;
+
+	struct api *api;
+	struct requests_target target;
+	bool ending;
+	int exit_code;
+};
+
+/* shell.c */
+/* The time, for the input that came just now. */
+uint64_t shell_now(struct shell *s);
+/* Carries away what the engine gave in answer to an input, and sets the timer. Ends every callback. */
+void shell_settle(struct shell *s);
+void shell_end(struct shell *s, int exit_code);
+
+/* shell_io.c: each 0 or the exit code, the line being written. */
+int shell_open_tun(struct shell *s);
+int shell_open_udp(struct shell *s);
+void shell_watch_tun(struct shell *s);
+void shell_close_io(struct shell *s);
+/* True if something was there. */
+bool shell_drain_packets(struct shell *s);
+
+/* shell_host.c */
+int shell_check_clash(struct shell *s);
+int shell_set_device(struct shell *s);
+void shell_readdress(struct shell *s);
+int shell_watch_hosts(struct shell *s);
+void shell_look_at_hosts(struct shell *s, uint64_t now_ms);
+void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added);
+void shell_close_host(struct shell *s);
+
+/* shell_link.c */
+int shell_start_link(struct shell *s);
+/* The network under the link changed. */
+void shell_kick_link(struct shell *s);
+void shell_close_link(struct shell *s);
+bool shell_drain_hub(struct shell *s);
+void shell_on_refused(struct shell *s, int reason);
+void shell_on_join_timeout(struct shell *s);
+
+/* shell_keep.c */
+int shell_restore(struct shell *s);
+void shell_keep_network(struct shell *s);
+void shell_keep_clock(struct shell *s);
+/* A handshake of a peer came in: its timestamp may be new. */
+void shell_expect_timestamp(struct shell *s, uint64_t now_ms);
+void shell_keep_timestamps(struct shell *s);
+int shell_keep_wg(void *arg, const struct engine_wg_peer *peer, bool added);
+void shell_close_keep(struct shell *s);
+
+#endif

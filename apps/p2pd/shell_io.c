@@ -1,0 +1,192 @@
+/* Packets: the TUN device and the UDP sockets of both families on one port. */
+#include "apps/p2pd/shell_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/fail.h"
+#include "core/log.h"
+
+enum {
+	TUN_BUDGET = 64, /* packets a wake-up */
+	PORT_FIRST = 20000,
+	PORT_LAST = 60999,
+	PORT_TRIES = 16,
+};
+
+/* --- TUN */
+
+int shell_open_tun(struct shell *s)
+{
+	const char *name = s->config.tun;
+	int ret = tun_open(&s->tun, name);
+
+	switch (ret) {
+	case 0: return 0;
+	case -EPERM:
+	case -EACCES:
+		return fail_with(EXIT_DENIED,
+				 "making a network device needs root or CAP_NET_ADMIN: try sudo");
+	case -ENOENT:
+	case -ENODEV:
+		return fail_with(
+			EXIT_FAILED,
+			"there is no /dev/net/tun: `modprobe tun`, or give the container this device");
+	case -EBUSY:
+		return fail_with(EXIT_CONFLICT, "the device %s is in use: give another name with --tun",
+				 name ? name : "");
+	default: return fail_with(EXIT_FAILED, "cannot make a network device: %s", strerror(-ret));
+	}
+}
+
+/* The pool is empty: the packet is taken from the device and lost, else the loop would spin. */
+static bool lose_tun_packet(struct shell *s)
+{
+	uint8_t start[64];
+
+	s->engine->drops.no_buffer++;
+	return tun_read(&s->tun, start, sizeof start) > 0;
+}
+
+static bool read_tun_packet(struct shell *s, uint64_t now)
+{
+	struct pkt *p = pkt_get(&s->pool);
+
+	if (!p)
+		return lose_tun_packet(s);
+	ssize_t n = tun_read(&s->tun, pkt_data(p), PKT_DATA_MAX);
+	if (n <= 0) {
+		pkt_put(&s->pool, p);
+		return false;
+	}
+	p->len = (uint32_t)n;
+	engine_on_tun(s->engine, p, now);
+	return true;
+}
+
+static void on_tun(void *arg, unsigned events)
+{
+	struct shell *s = arg;
+	uint64_t now = shell_now(s);
+	(void)events;
+
+	for (int i = 0; i < TUN_BUDGET && read_tun_packet(s, now); i++)
+		;
+	shell_settle(s);
+}
+
+void shell_watch_tun(struct shell *s)
+{
+	s->tun_watch = loop_fd_create(s->loop, s->tun.fd, on_tun, s);
+	if (s->tun_watch)
+		loop_fd_want(s->tun_watch, LOOP_READ);
+}
+
+/* --- UDP */
+
+static void on_packet(void *arg, struct pkt *p)
+{
+	struct shell *s = arg;
+	uint64_t now = shell_now(s);
+	uint8_t first = p->len ? pkt_data(p)[0] : 0;
+
+	engine_on_datagram(s->engine, p, now);
+	/* Data may be the first on keys that a handshake made; both are rare enough to look after them. */
+	if (first == WG_INITIATION)
+		shell_expect_timestamp(s, now);
+}
+
+static void on_batch(void *arg)
+{
+	shell_settle(arg);
+}
+
+static const struct udp_handler handler = { on_packet, on_batch };
+
+static struct addr any_address(enum addr_family family, uint16_t port)
+{
+	static const uint8_t any[16];
+
+	return addr_from_ip(family, any, port);
+}
+
+/* Both families on one port. Without IPv6 (or IPv4) on this machine the other does. */
+static int open_port(struct shell *s, uint16_t port)
+{
+	struct addr v4 = any_address(ADDR_V4, port), v6 = any_address(ADDR_V6, port);
+	int ret6, ret4 = udp_open(&s->udp4, s->loop, &s->pool, &v4, &handler, s);
+
+	if (ret4 == -EADDRINUSE)
+		return ret4;
+	ret6 = udp_open(&s->udp6, s->loop, &s->pool, &v6, &handler, s);
+	if (ret6 && ret4) {
+		return ret4;
+	} else if (ret6 == -EADDRINUSE) {
+		udp_close(&s->udp4);
+		return ret6;
+	}
+	if (ret6 || ret4)
+		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4",
+			 strerror(ret6 ? -ret6 : -ret4));
+	s->port = port;
+	return 0;
+}
+
+static int open_any_port(struct shell *s)
+{
+	struct rng rng;
+	int ret = -EADDRINUSE;
+
+	rng_init_system(&rng);
+	for (int i = 0; i < PORT_TRIES && ret == -EADDRINUSE; i++)
+		ret = open_port(s, (uint16_t)(PORT_FIRST + rng_below(&rng, PORT_LAST - PORT_FIRST + 1)));
+	return ret;
+}
+
+int shell_open_udp(struct shell *s)
+{
+	uint16_t wish = s->config.network.port;
+	int ret = wish ? open_port(s, wish) : -EADDRINUSE;
+
+	if (ret == -EADDRINUSE && s->config.any_port)
+		ret = open_any_port(s);
+	if (ret == -EADDRINUSE)
+		return fail_with(EXIT_CONFLICT, "UDP port %u is in use: give another with --port", wish);
+	if (ret == -EACCES)
+		return fail_with(EXIT_DENIED,
+				 "UDP port %u needs more rights: give one above 1023 with --port", wish);
+	if (ret)
+		return fail_with(EXIT_FAILED, "cannot open UDP port %u: %s", wish, strerror(-ret));
+	return 0;
+}
+
+/* --- Out */
+
+bool shell_drain_packets(struct shell *s)
+{
+	struct engine *e = s->engine;
+	bool any = e->udp_out.head || e->tun_out.head;
+	struct pkt *p;
+
+	/* What cannot be sent is lost, as on any network; udp and the device count it. */
+	while ((p = pkt_list_pop(&e->udp_out))) {
+		struct udp_socket *socket = p->addr.family == ADDR_V6 ? &s->udp6 : &s->udp4;
+		if (udp_is_open(socket))
+			udp_send(socket, p);
+		pkt_put(&s->pool, p);
+	}
+	while ((p = pkt_list_pop(&e->tun_out))) {
+		tun_write(&s->tun, pkt_data(p), p->len);
+		pkt_put(&s->pool, p);
+	}
+	return any;
+}
+
+void shell_close_io(struct shell *s)
+{
+	udp_close(&s->udp4);
+	udp_close(&s->udp6);
+	loop_fd_destroy(s->tun_watch);
+	if (s->tun.fd >= 0)
+		tun_close(&s->tun);
+}
