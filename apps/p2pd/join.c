@@ -19,8 +19,10 @@ static int check_hub(const struct join_wish *w)
 
 	if (!w->hub || (strlen(w->hub) <= STATE_URL_MAX && !hub_url_parse(&url, w->hub)))
 		return EXIT_OK;
-	return fail_with(EXIT_USAGE, "'%.200s' is no hub's URL: `p2phub url` prints it on the hub, such as "
-				     "https://198.51.100.7#sha256:...", w->hub);
+	return fail_with(EXIT_USAGE,
+			 "'%.200s' is no hub's URL: `p2phub url` prints it on the hub, such as "
+			 "https://198.51.100.7#sha256:...",
+			 w->hub);
 }
 
 /* --- The network */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -77,7 +78,7 @@ static void on_joined(struct shell *s)
 	snprintf(text, sizeof text, "joined %s as %s: %s, %s", e->config.net.name, e->config.name,
 		 addr_format_ip(&e->ip4, ip4), addr_format_ip(&e->ip6, ip6));
 	log_info("up", "%s", text);
-	sd_notify_ready(text);
+	sd_notify_send("READY=1");
 	s->config.on_joined(s->config.arg, text);
 }
 
@@ -294,7 +295,7 @@ int shell_run(const struct shell_config *config)
 			loop_run(s->loop);
 		code = s->exit_code;
 	}
-	sd_notify_stopping();
+	sd_notify_send("STOPPING=1");
 	stop(s);
 	crypto_wipe(s, sizeof *s);
 	free(s);

@@ -57,6 +57,8 @@ static bool read_tun_packet(struct shell *s, uint64_t now)
 	ssize_t n = tun_read(&s->tun, pkt_data(p), PKT_DATA_MAX);
 	if (n <= 0) {
 		pkt_put(&s->pool, p);
+		if (n != -EAGAIN && n != -EINTR)
+			shell_end(s, fail_with(EXIT_FAILED, "the device %s was taken away", s->tun.name));
 		return false;
 	}
 	p->len = (uint32_t)n;

@@ -52,7 +52,7 @@ static void on_down(void *arg, int error, const char *text)
 		shell_end(s, fail_with(code, "%s", text));
 	else if (!s->complained_ms || now - s->complained_ms >= COMPLAIN_EVERY_MS) {
 		s->complained_ms = now;
-		log_warn("hub", "%s; trying on", text);
+		log_warn("hub", "%s; still trying", text);
 	}
 	engine_on_hub_down(s->engine, now);
 	shell_settle(s);
@@ -62,19 +62,21 @@ void shell_on_refused(struct shell *s, int reason)
 {
 	static const char *const texts[] = {
 		[LINK__REFUSED_REASON__REFUSED_UNSPECIFIED] = "the hub refuses this node",
-		[LINK__REFUSED_REASON__REFUSED_VERSION] = "the hub speaks another version: upgrade the older of the two",
+		[LINK__REFUSED_REASON__REFUSED_VERSION] =
+			"the hub speaks another version: upgrade the older of the two",
 		[LINK__REFUSED_REASON__REFUSED_BAD_LOGIN] = "the hub does not accept this node's login",
-		[LINK__REFUSED_REASON__REFUSED_EXPIRED] = "to the hub this node's pass has expired: are both clocks right?",
+		[LINK__REFUSED_REASON__REFUSED_EXPIRED] =
+			"to the hub this node's pass has expired: are both clocks right?",
 		[LINK__REFUSED_REASON__REFUSED_LIMIT] = "the hub takes no more nodes",
-		[LINK__REFUSED_REASON__REFUSED_REPLACED] =
-			"another machine is in the network with this node's keys: was the state folder copied?",
+		[LINK__REFUSED_REASON__REFUSED_REPLACED] = "another machine is in the network with this "
+							   "node's keys: was the state folder copied?",
 	};
 	size_t count = sizeof texts / sizeof *texts;
 	const char *text = texts[(size_t)reason < count ? (size_t)reason : 0];
 
 	/* Tunnels outlive a hub, so they outlive its moods; only of two nodes with one identity one has to go. */
 	if (s->engine->joined && reason != LINK__REFUSED_REASON__REFUSED_REPLACED)
-		log_warn("hub", "%s; trying on", text);
+		log_warn("hub", "%s; still trying", text);
 	else
 		shell_end(s, fail_with(EXIT_DENIED, "%s", text));
 }
@@ -84,7 +86,8 @@ void shell_on_join_timeout(struct shell *s)
 	const char *text = *s->trouble ? s->trouble : "no answer from the hub";
 
 	shell_end(s, fail_with(EXIT_TIMED_OUT, "not joined within %u s: %s", s->config.timeout_s,
-			       s->engine->hub_up ? "the hub is connected, but does not let this node in" : text));
+			       s->engine->hub_up ? "the hub is connected, but does not let this node in"
+						 : text));
 }
 
 int shell_start_link(struct shell *s)
@@ -93,11 +96,14 @@ int shell_start_link(struct shell *s)
 	struct hub_url url;
 
 	if (hub_url_parse(&url, s->config.network.hub))
-		return fail_with(EXIT_FAILED, "the hub's URL in the state folder is damaged: give it again with --hub");
+		return fail_with(EXIT_FAILED,
+				 "the hub's URL in the state folder is damaged: give it again with --hub");
 	int ret = hub_link_create(&s->link, s->loop, &url, &s->engine->rng, &handler, s);
 	if (ret == -ENOENT)
-		return fail_with(EXIT_DENIED, "the hub's URL has no pin (#sha256:...), and this machine has no certificate "
-					      "authorities to trust: use the whole URL that `p2phub url` prints");
+		return fail_with(
+			EXIT_DENIED,
+			"the hub's URL has no pin (#sha256:...), and this machine has no certificate "
+			"authorities to trust: use the whole URL that `p2phub url` prints");
 	return ret ? fail_with(EXIT_FAILED, "cannot start the link to the hub: %s", strerror(-ret)) : 0;
 }
 
