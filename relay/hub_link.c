@@ -75,7 +75,7 @@ static void describe(struct hub_link *k, int error, const char *detail)
 	case 0: snprintf(k->text, sizeof k->text, "the hub %.60s closed the link", host); break;
 	case -ENXIO: snprintf(k->text, sizeof k->text, "the hub's name %.60s is not known", host); break;
 	case -ECONNREFUSED:
-		snprintf(k->text, sizeof k->text, "%.60s port %u refuses the connection: does the hub run?",
+		snprintf(k->text, sizeof k->text, "connection refused by %.60s port %u: does the hub run?",
 			 host, port);
 		break;
 	case -ETIMEDOUT:

@@ -1,0 +1,10 @@
+/* The subcommands of p2phub: each reads its own options and returns the exit code. */
+#ifndef P2PD_APPS_P2PHUB_COMMANDS_H
+#define P2PD_APPS_P2PHUB_COMMANDS_H
+
+#define HUB_DATA "/var/lib/p2phub"
+
+int cmd_serve(int argc, char **argv);
+int cmd_url(int argc, char **argv);
+
+#endif

@@ -1,0 +1,94 @@
+#include "apps/p2phub/hub_data.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "core/addr.h"
+#include "core/file.h"
+
+static const char key_file[] = "tls.key", url_file[] = "url", any_host[] = "any.invalid";
+
+int hub_data_open(const char *path)
+{
+	return file_open_dir(path);
+}
+
+int hub_data_lock(int dir)
+{
+	return file_lock(dir, "lock");
+}
+
+int hub_data_key(int dir, struct tls_key *out)
+{
+	memset(out, 0, sizeof *out);
+	ssize_t len = file_read(dir, key_file, out->key, sizeof out->key);
+
+	if (len >= 0) {
+		out->key_len = (size_t)len;
+		return tls_key_certify(out);
+	}
+	if (len != -ENOENT)
+		return (int)len;
+	int rc = tls_key_make(out);
+	if (rc == 0)
+		rc = file_write(dir, key_file, out->key, out->key_len);
+	if (rc)
+		tls_key_wipe(out);
+	return rc;
+}
+
+int hub_data_keep_url(int dir, const struct hub_url *url)
+{
+	struct hub_url u = *url;
+	char text[HUB_URL_TEXT];
+
+	if (!*u.host)
+		strcpy(u.host, any_host);
+	hub_url_format(&u, text);
+	return file_write(dir, url_file, text, strlen(text));
+}
+
+int hub_data_url(int dir, struct hub_url *url)
+{
+	char text[HUB_URL_TEXT + 1];
+	ssize_t len = file_read(dir, url_file, text, sizeof text - 1);
+
+	if (len < 0)
+		return (int)len;
+	text[len] = 0;
+	if (hub_url_parse(url, text) != 0)
+		return -EBADMSG;
+	if (!strcmp(url->host, any_host))
+		memset(url->host, 0, sizeof url->host);
+	return 0;
+}
+
+static bool is_reachable(const struct ifaddrs *i, struct addr *a)
+{
+	if (!i->ifa_addr || !(i->ifa_flags & IFF_UP))
+		return false;
+	*a = addr_from_sockaddr(i->ifa_addr);
+	return a->family != ADDR_NONE && !addr_is_loopback(a) && !addr_is_link_local(a);
+}
+
+int hub_data_first_address(char host[static HUB_URL_HOST_MAX + 1])
+{
+	struct ifaddrs *all;
+	struct addr a, best = { 0 };
+	char text[ADDR_TEXT_MAX];
+
+	if (getifaddrs(&all) != 0)
+		return -ENOENT;
+	for (struct ifaddrs *i = all; i; i = i->ifa_next)
+		if (is_reachable(i, &a) &&
+		    (best.family == ADDR_NONE || (best.family == ADDR_V6 && a.family == ADDR_V4)))
+			best = a;
+	freeifaddrs(all);
+	if (best.family == ADDR_NONE)
+		return -ENOENT;
+	snprintf(host, HUB_URL_HOST_MAX + 1, "%s", addr_format_ip(&best, text));
+	return 0;
+}

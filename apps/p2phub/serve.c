@@ -1,0 +1,296 @@
+#include "apps/p2phub/serve.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/udp.h"
+#include "nat/stun_server.h"
+#include "relay/coord.h"
+#include "relay/websocket_server.h"
+
+/* One node's link. Its address is its id with coord. */
+struct link {
+	struct serve *serve;
+	struct link *next, **at;
+	struct websocket_server *ws;
+};
+
+/* A UDP socket, and whose. */
+struct door {
+	struct serve *serve;
+	struct udp_socket udp;
+};
+
+struct serve {
+	struct loop *loop;
+	struct rng rng;
+	struct pkt_pool pool;
+	struct door doors[SERVE_UDP_MAX];
+	size_t door_count;
+	struct relay_server *relay;
+	struct coord *coord;
+	struct stun_server stun;
+	struct tls_config *tls;
+	struct http_server *http;
+	struct stream_listener *listener;
+	struct loop_timer *timer; /* the one: at coord's deadline */
+	struct link *links;
+};
+
+static uint64_t link_id(const struct link *k)
+{
+	return (uint64_t)(uintptr_t)k;
+}
+
+/* --- Node links. */
+
+static void link_forget(struct link *k)
+{
+	*k->at = k->next;
+	if (k->next)
+		k->next->at = k->at;
+	coord_on_close(k->serve->coord, link_id(k), loop_now_ms());
+	free(k);
+}
+
+static void link_close(struct link *k, enum websocket_code code)
+{
+	websocket_server_close(k->ws, code);
+	link_forget(k);
+}
+
+/* Sends what coord has to say, until it is silent: closing a link can give it more. */
+static void speak(struct serve *s)
+{
+	struct coord_out out;
+
+	while (coord_next(s->coord, &out)) {
+		struct link *k = (struct link *)(uintptr_t)out.conn;
+		int rc = out.msg ? websocket_server_send(k->ws, out.msg, out.len) : 0;
+		free(out.msg);
+		if (out.close || rc)
+			link_close(k, rc ? WEBSOCKET_GOING_AWAY : WEBSOCKET_POLICY);
+	}
+	loop_timer_set(s->timer, coord_deadline(s->coord));
+}
+
+static void on_link_message(void *arg, const uint8_t *msg, size_t len)
+{
+	struct link *k = arg;
+	struct serve *s = k->serve;
+
+	coord_on_message(s->coord, link_id(k), msg, len, loop_now_ms(), (uint64_t)time(NULL));
+	speak(s);
+}
+
+static void on_link_close(void *arg)
+{
+	struct link *k = arg;
+	struct serve *s = k->serve;
+
+	link_forget(k);
+	speak(s);
+}
+
+static void handle_link(void *arg, struct http_exchange *x)
+{
+	static const struct websocket_server_handler handler = { on_link_message, on_link_close };
+	struct serve *s = arg;
+	struct link *k = calloc(1, sizeof *k);
+
+	if (!k) {
+		http_answer_error(x, 503, "no_memory", "out of memory");
+		return;
+	}
+	if (!websocket_server_accept(&k->ws, x, s->loop, &s->rng, &handler, k)) {
+		free(k);
+		return;
+	}
+	if (coord_on_open(s->coord, link_id(k), websocket_server_exporter(k->ws), loop_now_ms()) != 0) {
+		websocket_server_close(k->ws, WEBSOCKET_GOING_AWAY);
+		free(k);
+		return;
+	}
+	k->serve = s;
+	k->next = s->links;
+	k->at = &s->links;
+	if (k->next)
+		k->next->at = &k->next;
+	s->links = k;
+	speak(s);
+}
+
+static void handle_health(void *arg, struct http_exchange *x)
+{
+	(void)arg;
+	http_answer_json(x, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+static const struct http_route routes[] = {
+	{ "GET", "/link", handle_link },
+	{ "GET", "/healthz", handle_health },
+};
+
+static void on_due(void *arg)
+{
+	struct serve *s = arg;
+
+	coord_tick(s->coord, loop_now_ms());
+	speak(s);
+}
+
+/* --- UDP. */
+
+/* A node is bound at the socket where it came in, and its NAT lets in only what comes from there: so the relay is at the
+ * first socket of each family, and at no other. */
+static struct udp_socket *relay_socket(struct serve *s, uint8_t family)
+{
+	for (size_t i = 0; i < s->door_count; i++)
+		if (s->doors[i].udp.local.family == family)
+			return &s->doors[i].udp;
+	return NULL;
+}
+
+static void relay_datagram(struct serve *s, struct udp_socket *in, const struct pkt *p)
+{
+	const uint8_t *msg = p->buf + p->off;
+	uint8_t reply[RELAY_PROVE_LEN];
+	size_t reply_len;
+	struct addr to;
+
+	if (in != relay_socket(s, p->addr.family))
+		return;
+	switch (relay_server_on_datagram(s->relay, msg, p->len, &p->addr, loop_now_ms(), &to, reply,
+					 &reply_len)) {
+	case RELAY_FORWARD: udp_send_bytes(relay_socket(s, to.family), msg, p->len, &to); break;
+	case RELAY_REPLY: udp_send_bytes(in, reply, reply_len, &p->addr); break;
+	case RELAY_DROP: break;
+	}
+}
+
+static void stun_datagram(struct serve *s, struct udp_socket *in, const struct pkt *p)
+{
+	uint8_t reply[STUN_MAX];
+	size_t len = stun_server_reply(&s->stun, p->buf + p->off, p->len, &p->addr, loop_now_ms(), reply);
+
+	if (len)
+		udp_send_bytes(in, reply, len, &p->addr);
+}
+
+static void on_packet(void *arg, struct pkt *p)
+{
+	struct door *d = arg;
+	uint8_t first = p->len ? *pkt_data(p) : 0;
+
+	if (first == RELAY_DATA || first == RELAY_CONTROL)
+		relay_datagram(d->serve, &d->udp, p);
+	else if (stun_is_message(pkt_data(p), p->len))
+		stun_datagram(d->serve, &d->udp, p);
+	pkt_put(&d->serve->pool, p);
+}
+
+/* --- Beginning and end. */
+
+static int open_doors(struct serve *s, const struct serve_config *config, struct addr *at)
+{
+	static const struct udp_handler handler = { on_packet, NULL };
+
+	for (; s->door_count < config->udp_count; s->door_count++) {
+		struct door *d = &s->doors[s->door_count];
+		d->serve = s;
+		*at = config->udp[s->door_count];
+		int rc = udp_open(&d->udp, s->loop, &s->pool, at, &handler, d);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* Where nodes find the relay. An address that stands for all of them is announced as "where your link goes to". */
+static struct coord_config announce(struct serve *s)
+{
+	static const uint8_t any[16];
+	struct coord_config c = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
+
+	for (size_t i = 0; i < s->door_count; i++) {
+		struct addr a = s->doors[i].udp.local;
+		if (&s->doors[i].udp != relay_socket(s, a.family))
+			continue;
+		if (memcmp(a.ip, any, sizeof any) == 0)
+			a = (struct addr) { .port = a.port };
+		c.udp[c.udp_count++] = a;
+	}
+	return c;
+}
+
+static int create_logic(struct serve *s)
+{
+	if (pkt_pool_init(&s->pool, SERVE_PACKETS) != 0)
+		return -ENOMEM;
+	rng_init_system(&s->rng);
+	stun_server_init(&s->stun, &s->rng);
+	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
+	s->timer = loop_timer_create(s->loop, on_due, s);
+	s->http = http_server_create(s->loop, routes, sizeof routes / sizeof *routes, s);
+	return s->relay && s->timer && s->http ? 0 : -ENOMEM;
+}
+
+static int start(struct serve *s, const struct serve_config *config, struct addr *at)
+{
+	int rc = create_logic(s);
+
+	if (rc == 0)
+		rc = tls_server_config(&s->tls, config->key);
+	if (rc == 0)
+		rc = open_doors(s, config, at);
+	if (rc)
+		return rc;
+	struct coord_config announced = announce(s);
+	s->coord = coord_create(&announced);
+	if (!s->coord)
+		return -ENOMEM;
+	loop_timer_set(s->timer, coord_deadline(s->coord));
+	*at = config->tls;
+	return stream_listen(&s->listener, s->loop, at, s->tls, http_server_accept, s->http);
+}
+
+int serve_create(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at)
+{
+	struct serve *s = calloc(1, sizeof *s);
+
+	*out = NULL;
+	*at = (struct addr) { 0 };
+	if (!s)
+		return -ENOMEM;
+	s->loop = l;
+	int rc = start(s, config, at);
+	if (rc)
+		serve_destroy(s);
+	else
+		*out = s;
+	return rc;
+}
+
+void serve_destroy(struct serve *s)
+{
+	if (!s)
+		return;
+	while (s->links)
+		link_close(s->links, WEBSOCKET_GOING_AWAY);
+	stream_listener_close(s->listener);
+	http_server_destroy(s->http);
+	for (size_t i = 0; i < s->door_count; i++)
+		udp_close(&s->doors[i].udp);
+	if (s->coord)
+		coord_destroy(s->coord);
+	if (s->relay)
+		relay_server_destroy(s->relay);
+	loop_timer_destroy(s->timer);
+	tls_config_destroy(s->tls);
+	pkt_pool_free(&s->pool);
+	crypto_wipe(&s->rng, sizeof s->rng);
+	free(s);
+}

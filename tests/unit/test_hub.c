@@ -1,0 +1,288 @@
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "apps/p2phub/hub_data.h"
+#include "apps/p2phub/serve.h"
+#include "core/file.h"
+#include "core/stream.h"
+#include "core/udp.h"
+#include "nat/stun.h"
+#include "nat/stun_client.h"
+#include "relay/hub_link.h"
+#include "relay/proto/link.pb-c.h"
+#include "relay/relay_wire.h"
+
+struct world {
+	struct loop *loop;
+	struct rng rng;
+	struct tls_key key;
+	struct serve_config config;
+	struct serve *hub;
+	struct hub_url url;
+	struct hub_link *link;
+	unsigned ups, challenges, awaited;
+	struct udp_socket udp;
+	struct pkt_pool pool;
+	struct stun_client stun;
+};
+
+static void too_late(void *arg)
+{
+	(void)arg;
+	fail_msg("waited in vain");
+}
+
+static void run(struct world *w)
+{
+	struct loop_timer *guard = loop_timer_create(w->loop, too_late, NULL);
+
+	loop_timer_set(guard, loop_now_ms() + 30000);
+	loop_run(w->loop);
+	loop_timer_destroy(guard);
+}
+
+static void refuse_stream(void *arg, struct stream *s)
+{
+	(void)arg;
+	stream_close(s);
+}
+
+/* Addresses that are free: the system gave them, and got them back. */
+static void choose_addresses(struct world *w)
+{
+	static const struct udp_handler none = { NULL, NULL };
+	struct stream_listener *listener;
+	struct udp_socket udp;
+	struct addr any;
+
+	assert_int_equal(addr_parse(&any, "127.0.0.1", 1), 0);
+	any.port = 0;
+	assert_int_equal(stream_listen(&listener, w->loop, &any, NULL, refuse_stream, NULL), 0);
+	w->config.tls = stream_listener_addr(listener);
+	stream_listener_close(listener);
+	assert_int_equal(udp_open(&udp, w->loop, &w->pool, &any, &none, NULL), 0);
+	w->config.udp[0] = udp.local;
+	w->config.udp_count = 1;
+	udp_close(&udp);
+}
+
+static void begin(struct world *w)
+{
+	struct addr at;
+
+	memset(w, 0, sizeof *w);
+	w->loop = loop_create();
+	rng_init_seed(&w->rng, 5);
+	assert_int_equal(pkt_pool_init(&w->pool, 32), 0);
+	assert_int_equal(tls_key_make(&w->key), 0);
+	choose_addresses(w);
+	w->config.key = &w->key;
+	assert_int_equal(serve_create(&w->hub, w->loop, &w->config, &at), 0);
+	w->url = (struct hub_url) { .host = "127.0.0.1", .port = w->config.tls.port, .pinned = true };
+	assert_int_equal(tls_pin_of_cert(w->url.pin, w->key.cert, w->key.cert_len), 0);
+}
+
+static void end(struct world *w)
+{
+	hub_link_destroy(w->link);
+	serve_destroy(w->hub);
+	udp_close(&w->udp);
+	loop_destroy(w->loop);
+	pkt_pool_free(&w->pool);
+}
+
+static void on_up(void *arg, const uint8_t *exporter, const struct addr *remote)
+{
+	struct world *w = arg;
+
+	(void)exporter;
+	(void)remote;
+	w->ups++;
+}
+
+static void on_message(void *arg, const uint8_t *msg, size_t len)
+{
+	struct world *w = arg;
+	Link__ToNode *m = link__to_node__unpack(NULL, len, msg);
+
+	assert_non_null(m);
+	if (m->body_case == LINK__TO_NODE__BODY_CHALLENGE)
+		w->challenges++;
+	link__to_node__free_unpacked(m, NULL);
+	if (w->challenges == w->awaited)
+		loop_stop(w->loop);
+}
+
+static void on_down(void *arg, int error, const char *text)
+{
+	(void)error;
+	(void)text;
+	loop_stop(((struct world *)arg)->loop);
+}
+
+static const struct hub_link_handler handler = { on_up, on_message, on_down };
+
+static void a_link_is_challenged(void **state)
+{
+	(void)state;
+	static struct world w;
+
+	begin(&w);
+	w.awaited = 1;
+	assert_int_equal(hub_link_create(&w.link, w.loop, &w.url, &w.rng, &handler, &w), 0);
+	run(&w);
+	assert_int_equal(w.ups, 1);
+	assert_int_equal(w.challenges, 1);
+	end(&w);
+}
+
+static void nonsense_over_the_link_ends_that_link_only(void **state)
+{
+	(void)state;
+	static struct world w;
+
+	begin(&w);
+	w.awaited = 1;
+	assert_int_equal(hub_link_create(&w.link, w.loop, &w.url, &w.rng, &handler, &w), 0);
+	run(&w);
+	assert_int_equal(hub_link_send(w.link, "\xff\xff\xff", 3), 0);
+	run(&w);
+	assert_int_equal(hub_link_state(w.link), HUB_LINK_WAITING);
+	hub_link_kick(w.link);
+	w.awaited = 2;
+	run(&w);
+	assert_int_equal(w.challenges, 2);
+	end(&w);
+}
+
+static void a_hub_ends_with_links_up(void **state)
+{
+	(void)state;
+	static struct world w;
+
+	begin(&w);
+	w.awaited = 1;
+	assert_int_equal(hub_link_create(&w.link, w.loop, &w.url, &w.rng, &handler, &w), 0);
+	run(&w);
+	serve_destroy(w.hub);
+	w.hub = NULL;
+	run(&w);
+	assert_int_equal(hub_link_state(w.link), HUB_LINK_WAITING);
+	end(&w);
+}
+
+static void on_packet(void *arg, struct pkt *p)
+{
+	struct world *w = arg;
+
+	if (stun_client_on_message(&w->stun, pkt_data(p), p->len, &p->addr, loop_now_ms()))
+		loop_stop(w->loop);
+	pkt_put(&w->pool, p);
+}
+
+static void stun_is_answered_and_the_relay_asks_who_binds(void **state)
+{
+	(void)state;
+	static const struct udp_handler udp_handler = { on_packet, NULL };
+	static const uint8_t bind[RELAY_BIND_LEN] = { RELAY_CONTROL, RELAY_BIND, [4] = 1 };
+	static struct world w;
+	uint8_t request[STUN_MAX];
+	struct addr local;
+
+	begin(&w);
+	assert_int_equal(addr_parse(&local, "127.0.0.1", 1), 0);
+	local.port = 0;
+	assert_int_equal(udp_open(&w.udp, w.loop, &w.pool, &local, &udp_handler, &w), 0);
+	assert_int_equal(udp_send_bytes(&w.udp, bind, sizeof bind, &w.config.udp[0]),
+			 0); /* unknown: silence */
+	assert_int_equal(udp_send_bytes(&w.udp, "", 0, &w.config.udp[0]), 0);
+	stun_client_start(&w.stun, &w.config.udp[0], 0, &w.rng, loop_now_ms());
+	size_t len = stun_client_next(&w.stun, loop_now_ms(), request);
+	assert_int_equal(udp_send_bytes(&w.udp, request, len, &w.config.udp[0]), 0);
+	run(&w);
+	assert_int_equal(w.stun.state, STUN_DONE);
+	assert_true(addr_equal(&w.stun.mapped, &w.udp.local));
+	assert_int_equal(w.udp.stats.rx, 1);
+	end(&w);
+}
+
+static void an_address_in_use_is_named(void **state)
+{
+	(void)state;
+	static struct world w;
+	struct serve_config second;
+	struct serve *hub;
+	struct addr at;
+
+	begin(&w);
+	second = w.config;
+	assert_int_equal(serve_create(&hub, w.loop, &second, &at), -EADDRINUSE);
+	assert_true(addr_equal(&at, &w.config.udp[0]));
+	second.udp_count = 0;
+	assert_int_equal(serve_create(&hub, w.loop, &second, &at), -EADDRINUSE);
+	assert_true(addr_equal(&at, &w.config.tls));
+	assert_null(hub);
+	end(&w);
+}
+
+static void the_folder_keeps_key_and_url(void **state)
+{
+	(void)state;
+	char path[] = "/tmp/p2pd-test-XXXXXX";
+	struct tls_key key;
+	uint8_t first[TLS_PIN], again[TLS_PIN];
+	struct hub_url url = { .port = 8443, .pinned = true }, back;
+
+	assert_non_null(mkdtemp(path));
+	int dir = hub_data_open(path);
+	assert_true(dir >= 0);
+	assert_int_equal(hub_data_url(dir, &back), -ENOENT);
+	assert_int_equal(hub_data_key(dir, &key), 0);
+	assert_int_equal(tls_pin_of_cert(first, key.cert, key.cert_len), 0);
+	assert_int_equal(hub_data_key(dir, &key), 0);
+	assert_int_equal(tls_pin_of_cert(again, key.cert, key.cert_len), 0);
+	assert_memory_equal(first, again, TLS_PIN);
+	memcpy(url.pin, first, TLS_PIN);
+	assert_int_equal(hub_data_keep_url(dir, &url), 0);
+	assert_int_equal(hub_data_url(dir, &back), 0);
+	assert_memory_equal(&url, &back, sizeof url);
+	int lock = hub_data_lock(dir);
+	assert_true(lock >= 0);
+	assert_int_equal(hub_data_lock(dir), -EBUSY);
+	assert_int_equal(file_write(dir, "tls.key", "damaged", 7), 0);
+	assert_int_equal(hub_data_key(dir, &key), -EBADMSG);
+	close(lock);
+	file_remove(dir, "tls.key");
+	file_remove(dir, "url");
+	file_remove(dir, "lock");
+	close(dir);
+	assert_int_equal(rmdir(path), 0);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	return crypto_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_link_is_challenged),
+		cmocka_unit_test(nonsense_over_the_link_ends_that_link_only),
+		cmocka_unit_test(a_hub_ends_with_links_up),
+		cmocka_unit_test(stun_is_answered_and_the_relay_asks_who_binds),
+		cmocka_unit_test(an_address_in_use_is_named),
+		cmocka_unit_test(the_folder_keeps_key_and_url),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
