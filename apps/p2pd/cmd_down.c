@@ -29,10 +29,7 @@ static int forget(const char *folder)
 		ret = state_forget_network(&state);
 		state_close(&state);
 	}
-	if (ret)
-		return fail_with(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret));
-	printf("forgot the network; this node's keys stay in %s\n", folder);
-	return EXIT_OK;
+	return ret ? fail_with(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret)) : EXIT_OK;
 }
 
 /* Until the device, the socket and the lock are gone. */
@@ -50,6 +47,18 @@ static int wait_for_end(const char *answer)
 	}
 	return ended > 0 ? EXIT_OK
 			 : fail_with(EXIT_TIMED_OUT, "the daemon (process %d) has not ended yet", (int)pid);
+}
+
+static int end_daemon(const char *socket, bool forgets)
+{
+	char *answer;
+	int code = client_call(socket, "POST", "/v1/down", forgets ? "{\"forget\":true}" : "{}", &answer);
+
+	if (code)
+		return code;
+	code = wait_for_end(answer);
+	free(answer);
+	return code;
 }
 
 int cmd_down(int argc, char **argv)
@@ -70,17 +79,12 @@ int cmd_down(int argc, char **argv)
 		.entries = entries,
 	};
 	struct options_list args;
-	char *answer;
 	int code;
 
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
-	if (forgets && !client_is_alive(socket))
-		return forget(folder);
-	code = client_call(socket, "POST", "/v1/down", forgets ? "{\"forget\":true}" : "{}", &answer);
-	if (code)
-		return code;
-	code = wait_for_end(answer);
-	free(answer);
+	code = forgets && !client_is_alive(socket) ? forget(folder) : end_daemon(socket, forgets);
+	if (!code && forgets)
+		printf("the network is forgotten; this node's own keys stay\n");
 	return code;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "apps/p2pd/client.h"
 #include "core/fail.h"
@@ -43,19 +44,40 @@ static void print_self(json_t *status)
 	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	printf("\n  NAT      ");
 	if (!strcmp(mapping, "none"))
-		printf("none: this machine has a public address");
+		printf("\n  NAT      none, reached at %s\n", seen);
 	else
-		printf("mapping %s", mapping);
-	printf("%s%s\n", seen ? ", seen from outside as " : "", seen ? seen : "");
+		printf("\n  NAT      mapping %s, seen from outside as %s\n", mapping,
+		       seen ? seen : "nothing yet");
 }
 
-/* "direct to 203.0.113.7:4242, 9 ms (lan)" */
+/* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */
+static const char *ago_text(const char *since, char out[static 32])
+{
+	static const struct {
+		long s;
+		const char *name;
+	} units[] = { { 86400, "d" }, { 3600, "h" }, { 60, "min" } };
+	struct tm tm = { 0 };
+
+	if (!strptime(since, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		return "?";
+	long s = (long)(time(NULL) - timegm(&tm));
+	for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+		if (s >= 2 * units[i].s) {
+			snprintf(out, 32, "%ld %s", s / units[i].s, units[i].name);
+			return out;
+		}
+	snprintf(out, 32, "%ld s", s > 0 ? s : 0);
+	return out;
+}
+
+/* "direct to 203.0.113.7:4242 (lan), 9 ms, for 3 min" */
 static void print_path(json_t *path)
 {
 	const char *kind = text_of(path, "kind", "none"), *reason = text_of(path, "reason", NULL);
 	json_t *rtt = json_object_get(path, "rtt_ms");
+	char ago[32];
 
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
@@ -64,7 +86,7 @@ static void print_path(json_t *path)
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
 	if (strcmp(kind, "none"))
-		printf(", since %s", text_of(path, "since", "?"));
+		printf(", for %s", ago_text(text_of(path, "since", ""), ago));
 	if (reason)
 		printf(": %s", reason);
 	printf("\n");

@@ -79,7 +79,7 @@ static json_t *self(const struct status *s)
 static json_t *hub(const struct status *s)
 {
 	const struct engine *e = s->engine;
-	bool measured = engine_reflexive(e)->family;
+	bool measured = e->welcomed && engine_reflexive(e)->family;
 
 	return json_pack("{ss sb so}", "url", s->hub_url, "connected", e->welcomed, "rtt_ms",
 			 measured ? json_integer(e->hub_rtt_ms) : json_null());
