@@ -113,12 +113,15 @@ static uint64_t peer_due(const struct engine *e, const struct engine_peer *ep, u
 void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	enum engine_way way = engine_way(ep, e);
+	uint64_t before = ep->due_ms;
 
 	if (way != ep->last_way) {
 		ep->last_way = way;
 		ep->way_since_ms = now_ms;
 	}
 	ep->due_ms = peer_due(e, ep, now_ms);
+	/* The peer that was due first is so no longer: who is, is found out when somebody asks. */
+	e->due_is_early |= before == e->due_ms && ep->due_ms > before;
 	engine_due(e, ep->due_ms);
 }
 
@@ -139,25 +142,36 @@ static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	engine_touch(e, ep, now_ms);
 }
 
+/* What is due first, without guessing. */
+static uint64_t exact_due(const struct engine *e)
+{
+	uint64_t due = engine_min(engine_stun_deadline(e), relay_client_deadline(&e->relay));
+
+	due = engine_min(due, engine_publish_deadline(e));
+	for (const struct engine_peer *ep = e->peers; ep; ep = ep->next)
+		due = engine_min(due, ep->due_ms);
+	return due;
+}
+
 void engine_tick(struct engine *e, uint64_t now_ms)
 {
 	if (now_ms < e->due_ms)
 		return;
-	e->due_ms = UINT64_MAX;
 	engine_run_stun(e, now_ms);
 	run_relay(e, now_ms);
 	engine_run_publish(e, now_ms);
-	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
 		if (ep->due_ms <= now_ms)
 			run_peer(e, ep, now_ms);
-		engine_due(e, ep->due_ms);
-	}
-	engine_due(e, engine_stun_deadline(e));
-	engine_due(e, relay_client_deadline(&e->relay));
+	e->due_ms = exact_due(e);
+	e->due_is_early = false;
 }
 
-uint64_t engine_deadline(const struct engine *e)
+uint64_t engine_deadline(struct engine *e)
 {
+	if (e->due_is_early)
+		e->due_ms = exact_due(e);
+	e->due_is_early = false;
 	return e->due_ms;
 }
 

@@ -136,6 +136,7 @@ struct engine {
 		uint8_t wk[32], ts[NOISE_TIMESTAMP_LEN];
 	} *timestamps;             /* restored, until the peer shows up */
 	size_t timestamp_count;
+	bool timestamps_changed;   /* a peer's greatest timestamp is newer than when the shell last reset this */
 
 	/* the hub */
 	bool hub_up, welcomed, joined;
@@ -162,6 +163,7 @@ struct engine {
 	struct engine_event events[ENGINE_EVENTS];
 	unsigned event_head, event_count;
 	uint64_t due_ms; /* nothing is due before */
+	bool due_is_early; /* what was due then no longer is */
 	struct engine_drops drops;
 	uint64_t log_last_ms;
 };
@@ -183,7 +185,7 @@ void engine_on_hub_down(struct engine *e, uint64_t now_ms);
 /* The wall clock at now_ms, at least every minute. */
 void engine_set_wall(struct engine *e, uint64_t now_ms, uint64_t unix_ns);
 void engine_tick(struct engine *e, uint64_t now_ms);
-uint64_t engine_deadline(const struct engine *e);
+uint64_t engine_deadline(struct engine *e);
 bool engine_next_event(struct engine *e, struct engine_event *out);
 
 /* --- Asked by a person. */

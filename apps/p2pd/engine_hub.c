@@ -101,25 +101,27 @@ static bool measured(const struct engine *e)
 	return false;
 }
 
+/* The first record waits a moment for STUN, so that peers need not try twice. */
+uint64_t engine_publish_deadline(const struct engine *e)
+{
+	if (!e->welcomed)
+		return UINT64_MAX;
+	if (!e->joined && !measured(e))
+		return e->joined_by_ms;
+	return e->publish_due ? 0 : e->publish_at_ms;
+}
+
 void engine_run_publish(struct engine *e, uint64_t now_ms)
 {
 	struct engine_event joined = { .kind = ENGINE_EV_JOINED };
 
-	if (!e->welcomed)
+	if (now_ms < engine_publish_deadline(e))
 		return;
-	/* The first record waits a moment for STUN, so that peers need not try twice. */
-	if (!e->joined && !measured(e) && now_ms < e->joined_by_ms) {
-		engine_due(e, e->joined_by_ms);
-		return;
-	}
-	if (e->publish_due || now_ms >= e->publish_at_ms) {
-		if (e->cert.not_after < engine_unix_s(e, now_ms) + ENGINE_CERT_DAYS * 86400ULL / 2)
-			engine_issue_cert(e, now_ms);
-		publish(e, now_ms);
-		retry_relayed(e, now_ms);
-		e->publish_due = false;
-	}
-	engine_due(e, e->publish_at_ms);
+	if (e->cert.not_after < engine_unix_s(e, now_ms) + ENGINE_CERT_DAYS * 86400ULL / 2)
+		engine_issue_cert(e, now_ms);
+	publish(e, now_ms);
+	e->publish_due = false;
+	retry_relayed(e, now_ms);
 	if (e->joined)
 		return;
 	e->joined = true;

@@ -61,6 +61,7 @@ void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32]);
 void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32]);
 /* Publishes our record when that is due. */
 void engine_run_publish(struct engine *e, uint64_t now_ms);
+uint64_t engine_publish_deadline(const struct engine *e);
 
 static inline uint64_t engine_min(uint64_t a, uint64_t b)
 {

@@ -114,7 +114,7 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 	const struct stun_client *c = &e->stun[i];
 	char text[ADDR_TEXT_MAX];
 
-	if (i == 0)
+	if (i == 0 && c->rtt_ms)
 		e->hub_rtt_ms = c->rtt_ms;
 	if (addr_equal(&e->reflexive[i], &c->mapped))
 		return;

@@ -80,6 +80,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 		count_failure(e, rc);
 		return;
 	}
+	e->timestamps_changed = true;
 	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
 	if (ep->peer.own_kind)
 		learn_origin(ep, origin);

@@ -90,11 +90,9 @@ static void on_packet(void *arg, struct pkt *p)
 {
 	struct shell *s = arg;
 	uint64_t now = shell_now(s);
-	uint8_t first = p->len ? pkt_data(p)[0] : 0;
 
 	engine_on_datagram(s->engine, p, now);
-	/* Data may be the first on keys that a handshake made; both are rare enough to look after them. */
-	if (first == WG_INITIATION)
+	if (s->engine->timestamps_changed)
 		shell_expect_timestamp(s, now);
 }
 

@@ -70,6 +70,7 @@ void shell_keep_timestamps(struct shell *s)
 	uint8_t ts[NOISE_TIMESTAMP_LEN];
 
 	s->timestamps_due_ms = UINT64_MAX;
+	s->engine->timestamps_changed = false;
 	for (const struct engine_peer *ep = s->engine->peers; ep; ep = ep->next) {
 		session_peer_timestamp(&ep->peer.session, ts);
 		timestamps_note(&s->timestamps, ep->peer.wk, ts);
