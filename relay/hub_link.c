@@ -10,7 +10,7 @@
 #include "relay/http_parse.h"
 #include "relay/websocket.h"
 
-enum { BACKOFF_FIRST_MS = 1000, BACKOFF_MAX_MS = 30000, BACKOFF_MIN_MS = 100, ANSWER_BODY_MAX = 4096 };
+enum { BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 30000, BACKOFF_MIN_MS = 100, ANSWER_BODY_MAX = 4096 };
 
 struct hub_link {
 	struct loop *loop;
@@ -21,8 +21,8 @@ struct hub_link {
 	struct tls_config *tls;
 	struct loop_timer *retry;
 	enum hub_link_state state;
-	unsigned failures;
 	uint64_t up_since_ms;
+	uint64_t outage_since_ms; /* 0: the last link lasted, or there was none yet */
 	struct stream *stream;
 	struct http_parse *answer; /* to the upgrade */
 	char accept[WEBSOCKET_ACCEPT_TEXT];
@@ -33,15 +33,17 @@ struct hub_link {
 	bool dead;
 };
 
-uint32_t hub_link_backoff(unsigned failures, struct rng *rng)
+/* A share of the outage, whatever the attempts cost: a hub that was away for seconds is found again within seconds, one
+ * that was away for long is not stormed. */
+uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng)
 {
-	if (failures == 0)
-		return 100 + rng_below(rng, 401);
-	unsigned shift = failures - 1 < 5 ? failures - 1 : 5;
-	uint32_t top = BACKOFF_FIRST_MS << shift;
+	uint64_t top = outage_ms / 3;
+
+	if (top < BACKOFF_FIRST_MS)
+		top = BACKOFF_FIRST_MS;
 	if (top > BACKOFF_MAX_MS)
 		top = BACKOFF_MAX_MS;
-	return BACKOFF_MIN_MS + rng_below(rng, top - BACKOFF_MIN_MS + 1);
+	return BACKOFF_MIN_MS + rng_below(rng, (uint32_t)top - BACKOFF_MIN_MS + 1);
 }
 
 static void leave(struct hub_link *k)
@@ -116,8 +118,9 @@ static void go_down(struct hub_link *k, int error, const char *detail)
 	describe(k, error, detail);
 	drop_connection(k, true);
 	k->state = HUB_LINK_WAITING;
-	k->failures = lasted ? 0 : k->failures;
-	uint32_t wait = hub_link_backoff(k->failures++, k->rng);
+	if (lasted || !k->outage_since_ms)
+		k->outage_since_ms = now;
+	uint32_t wait = hub_link_backoff(now - k->outage_since_ms, k->rng);
 	loop_timer_set(k->retry, now + wait);
 	log_debug("hub", "%s; trying again in %u ms", k->text, wait);
 	k->handler.on_down(k->arg, k->error, k->text);
@@ -320,7 +323,7 @@ void hub_link_kick(struct hub_link *k)
 	}
 	drop_connection(k, false);
 	k->state = HUB_LINK_WAITING;
-	k->failures = 0;
+	k->outage_since_ms = 0;
 	loop_timer_set(k->retry, 0);
 }
 

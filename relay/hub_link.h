@@ -50,7 +50,7 @@ void hub_link_kick(struct hub_link *k);
 enum hub_link_state hub_link_state(const struct hub_link *k);
 /* What on_down told last; 0 and "" before, and since the link is up. */
 int hub_link_error(const struct hub_link *k, const char **text);
-/* Milliseconds to wait before attempt `failures` + 1 since the last link that lasted. Pure. */
-uint32_t hub_link_backoff(unsigned failures, struct rng *rng);
+/* Milliseconds to wait before the next attempt, when no link has lasted for `outage_ms`. Pure. */
+uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng);
 
 #endif
