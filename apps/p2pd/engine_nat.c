@@ -299,8 +299,11 @@ void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 
 uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	uint64_t due = engine_min(punch_deadline(&ep->punch), peer_paths_deadline(&ep->peer, now_ms));
+	uint64_t due;
 
+	if (!ep->peer.own_kind)
+		return UINT64_MAX;
+	due = engine_min(punch_deadline(&ep->punch), peer_paths_deadline(&ep->peer, now_ms));
 	if (e->welcomed && !ep->peer.best && !punching(ep) && hot(ep, now_ms))
 		due = engine_min(due, ep->introduce_at_ms);
 	return due;

@@ -1,4 +1,5 @@
 /* Whole nodes and a whole hub in virtual time: joining, relay first, direct when proven, faults. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -282,6 +283,44 @@ static void of_two_claims_to_an_address_the_older_wins(void **state)
 	end(s);
 }
 
+/* Each is a stock WireGuard peer to the other: known by key and endpoint, in another network. */
+static void stock_peers_talk_and_roam(void **state)
+{
+	(void)state;
+	struct sim *s = world(14);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_PORT_RESTRICTED);
+	struct engine_wg_peer of_a = { .name = "a", .endpoint = a->inner }, of_b = { .name = "b", .keepalive_s = 25 };
+
+	sim_node_kill(s, b);
+	assert_int_equal(network_from_secret(&b->config.net, "other", "quite another secret, not ours", 30), 0);
+	sim_node_start(s, b);
+	assert_true(sim_run_joined(s, 3000));
+	memcpy(of_a.pk, a->engine->local.pk, 32);
+	memcpy(of_b.pk, b->engine->local.pk, 32);
+	of_a.allowed[0].prefix = a->engine->ip4;
+	of_b.allowed[0].prefix = b->engine->ip4;
+	of_a.allowed[0].bits = of_b.allowed[0].bits = 32;
+	of_a.allowed_count = of_b.allowed_count = 1;
+	assert_int_equal(engine_add_wg(a->engine, &of_b, s->now_ms), 0);
+	assert_int_equal(engine_add_wg(b->engine, &of_a, s->now_ms), 0);
+	assert_int_equal(engine_add_wg(b->engine, &of_a, s->now_ms), -EEXIST);
+	for (int i = 0; i < 2000; i++) {
+		/* Only b can begin; a learns where b is, also after its NAT has forgotten it. */
+		if (i == 1000)
+			sim_nat_flush(&b->site->nat);
+		sim_send(s, b, a);
+		if (i > 0)
+			sim_send(s, a, b);
+		sim_run(s, 200);
+	}
+	assert_int_equal(a->received, 2000);
+	assert_in_range(b->received, 1995, 1999);
+	assert_int_equal(engine_ping(a->engine, engine_find_peer(a->engine, "b"), 1, s->now_ms), -ENOTSUP);
+	assert_int_equal(engine_remove_wg(a->engine, "b"), 0);
+	assert_int_equal(engine_remove_wg(a->engine, "b"), -ENOENT);
+	end(s);
+}
+
 static void one_seed_is_one_history(void **state)
 {
 	(void)state;
@@ -322,6 +361,7 @@ int main(void)
 		cmocka_unit_test(all_pairs_of_a_mixed_network_connect),
 		cmocka_unit_test(an_idle_network_is_quiet),
 		cmocka_unit_test(of_two_claims_to_an_address_the_older_wins),
+		cmocka_unit_test(stock_peers_talk_and_roam),
 		cmocka_unit_test(one_seed_is_one_history),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
