@@ -102,7 +102,7 @@ for case in "${cases[@]}"; do
 	lab_kill "$name" KILL
 	stock_start "$name" "$initiator" "$psk" "$outer"
 	# Whoever knows the other's endpoint calls; p2pd still has the endpoint that it learned.
-	lab_until 15 "$case: works again after a restart of wireguard-go" first_try "$name" "$initiator"
+	lab_until 30 "$case: works again after a restart of wireguard-go" first_try "$name" "$initiator"
 done
 lab_kill p KILL
 node_start p --port $PORT
