@@ -107,7 +107,7 @@ main_suites() {
 
 # private_sources SUITE: that suite's source packages, from each archive that serves one of main_suites.
 # Understands both deb822 (.sources) and one-line (.list) files; keeps the address and the key, nothing else.
-private_sources() {
+private_sources() (
 	shopt -s nullglob
 	awk -v suite="$1" -v mains=" $(main_suites) " '
 		function is_main(list,    i, n, a) {
@@ -150,7 +150,7 @@ private_sources() {
 		}
 		END { end_stanza() }
 	' /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list /dev/null 2>/dev/null
-}
+)
 
 # private_apt DIR SUITE: an apt configuration that knows only that suite's sources and touches only DIR.
 private_apt() {
