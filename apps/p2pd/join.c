@@ -33,15 +33,17 @@ static int from_secret(const struct join_wish *w, struct network *net)
 	char why[SECRET_WHY], what[64 + NETWORK_NAME_MAX];
 
 	snprintf(what, sizeof what, "secret of network '%.63s'", w->network);
-	if (secret_read(&secret, w->secret, what, why))
-		return fail_with(EXIT_USAGE, "--secret: %s", why);
+	int ret = secret_read(&secret, w->secret, what, why);
+	if (ret)
+		return fail_with(ret == -EINVAL || ret == -ENOTTY ? EXIT_USAGE : EXIT_FAILED, "--secret: %s",
+				 why);
 	if (network_secret_is_weak(secret.text, secret.len) && !w->allow_weak) {
 		secret_wipe(&secret);
 		return fail_with(EXIT_DENIED, "this secret can be guessed, and a hub could try without being "
 					      "noticed: take one from "
 					      "`p2pd keygen`, or insist with --allow-weak-secret");
 	}
-	int ret = network_from_secret(net, w->network, secret.text, secret.len);
+	ret = network_from_secret(net, w->network, secret.text, secret.len);
 	secret_wipe(&secret);
 	if (ret == -EINVAL)
 		return fail_with(EXIT_USAGE, "a network's name has 1 to %d printable ASCII characters",

@@ -66,10 +66,11 @@ void shell_on_refused(struct shell *s, int reason)
 			"the hub speaks another version: upgrade the older of the two",
 		[LINK__REFUSED_REASON__REFUSED_BAD_LOGIN] = "the hub does not accept this node's login",
 		[LINK__REFUSED_REASON__REFUSED_EXPIRED] =
-			"to the hub this node's pass has expired: are both clocks right?",
+			"the hub says that the pass has expired: are both clocks right?",
+		,
 		[LINK__REFUSED_REASON__REFUSED_LIMIT] = "the hub takes no more nodes",
-		[LINK__REFUSED_REASON__REFUSED_REPLACED] = "another machine is in the network with this "
-							   "node's keys: was the state folder copied?",
+		[LINK__REFUSED_REASON__REFUSED_REPLACED] =
+			"another machine has this node's keys: was the state folder copied?",
 	};
 	size_t count = sizeof texts / sizeof *texts;
 	const char *text = texts[(size_t)reason < count ? (size_t)reason : 0];
