@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -9,6 +10,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/inet6.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -102,23 +104,45 @@ int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
 	return change_addr(ifindex, addr, bits, false);
 }
 
+static int change_link(struct nl_sock *sock, unsigned ifindex, struct rtnl_link *change)
+{
+	struct rtnl_link *device = rtnl_link_alloc();
+	int rc = -NLE_NOMEM;
+
+	if (device) {
+		rtnl_link_set_ifindex(device, (int)ifindex);
+		rc = rtnl_link_change(sock, device, change, 0);
+	}
+	rtnl_link_put(device);
+	return rc < 0 ? netlink_errno(rc) : 0;
+}
+
+/* No link-local address, and so no router solicitations and multicast reports into the overlay. Asked for before the
+ * device is up; a host without IPv6 refuses, and needs it not. */
+static void without_link_local(struct nl_sock *sock, unsigned ifindex)
+{
+	struct rtnl_link *change = rtnl_link_alloc();
+
+	if (change && rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE) == 0)
+		change_link(sock, ifindex, change);
+	rtnl_link_put(change);
+}
+
 int netif_up(unsigned ifindex, unsigned mtu)
 {
-	struct rtnl_link *device = rtnl_link_alloc(), *change = rtnl_link_alloc();
+	struct rtnl_link *change = rtnl_link_alloc();
 	struct nl_sock *sock = NULL;
-	int rc = device && change ? netlink_open(&sock) : -ENOMEM;
+	int rc = change ? netlink_open(&sock) : -ENOMEM;
 
 	if (rc)
 		goto out;
-	rtnl_link_set_ifindex(device, (int)ifindex);
+	without_link_local(sock, ifindex);
 	rtnl_link_set_mtu(change, mtu);
 	rtnl_link_set_flags(change, IFF_UP);
-	rc = rtnl_link_change(sock, device, change, 0);
-	rc = rc < 0 ? netlink_errno(rc) : 0;
+	rc = change_link(sock, ifindex, change);
 out:
 	nl_socket_free(sock);
 	rtnl_link_put(change);
-	rtnl_link_put(device);
 	return rc;
 }
 
