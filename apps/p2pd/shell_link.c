@@ -67,7 +67,6 @@ void shell_on_refused(struct shell *s, int reason)
 		[LINK__REFUSED_REASON__REFUSED_BAD_LOGIN] = "the hub does not accept this node's login",
 		[LINK__REFUSED_REASON__REFUSED_EXPIRED] =
 			"the hub says that the pass has expired: are both clocks right?",
-		,
 		[LINK__REFUSED_REASON__REFUSED_LIMIT] = "the hub takes no more nodes",
 		[LINK__REFUSED_REASON__REFUSED_REPLACED] =
 			"another machine has this node's keys: was the state folder copied?",
