@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/if_addr.h>
+#include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
@@ -9,6 +10,7 @@
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
+#include <netlink/route/link/inet6.h>
 #include <stdbool.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -81,6 +83,9 @@ static int change_addr(unsigned ifindex, const struct addr *addr, unsigned bits,
 	if (rc)
 		goto out;
 	rtnl_addr_set_ifindex(ra, (int)ifindex);
+	/* Nobody else is on our device to have the same address; without this it could not be used at once. */
+	if (addr->family == ADDR_V6)
+		rtnl_addr_set_flags(ra, IFA_F_NODAD);
 	rc = rtnl_addr_set_local(ra, local);
 	if (rc == 0)
 		rc = add ? rtnl_addr_add(sock, ra, 0) : rtnl_addr_delete(sock, ra, 0);
@@ -102,6 +107,17 @@ int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits)
 	return change_addr(ifindex, addr, bits, false);
 }
 
+/* Without an own link-local address the kernel sends no router solicitations into the overlay, where nobody answers
+ * them. A kernel that cannot (no IPv6) sends none anyway, so a failure is none. */
+static void no_link_local(struct nl_sock *sock, struct rtnl_link *device)
+{
+	struct rtnl_link *change = rtnl_link_alloc();
+
+	if (change && rtnl_link_inet6_set_addr_gen_mode(change, IN6_ADDR_GEN_MODE_NONE) == 0)
+		rtnl_link_change(sock, device, change, 0);
+	rtnl_link_put(change);
+}
+
 int netif_up(unsigned ifindex, unsigned mtu)
 {
 	struct rtnl_link *device = rtnl_link_alloc(), *change = rtnl_link_alloc();
@@ -111,6 +127,7 @@ int netif_up(unsigned ifindex, unsigned mtu)
 	if (rc)
 		goto out;
 	rtnl_link_set_ifindex(device, (int)ifindex);
+	no_link_local(sock, device);
 	rtnl_link_set_mtu(change, mtu);
 	rtnl_link_set_flags(change, IFF_UP);
 	rc = rtnl_link_change(sock, device, change, 0);

@@ -34,10 +34,10 @@ expect 3 "daemon|running" "down without a daemon" "$p2pd" down --socket "$LAB/no
 expect_up 2 "hub" "up without a hub"
 expect 2 "nonsense" "an unknown option" "$p2pd" status --nonsense
 expect 2 "secret" "a bare secret" "$p2pd" up --hub "$HUB_URL" --network n --secret hunter2 --state "$LAB/x"
-expect_up 1 "no-such-file" "a secret that is not there" --hub "$HUB_URL" --secret "file:$LAB/no-such-file"
+expect_up 2 "no-such-file" "a secret that is not there" --hub "$HUB_URL" --secret "file:$LAB/no-such-file"
 
 expect_up 8 "198.51.100.99" "an unreachable hub" --hub "https://198.51.100.99${HUB_URL#"https://$HUB_IP4"}"
-expect_up 1 "refused" "a hub that is not there" --hub "https://$HUB_IP4:444#${HUB_URL#*#}"
+expect_up 8 "refused" "a hub that is not there" --hub "https://$HUB_IP4:444#${HUB_URL#*#}"
 wrong=$(python3 -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("="))')
 expect_up 7 "pin|key" "a wrong pin" --hub "${HUB_URL%#*}#sha256:$wrong"
 head -c 24 /dev/urandom | base64 >"$LAB/other-secret"
