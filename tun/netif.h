@@ -18,7 +18,7 @@ int netif_list(struct netif_addr *out, size_t cap, unsigned skip_ifindex);
 int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 /* Takes it away again; -EADDRNOTAVAIL when it is not there. */
 int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
-/* Sets the MTU and brings it up. */
+/* Sets the MTU and brings it up. It gets no link-local address by itself. */
 int netif_up(unsigned ifindex, unsigned mtu);
 
 /* A socket whose readability says that addresses, links or routes of the host changed. Read it empty with

@@ -66,8 +66,14 @@ ip link set dev lo up
 declare -A LAB_PID LAB_SITE_NO lab_hosts_of
 lab_sites=0
 
+# What a person needs who looks into a failure: which programs have ended, and each one's last words.
 lab_dump() {
-	local log
+	local log label
+	for label in "${!LAB_PID[@]}"; do
+		lab_ended "${LAB_PID[$label]}" || continue
+		wait "${LAB_PID[$label]}" 2>/dev/null && true
+		echo "--- $label has ended with $?"
+	done
 	for log in "$LAB"/*.log; do
 		[ -s "$log" ] || continue
 		printf -- '--- %s\n' "$(basename "$log")"
@@ -106,9 +112,12 @@ lab_running() { kill -0 "${LAB_PID[$1]}" 2>/dev/null; }
 
 lab_kill() {
 	local pid=${LAB_PID[$1]}
-	kill -"${2:-TERM}" "$pid" 2>/dev/null || true
-	lab_until 10 "$1 ends" lab_ended "$pid"
-	wait "$pid" 2>/dev/null || true
+	{
+		# The shell would tell of every child that a signal ended.
+		kill -"${2:-TERM}" "$pid" || true
+		lab_until 10 "$1 ends" lab_ended "$pid"
+		wait "$pid" || true
+	} 2>/dev/null
 	unset "LAB_PID[$1]"
 }
 

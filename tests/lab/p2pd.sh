@@ -16,7 +16,8 @@ NETWORK=${NETWORK:-lab}
 head -c 24 /dev/urandom | base64 >"$LAB/secret"
 
 hub_start() {
-	lab_start hub hub "$P2PD_BIN/p2phub" serve --data "$LAB/hub" --tls $HUB_IP4:443 --udp $HUB_IP4:3478
+	lab_start hub hub "$P2PD_BIN/p2phub" serve --data "$LAB/hub" --tls $HUB_IP4:443 --udp $HUB_IP4:3478 \
+		--udp $HUB2_IP4:3478
 	lab_until 5 "the hub listens" lab_listens hub 443
 	HUB_URL=$("$P2PD_BIN/p2phub" url --data "$LAB/hub" --host $HUB_IP4)
 }
@@ -46,9 +47,10 @@ peer() { status "$1" ".peers[] | select(.name == \"$2\") | $3"; }
 
 # Waits without a loss of time: for a test that measures from here on.
 is_joined() { status "$1" .hub.connected >/dev/null 2>&1; }
-is_online() { [ "$(peer "$1" "$2" .online 2>/dev/null)" = true ]; }
 reaches() { node "$1" ping "$2" -c 1 -W 1 >/dev/null 2>&1; }
 path_is() { [ "$(peer "$1" "$2" .path.kind 2>/dev/null)" = "$3" ]; }
+# A direct path is looked for while there is something to send.
+reaches_directly() { reaches "$1" "$2" && path_is "$1" "$2" direct; }
 
 node_join() {
 	local name

@@ -12,10 +12,10 @@ lab_site a port-restricted
 lab_site b port-restricted
 hub_start
 node_join a b
-lab_until 10 "a has a direct path to b" eval 'reaches a b; path_is a b direct'
+lab_until 10 "a has a direct path to b" reaches_directly a b
 
 field() { awk -v key="$1:" '$1 == key { print $2 }' "/proc/${LAB_PID[a]}/status"; }
-sleep 5 # what was begun (probes, path checks) comes to its end; nothing is judged by this
+sleep 30 # a path that carried something is watched closely for some seconds; nothing is judged by this
 before=$(field voluntary_ctxt_switches)
 sleep "$SECONDS_IDLE"
 wakeups=$(($(field voluntary_ctxt_switches) - before))

@@ -165,6 +165,22 @@ static void an_interface_that_is_down_is_not_listed(void **state)
 	tun_close(&d);
 }
 
+static void the_device_is_silent_and_has_only_what_it_is_given(void **state)
+{
+	struct netif_addr list[8];
+	struct tun_device d;
+	uint8_t packet[2048];
+	(void)state;
+
+	assert_int_equal(tun_open(&d, "t0"), 0);
+	assert_int_equal(netif_up(d.ifindex, 1380), 0);
+	int n = netif_list(list, 8, 0);
+	for (int i = 0; i < n; i++)
+		assert_int_not_equal(list[i].ifindex, d.ifindex);
+	assert_int_equal(tun_read(&d, packet, sizeof packet), -EAGAIN);
+	tun_close(&d);
+}
+
 static void what_is_no_interface_is_enodev(void **state)
 {
 	struct addr a = ip("10.77.0.1");
@@ -383,6 +399,7 @@ int main(void)
 		cmocka_unit_test(without_rights_it_says_eperm),
 		cmocka_unit_test(addresses_are_added_and_listed),
 		cmocka_unit_test(an_interface_that_is_down_is_not_listed),
+		cmocka_unit_test(the_device_is_silent_and_has_only_what_it_is_given),
 		cmocka_unit_test(what_is_no_interface_is_enodev),
 		cmocka_unit_test(a_route_is_added_and_deleted),
 		cmocka_unit_test(the_kernels_own_route_counts_as_ours),
