@@ -83,6 +83,8 @@ static int change_addr(unsigned ifindex, const struct addr *addr, unsigned bits,
 	if (rc)
 		goto out;
 	rtnl_addr_set_ifindex(ra, (int)ifindex);
+	/* Nobody can hold a duplicate of what is derived from our key, and without the check it is of use at once. */
+	rtnl_addr_set_flags(ra, IFA_F_NODAD);
 	rc = rtnl_addr_set_local(ra, local);
 	if (rc == 0)
 		rc = add ? rtnl_addr_add(sock, ra, 0) : rtnl_addr_delete(sock, ra, 0);
