@@ -32,8 +32,8 @@ struct http_server *http_server_create(struct loop *l, const struct http_route *
 				       void *arg);
 /* Ends all connections (upgraded ones are no longer its own). NULL is allowed. */
 void http_server_destroy(struct http_server *server);
-/* A new connection, `server` a struct http_server: the on_accept of stream_listen(). */
-void http_server_accept(void *server, struct stream *s);
+/* A new connection, `arg` a struct http_server: the on_accept of stream_listen(). */
+void http_server_accept(void *arg, struct stream *s);
 
 /* --- For handlers. After an answer the exchange is dead. */
 const struct http_message *http_request(const struct http_exchange *x);

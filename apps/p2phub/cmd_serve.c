@@ -154,7 +154,7 @@ static int run(const struct arguments *a, int dir, struct serve_config *c, struc
 
 static int run_in(const struct arguments *a, struct serve_config *c)
 {
-	struct tls_key key;
+	struct tls_key key = { 0 };
 	int dir = hub_data_open(a->data), code;
 
 	if (dir < 0)
@@ -168,6 +168,7 @@ static int run_in(const struct arguments *a, struct serve_config *c)
 				 "another p2phub serves from %s: end it, or give another --data", a->data);
 	else
 		code = fail_with(EXIT_FAILED, "cannot lock %s: %s", a->data, strerror(-lock));
+	c->key = NULL;
 	tls_key_wipe(&key);
 	if (lock >= 0)
 		close(lock);

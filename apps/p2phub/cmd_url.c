@@ -41,7 +41,7 @@ int cmd_url(int argc, char **argv)
 		.entries = entries,
 	};
 	struct options_list args;
-	struct hub_url url;
+	struct hub_url url = { 0 };
 	char text[HUB_URL_TEXT];
 	int code;
 
