@@ -14,10 +14,10 @@ enum addr_family { ADDR_NONE = 0, ADDR_V4 = 4, ADDR_V6 = 6 };
 enum { ADDR_TEXT_MAX = 64 }; /* "[v6%scope]:port" and its NUL */
 
 struct addr {
-	uint8_t ip[16];  /* IPv4 in the first 4 bytes, the rest zero */
-	uint32_t scope;  /* interface index of a link-local IPv6 address, else 0 */
-	uint16_t port;   /* host order */
-	uint8_t family;  /* enum addr_family */
+	uint8_t ip[16];	  /* IPv4 in the first 4 bytes, the rest zero */
+	uint32_t scope;	  /* interface index of a link-local IPv6 address, else 0 */
+	uint16_t port;	  /* host order */
+	uint8_t family;	  /* enum addr_family */
 	uint8_t reserved; /* always 0 */
 };
 

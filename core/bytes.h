@@ -88,7 +88,7 @@ static inline void store_be64(uint8_t *p, uint64_t v)
 
 static inline struct reader reader_over(const void *data, size_t len)
 {
-	return (struct reader){ .p = data, .left = len };
+	return (struct reader) { .p = data, .left = len };
 }
 
 /* The next `n` bytes in place, or NULL (and `bad`) when fewer are left. */
@@ -158,7 +158,7 @@ static inline bool reader_done(const struct reader *r)
 
 static inline struct writer writer_over(void *buf, size_t cap)
 {
-	return (struct writer){ .base = buf, .cap = cap };
+	return (struct writer) { .base = buf, .cap = cap };
 }
 
 /* Room for `n` bytes to be filled by the caller, or NULL (and `bad`). */

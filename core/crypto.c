@@ -105,18 +105,19 @@ static void wireguard_nonce(uint8_t nonce[static 12], uint64_t counter)
 	store_le64(nonce + 4, counter);
 }
 
-void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len, uint64_t counter,
-			const uint8_t key[static 32])
+void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
+			uint64_t counter, const uint8_t key[static 32])
 {
 	uint8_t nonce[12], tag[CRYPTO_TAG];
 
 	wireguard_nonce(nonce, counter);
-	must(wc_ChaCha20Poly1305_Encrypt(key, nonce, ad, (word32)ad_len, len ? in : out, (word32)len, out, tag));
+	must(wc_ChaCha20Poly1305_Encrypt(key, nonce, ad, (word32)ad_len, len ? in : out, (word32)len, out,
+					 tag));
 	memcpy(out + len, tag, sizeof tag);
 }
 
-int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len, uint64_t counter,
-		       const uint8_t key[static 32])
+int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
+		       uint64_t counter, const uint8_t key[static 32])
 {
 	uint8_t nonce[12];
 
@@ -171,7 +172,8 @@ void crypto_ed25519_sign(uint8_t sig[static 64], const void *msg, size_t len, co
 	must(crypto_sign_detached(sig, NULL, msg, len, sk));
 }
 
-int crypto_ed25519_verify(const uint8_t sig[static 64], const void *msg, size_t len, const uint8_t pk[static 32])
+int crypto_ed25519_verify(const uint8_t sig[static 64], const void *msg, size_t len,
+			  const uint8_t pk[static 32])
 {
 	return crypto_sign_verify_detached(sig, msg, len, pk) != 0 ? -EBADMSG : 0;
 }
@@ -274,7 +276,8 @@ int crypto_argon2id(uint8_t out[static 32], const void *secret, size_t len, cons
 	return 0;
 }
 
-void crypto_subkey(uint8_t out[static 32], uint64_t id, const char context[static 8], const uint8_t master[static 32])
+void crypto_subkey(uint8_t out[static 32], uint64_t id, const char context[static 8],
+		   const uint8_t master[static 32])
 {
 	must(crypto_kdf_derive_from_key(out, 32, id, context, master));
 }

@@ -40,10 +40,10 @@ uint32_t rng_below(struct rng *r, uint32_t bound);
 /* --- AEAD. `out` may be `in`. The tag follows the ciphertext: `out` of a seal has len + CRYPTO_TAG bytes, `len` of
  * an open includes the tag and `out` gets len - CRYPTO_TAG bytes. */
 /* RFC 8439 with WireGuard's nonce: 4 zero bytes, then `counter` little-endian. */
-void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len, uint64_t counter,
-			const uint8_t key[static 32]);
-int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len, uint64_t counter,
-		       const uint8_t key[static 32]);
+void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
+			uint64_t counter, const uint8_t key[static 32]);
+int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
+		       uint64_t counter, const uint8_t key[static 32]);
 /* XChaCha20-Poly1305. */
 void crypto_xchacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
 			 const uint8_t nonce[static 24], const uint8_t key[static 32]);
@@ -59,7 +59,8 @@ int crypto_x25519(uint8_t out[static 32], const uint8_t sk[static 32], const uin
 /* --- Ed25519. The secret key is the 32-byte seed followed by the public key. */
 void crypto_ed25519_keypair(uint8_t pk[static 32], uint8_t sk[static 64], const uint8_t seed[static 32]);
 void crypto_ed25519_sign(uint8_t sig[static 64], const void *msg, size_t len, const uint8_t sk[static 64]);
-int crypto_ed25519_verify(const uint8_t sig[static 64], const void *msg, size_t len, const uint8_t pk[static 32]);
+int crypto_ed25519_verify(const uint8_t sig[static 64], const void *msg, size_t len,
+			  const uint8_t pk[static 32]);
 
 /* --- Hashes. A part with len 0 may have data NULL. */
 struct part {
@@ -93,6 +94,7 @@ int crypto_base64url_decode(void *out, size_t len, const char *text);
 /* Argon2id, 3 passes over 64 MiB. 0 or -ENOMEM. */
 int crypto_argon2id(uint8_t out[static 32], const void *secret, size_t len, const uint8_t salt[static 16]);
 /* libsodium's crypto_kdf: subkey `id` under an 8-character context. */
-void crypto_subkey(uint8_t out[static 32], uint64_t id, const char context[static 8], const uint8_t master[static 32]);
+void crypto_subkey(uint8_t out[static 32], uint64_t id, const char context[static 8],
+		   const uint8_t master[static 32]);
 
 #endif

@@ -13,7 +13,7 @@ const char *path_state_name(enum path_state state)
 
 void path_init(struct path *p, const struct addr *addr)
 {
-	*p = (struct path){ .addr = *addr };
+	*p = (struct path) { .addr = *addr };
 }
 
 static enum path_state next_state(const struct path *p, enum path_event ev)

@@ -49,13 +49,15 @@ bool peer_choose_path(struct peer *p, uint64_t now_ms)
 	if (best == before)
 		return false;
 	if (best)
-		log_info("path", "%s: direct by %s, %u ms", p->name, addr_format(&best->addr, text), best->rtt_ms);
+		log_info("path", "%s: direct by %s, %u ms", p->name, addr_format(&best->addr, text),
+			 best->rtt_ms);
 	else
 		log_info("path", "%s: no direct path", p->name);
 	return true;
 }
 
-bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID], uint64_t now_ms)
+bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID],
+		  uint64_t now_ms)
 {
 	struct path *path = peer_path_find(p, from);
 

@@ -11,20 +11,24 @@
 #include "core/probe.h"
 #include "core/session.h"
 
-enum { PEER_PATHS = 20 /* all candidates of a record and a few learnt ones */, PEER_STAGED = 32, PEER_NAME = 64 };
+enum {
+	PEER_PATHS = 20 /* all candidates of a record and a few learnt ones */,
+	PEER_STAGED = 32,
+	PEER_NAME = 64
+};
 
 struct peer {
 	char name[PEER_NAME];
 	uint8_t wk[32];
 	bool own_kind; /* runs p2pd: speaks probes and in-tunnel control; else a stock WireGuard peer */
 	struct session session;
-	struct probe_keys probe;      /* own kind only */
+	struct probe_keys probe;       /* own kind only */
 	struct path paths[PEER_PATHS]; /* own kind: proven by probes; addr ADDR_NONE marks a free slot */
-	struct path *best;            /* the usable path in use, or NULL */
-	struct addr endpoint;         /* stock peers: configured, then where authenticated data last came from */
-	struct pkt_list staged;       /* IP packets that wait for keys or for a way */
+	struct path *best;	       /* the usable path in use, or NULL */
+	struct addr endpoint;	/* stock peers: configured, then where authenticated data last came from */
+	struct pkt_list staged; /* IP packets that wait for keys or for a way */
 	uint64_t last_tx_ms, last_rx_ms; /* data packets, keepalives left out; 0 for never */
-	uint64_t rx_bytes, tx_bytes;  /* of IP packets */
+	uint64_t rx_bytes, tx_bytes;	 /* of IP packets */
 	uint64_t staged_dropped;
 };
 
@@ -35,7 +39,8 @@ struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now
 /* Chooses `best` anew after something changed; true if another one (or none) is used now. */
 bool peer_choose_path(struct peer *p, uint64_t now_ms);
 /* A pong arrived from `from`. True if it answers a ping that was sent there. */
-bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
+bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID],
+		  uint64_t now_ms);
 /* Keeps a packet until there are keys and a way; the oldest goes when there are PEER_STAGED. */
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
 /* The network under us changed: no path is proven any more. */

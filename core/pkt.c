@@ -7,11 +7,12 @@
 /* Mapped, not allocated: pages that no packet has used yet take no memory. */
 int pkt_pool_init(struct pkt_pool *pool, size_t count)
 {
-	void *all = mmap(NULL, count * sizeof(struct pkt), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *all = mmap(NULL, count * sizeof(struct pkt), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (all == MAP_FAILED)
 		return -ENOMEM;
-	*pool = (struct pkt_pool){ .all = all, .count = count };
+	*pool = (struct pkt_pool) { .all = all, .count = count };
 	return 0;
 }
 
@@ -19,7 +20,7 @@ void pkt_pool_free(struct pkt_pool *pool)
 {
 	if (pool->all)
 		munmap(pool->all, pool->count * sizeof(struct pkt));
-	*pool = (struct pkt_pool){ 0 };
+	*pool = (struct pkt_pool) { 0 };
 }
 
 struct pkt *pkt_get(struct pkt_pool *pool)
@@ -34,7 +35,7 @@ struct pkt *pkt_get(struct pkt_pool *pool)
 		return NULL;
 	pool->in_use++;
 	p->next = NULL;
-	p->addr = (struct addr){ 0 };
+	p->addr = (struct addr) { 0 };
 	p->ttl = 0;
 	p->off = PKT_HEADROOM;
 	p->len = 0;

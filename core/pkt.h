@@ -9,16 +9,16 @@
 #include "core/addr.h"
 
 enum {
-	PKT_HEADROOM = 64,   /* relay header 8 + WireGuard header 16, and room to grow */
-	PKT_TAILROOM = 64,   /* padding 15 + tag 16 */
+	PKT_HEADROOM = 64,    /* relay header 8 + WireGuard header 16, and room to grow */
+	PKT_TAILROOM = 64,    /* padding 15 + tag 16 */
 	PKT_DATA_MAX = 65535, /* the largest IP packet and the largest datagram */
 };
 
 struct pkt {
 	struct pkt *next;
 	struct addr addr; /* datagrams: where it came from, or goes */
-	uint8_t ttl;      /* datagrams out: IP TTL or hop limit; 0 for the system's default */
-	uint32_t off;     /* of the first byte in `buf` */
+	uint8_t ttl;	  /* datagrams out: IP TTL or hop limit; 0 for the system's default */
+	uint32_t off;	  /* of the first byte in `buf` */
 	uint32_t len;
 	uint8_t buf[PKT_HEADROOM + PKT_DATA_MAX + PKT_TAILROOM];
 };

@@ -29,16 +29,17 @@
 #include "relay/relay_client.h"
 
 enum {
-	ENGINE_MTU = 1408,          /* of the TUN device: 1500 - IPv6 40 - UDP 8 - relay 8 - WireGuard 32 = 1412, a multiple of 16 */
+	ENGINE_MTU =
+		1408, /* of the TUN device: 1500 - IPv6 40 - UDP 8 - relay 8 - WireGuard 32 = 1412, a multiple of 16 */
 	ENGINE_MAX_PEERS = 4096,
 	ENGINE_EVENTS = 64,
 	ENGINE_HOSTS = 32,
 	ENGINE_HUB_UDP = 4,
-	ENGINE_STUN_MS = 20000,     /* keeps the one mapping to the hub open */
+	ENGINE_STUN_MS = 20000, /* keeps the one mapping to the hub open */
 	ENGINE_EXPORTER = 32,
-	ENGINE_PINGS = 32,          /* in-tunnel pings whose pong is awaited */
-	ENGINE_HOT_MS = 60000,      /* traffic this recent makes us look for a direct path */
-	ENGINE_JOIN_STUN_MS = 700,  /* how long a join waits for the first STUN answer */
+	ENGINE_PINGS = 32,	   /* in-tunnel pings whose pong is awaited */
+	ENGINE_HOT_MS = 60000,	   /* traffic this recent makes us look for a direct path */
+	ENGINE_JOIN_STUN_MS = 700, /* how long a join waits for the first STUN answer */
 	ENGINE_RECORD_TTL_S = 86400,
 	ENGINE_CERT_DAYS = 30,
 	ENGINE_HANDSHAKES_PER_S = 200, /* more than that is load: cookies */
@@ -53,24 +54,24 @@ struct engine_config {
 	uint8_t wk_sk[32];   /* X25519 */
 	struct addr ip4_prefix;
 	unsigned ip4_bits;
-	struct addr ip4_wish;     /* ADDR_NONE: derived from the key */
+	struct addr ip4_wish;	  /* ADDR_NONE: derived from the key */
 	uint64_t cert_not_before; /* Unix seconds; kept so that the claim to an address keeps its age */
-	uint64_t clock_last_ns;   /* TAI64N upper bound reserved on disk */
-	uint16_t udp_port;        /* for host candidates */
+	uint64_t clock_last_ns;	  /* TAI64N upper bound reserved on disk */
+	uint16_t udp_port;	  /* for host candidates */
 	bool have_ip4, have_ip6;  /* sockets that the shell could open */
 	struct pkt_pool *pool;
-	uint64_t seed;            /* 0: system randomness; else a simulation's */
+	uint64_t seed; /* 0: system randomness; else a simulation's */
 };
 
 /* How packets to a peer go now. */
 enum engine_way { ENGINE_WAY_NONE, ENGINE_WAY_DIRECT, ENGINE_WAY_RELAY };
 
 enum engine_event_kind {
-	ENGINE_EV_JOINED,      /* the hub welcomed us, and our record is published */
-	ENGINE_EV_REFUSED,     /* code: enum Link__RefusedReason; the shell ends */
+	ENGINE_EV_JOINED,		/* the hub welcomed us, and our record is published */
+	ENGINE_EV_REFUSED,		/* code: enum Link__RefusedReason; the shell ends */
 	ENGINE_EV_ALONE_WITH_SAME_NAME, /* nobody here uses our secret, but another network of this name is there */
-	ENGINE_EV_ADDRESS,     /* ip4 changed (another node has the older claim): set it on the device */
-	ENGINE_EV_PONG,        /* id, peer, way, from (direct), rtt_ms */
+	ENGINE_EV_ADDRESS, /* ip4 changed (another node has the older claim): set it on the device */
+	ENGINE_EV_PONG,	   /* id, peer, way, from (direct), rtt_ms */
 };
 
 struct engine_event {
@@ -85,26 +86,27 @@ struct engine_event {
 
 /* A peer and what the engine knows of it beyond core's. */
 struct engine_peer {
-	struct peer peer; /* first: owner pointers of session and lpm point here */
+	struct peer peer;	  /* first: owner pointers of session and lpm point here */
 	struct engine_peer *next; /* of all peers */
-	uint8_t ik[32];   /* own kind; zero for stock peers */
+	uint8_t ik[32];		  /* own kind; zero for stock peers */
 	struct addr ip4, ip6;
 	bool online;
 	uint64_t boot, record_seq;
 	struct cert cert;
 	struct candidate_list remote;
 	struct punch punch;
-	unsigned punch_round;      /* failed rounds since the last success or change */
-	uint64_t introduce_at_ms;  /* not before this is the hub asked for an(other) introduction */
-	uint32_t relay_session;    /* 0: none */
+	unsigned punch_round;	  /* failed rounds since the last success or change */
+	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
+	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
-	uint64_t due_ms;           /* cached deadline */
-	enum engine_way last_way;  /* and since when, for people */
+	uint64_t due_ms;	  /* cached deadline */
+	enum engine_way last_way; /* and since when, for people */
 	uint64_t way_since_ms;
 };
 
 struct engine_drops {
-	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer, too_big, under_load;
+	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer,
+		too_big, under_load;
 };
 
 struct engine {
@@ -131,16 +133,16 @@ struct engine {
 	size_t host_count;
 	struct candidate_list candidates;
 	bool publish_due;
-	uint64_t publish_at_ms;    /* the record is renewed then */
+	uint64_t publish_at_ms; /* the record is renewed then */
 	struct engine_timestamp {
 		uint8_t wk[32], ts[NOISE_TIMESTAMP_LEN];
-	} *timestamps;             /* restored, until the peer shows up */
+	} * timestamps; /* restored, until the peer shows up */
 	size_t timestamp_count;
-	bool timestamps_changed;   /* a peer's greatest timestamp is newer than when the shell last reset this */
+	bool timestamps_changed; /* a peer's greatest timestamp is newer than when the shell last reset this */
 
 	/* the hub */
 	bool hub_up, welcomed, joined;
-	struct addr hub_link;      /* where the TLS link goes to */
+	struct addr hub_link; /* where the TLS link goes to */
 	uint8_t exporter[ENGINE_EXPORTER];
 	struct addr hub_udp[ENGINE_HUB_UDP];
 	size_t hub_udp_count;
@@ -148,7 +150,7 @@ struct engine {
 	struct addr reflexive[ENGINE_HUB_UDP]; /* as each hub endpoint last saw us */
 	uint64_t stun_at_ms;
 	uint32_t hub_rtt_ms;
-	uint64_t joined_by_ms;     /* publish by then even without STUN's answer */
+	uint64_t joined_by_ms; /* publish by then even without STUN's answer */
 	struct relay_client relay;
 
 	/* load measure for cookies: handshakes seen in this second */
@@ -157,12 +159,12 @@ struct engine {
 
 	struct pkt_list udp_out, tun_out, hub_out;
 	struct engine_ping {
-		uint64_t id, sent_ms;  /* sent_ms 0: free */
+		uint64_t id, sent_ms; /* sent_ms 0: free */
 	} pings[ENGINE_PINGS];
 	unsigned next_ping;
 	struct engine_event events[ENGINE_EVENTS];
 	unsigned event_head, event_count;
-	uint64_t due_ms; /* nothing is due before */
+	uint64_t due_ms;   /* nothing is due before */
 	bool due_is_early; /* what was due then no longer is */
 	struct engine_drops drops;
 	uint64_t log_last_ms;
@@ -178,8 +180,8 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms);
 /* Interface addresses (port 0) of the host, our own device left out; at start and after each change. `moved`: the
  * default route or an address changed, so all mappings are to be measured anew. */
 void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms);
-void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER], const struct addr *remote,
-		      uint64_t now_ms);
+void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
+		      const struct addr *remote, uint64_t now_ms);
 void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uint64_t now_ms);
 void engine_on_hub_down(struct engine *e, uint64_t now_ms);
 /* The wall clock at now_ms, at least every minute. */
@@ -217,6 +219,7 @@ const struct addr *engine_reflexive(const struct engine *e);
 /* "endpoint-independent", "address-and-port-dependent", "none" or "unknown" (RFC 4787), from the hub's answers. */
 const char *engine_mapping(const struct engine *e);
 /* Peers are linked: e->peers, ep->next. Timestamps to keep on disk: session_peer_timestamp(&ep->peer.session), by wk. */
-int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32], const uint8_t ts[static NOISE_TIMESTAMP_LEN]);
+int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32],
+			     const uint8_t ts[static NOISE_TIMESTAMP_LEN]);
 
 #endif

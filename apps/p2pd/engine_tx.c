@@ -116,7 +116,7 @@ void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_
 
 	if (engine_way(ep, e) == ENGINE_WAY_NONE || !session_ready(&ep->peer.session, now_ms))
 		return;
-	ep->peer.staged = (struct pkt_list){ 0 };
+	ep->peer.staged = (struct pkt_list) { 0 };
 	while ((p = pkt_list_pop(&staged)))
 		seal_and_push(e, ep, p, now_ms);
 }

@@ -28,7 +28,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	addr_parse(&hub, "198.51.100.1:3478", 0);
 	addr_parse(&peer, "203.0.113.1:40000", 0);
 	addr_parse(&stranger, "203.0.113.99:1", 0);
-	config = (struct engine_config){ .net = net, .name = "fuzzed", .ip4_bits = 16, .have_ip4 = true, .seed = 1 };
+	config = (struct engine_config) {
+		.net = net, .name = "fuzzed", .ip4_bits = 16, .have_ip4 = true, .seed = 1
+	};
 	config.udp_port = 40001;
 	config.pool = &pool;
 	addr_parse(&config.ip4_prefix, "10.77.0.0", 0);

@@ -12,8 +12,8 @@ enum sim_event_kind { EV_DATAGRAM, EV_TO_HUB, EV_TO_NODE, EV_LINK_UP, EV_LINK_DO
 struct sim_event {
 	uint64_t at_ms, serial;
 	enum sim_event_kind kind;
-	struct addr from, to;    /* datagrams, as seen in the middle of the network */
-	struct sim_node *node;   /* hub link; or the receiver on the same LAN */
+	struct addr from, to;  /* datagrams, as seen in the middle of the network */
+	struct sim_node *node; /* hub link; or the receiver on the same LAN */
 	uint64_t conn;
 	uint8_t *data;
 	size_t len;
@@ -137,9 +137,11 @@ static void send_datagram(struct sim *s, struct sim_node *n, const struct pkt *p
 
 /* ---- the hub */
 
-static void hub_send(struct sim *s, const struct addr *from, const struct addr *to, const void *data, size_t len)
+static void hub_send(struct sim *s, const struct addr *from, const struct addr *to, const void *data,
+		     size_t len)
 {
-	launch(s, (struct sim_event){ .kind = EV_DATAGRAM, .from = *from, .to = *to }, s->one_way_ms, data, len);
+	launch(s, (struct sim_event) { .kind = EV_DATAGRAM, .from = *from, .to = *to }, s->one_way_ms, data,
+	       len);
 }
 
 static void hub_datagram(struct sim *s, const struct sim_event *ev)
@@ -156,7 +158,8 @@ static void hub_datagram(struct sim *s, const struct sim_event *ev)
 			hub_send(s, &ev->to, &ev->from, stun, len);
 		return;
 	}
-	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &ev->from, s->now_ms, &to, reply, &len)) {
+	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &ev->from, s->now_ms, &to, reply,
+					 &len)) {
 	case RELAY_FORWARD: hub_send(s, &ev->to, &to, ev->data, ev->len); break;
 	case RELAY_REPLY: hub_send(s, &ev->to, &ev->from, reply, len); break;
 	case RELAY_DROP: break;
@@ -187,7 +190,9 @@ static void drain_hub(struct sim *s)
 
 	while (s->coord && coord_next(s->coord, &out)) {
 		struct sim_node *n = node_of_conn(s, out.conn);
-		struct sim_event ev = { .kind = out.msg ? EV_TO_NODE : EV_LINK_DOWN, .node = n, .conn = out.conn };
+		struct sim_event ev = { .kind = out.msg ? EV_TO_NODE : EV_LINK_DOWN,
+					.node = n,
+					.conn = out.conn };
 		ev.at_ms = s->now_ms + s->one_way_ms;
 		if (n)
 			push_event(s, ev, out.msg, out.len);
@@ -271,7 +276,8 @@ void sim_node_start(struct sim *s, struct sim_node *n)
 	n->engine = malloc(sizeof *n->engine);
 	assert(n->engine);
 	n->config.seed = ((uint64_t)rng_u32(&s->rng) << 32 | rng_u32(&s->rng)) | 1;
-	assert(engine_init(n->engine, &n->config, s->now_ms, s->unix_base_s * 1000000000 + s->now_ms * 1000000) == 0);
+	assert(engine_init(n->engine, &n->config, s->now_ms,
+			   s->unix_base_s * 1000000000 + s->now_ms * 1000000) == 0);
 	host.port = 0;
 	engine_on_hosts(n->engine, &host, 1, false, s->now_ms);
 	n->joined = false;
@@ -340,7 +346,8 @@ static void run_datagram(struct sim *s, const struct sim_event *ev)
 		return;
 	}
 	site = n ? NULL : site_of(s, &ev->to);
-	if (site && site->nat.kind != NAT_NONE && !sim_nat_in(&site->nat, &ev->to, &ev->from, s->now_ms, &inner))
+	if (site && site->nat.kind != NAT_NONE &&
+	    !sim_nat_in(&site->nat, &ev->to, &ev->from, s->now_ms, &inner))
 		return;
 	if (site)
 		n = node_at(s, site, &inner);
@@ -502,7 +509,8 @@ struct sim_node *sim_node_at(struct sim *s, struct sim_site *site)
 	n->site = site;
 	n->inner = site->nat.kind == NAT_NONE ? site->nat.public_ip : addr_from_ip(ADDR_V4, ip, 0);
 	n->inner.port = (uint16_t)(40000 + s->node_count);
-	n->config = (struct engine_config){ .net = s->net, .ip4_bits = 16, .have_ip4 = true, .pool = &s->pool };
+	n->config =
+		(struct engine_config) { .net = s->net, .ip4_bits = 16, .have_ip4 = true, .pool = &s->pool };
 	n->config.udp_port = n->inner.port;
 	addr_parse(&n->config.ip4_prefix, "10.77.0.0", 0);
 	snprintf(n->config.name, sizeof n->config.name, "node%zu", s->node_count);

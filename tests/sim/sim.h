@@ -21,8 +21,8 @@ struct sim_node {
 	struct engine *engine; /* NULL while it is down */
 	struct engine_config config;
 	struct sim_site *site;
-	struct addr inner;     /* its address and port on its own network */
-	uint64_t conn;         /* of its hub link; 0: none */
+	struct addr inner; /* its address and port on its own network */
+	uint64_t conn;	   /* of its hub link; 0: none */
 	uint64_t reconnect_ms;
 	bool joined;
 	uint64_t joined_ms;
@@ -50,13 +50,14 @@ struct sim {
 	struct addr hub_addr[2];
 	uint64_t next_conn;
 	/* the links */
-	uint32_t one_way_ms;   /* of each node's uplink, to the middle of the network and so to the hub */
+	uint32_t one_way_ms; /* of each node's uplink, to the middle of the network and so to the hub */
 	uint32_t jitter_ms;
 	uint32_t loss_permille, duplicate_permille;
-	bool cut_direct;       /* nothing passes between nodes, only between node and hub */
+	bool cut_direct; /* nothing passes between nodes, only between node and hub */
 	uint64_t datagrams, direct_datagrams;
 	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
-	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len);
+	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
+		    size_t len);
 };
 
 void sim_init(struct sim *s, uint64_t seed);

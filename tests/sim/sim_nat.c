@@ -38,7 +38,7 @@ static struct sim_mapping *make(struct sim_nat *n, const struct addr *inner, con
 		uint16_t port = n->kind == NAT_SYMMETRIC ? 0 : inner->port;
 		while (!port || port_taken(n, port, now_ms))
 			port = (uint16_t)(1024 + rng_below(rng, 64512));
-		*m = (struct sim_mapping){ .inner = *inner, .remote = *remote, .outer_port = port };
+		*m = (struct sim_mapping) { .inner = *inner, .remote = *remote, .outer_port = port };
 		return m;
 	}
 	return NULL;

@@ -18,7 +18,7 @@ struct sim_nat {
 	uint64_t timeout_ms;
 	struct sim_mapping {
 		struct addr inner, remote; /* remote: symmetric only */
-		uint16_t outer_port;       /* 0: free */
+		uint16_t outer_port;	   /* 0: free */
 		uint64_t used_ms;
 		struct addr contacts[SIM_NAT_CONTACTS];
 		unsigned contact_count;

@@ -67,7 +67,8 @@ static void take(struct snapshot *snap, const struct engine *e)
 
 static uint64_t drop_sum(const struct engine_drops *d)
 {
-	return d->malformed + d->unknown_peer + d->bad_auth + d->replayed + d->bad_source + d->no_route + d->under_load;
+	return d->malformed + d->unknown_peer + d->bad_auth + d->replayed + d->bad_source + d->no_route +
+	       d->under_load;
 }
 
 /* Injects and holds the node to "nothing happened". */
@@ -113,7 +114,8 @@ static bool is_free(const uint8_t *data, size_t len, size_t byte)
 	return false;
 }
 
-static void tamper(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len)
+static void tamper(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
+		   size_t len)
 {
 	uint8_t copy[1700];
 	unsigned kind = kind_of(data, len);
@@ -171,7 +173,7 @@ static void tampered_messages_change_nothing(void **state)
 	assert_in_range(drop_sum(&victim->engine->drops), tampered / 2, UINT64_MAX);
 
 	/* Replayed, once from where it came and once from elsewhere. */
-	struct addr elsewhere = addr_from_ip(ADDR_V4, (uint8_t[]){ 203, 0, 113, 200 }, 7777);
+	struct addr elsewhere = addr_from_ip(ADDR_V4, (uint8_t[]) { 203, 0, 113, 200 }, 7777);
 	for (size_t i = 0; i < kept_count; i++) {
 		must_change_nothing(s, &kept[i].from, kept[i].data, kept[i].len);
 		must_change_nothing(s, &elsewhere, kept[i].data, kept[i].len);
@@ -227,7 +229,8 @@ static void another_networks_messages_are_dropped(void **state)
 	s->tap = NULL;
 	victim = sim_node(s, NAT_NONE);
 	sim_node_kill(s, victim);
-	assert_int_equal(network_from_secret(&victim->config.net, "home", "quite another secret, not ours", 30), 0);
+	assert_int_equal(
+		network_from_secret(&victim->config.net, "home", "quite another secret, not ours", 30), 0);
 	sim_node_start(s, victim);
 	assert_true(sim_run_joined(s, 3000));
 	assert_int_equal(victim->engine->peer_count, 0);
@@ -267,7 +270,8 @@ static void a_flood_of_initiations_meets_cookies(void **state)
 	cookie_stamp(&jar, msg, sizeof msg, s->now_ms);
 	uint64_t unknown = victim->engine->drops.unknown_peer, received = victim->received;
 	for (int i = 0; i < 5000; i++) {
-		struct addr from = addr_from_ip(ADDR_V4, (uint8_t[]){ 203, 0, (uint8_t)i, (uint8_t)(i >> 8) }, 5000);
+		struct addr from = addr_from_ip(ADDR_V4,
+						(uint8_t[]) { 203, 0, (uint8_t)i, (uint8_t)(i >> 8) }, 5000);
 		sim_inject(s, victim, &from, msg, sizeof msg);
 		if (i % 100 == 0) {
 			sim_send(s, a, victim);

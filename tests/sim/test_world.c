@@ -47,9 +47,13 @@ static void easy_pairs_are_relayed_at_once_and_direct_soon(void **state)
 {
 	(void)state;
 	static const enum sim_nat_kind pairs[][2] = {
-		{ NAT_PORT_RESTRICTED, NAT_PORT_RESTRICTED }, { NAT_FULL_CONE, NAT_PORT_RESTRICTED },
-		{ NAT_ADDRESS_RESTRICTED, NAT_PORT_RESTRICTED }, { NAT_NONE, NAT_PORT_RESTRICTED },
-		{ NAT_PORT_RESTRICTED, NAT_NONE }, { NAT_NONE, NAT_NONE }, { NAT_NONE, NAT_SYMMETRIC },
+		{ NAT_PORT_RESTRICTED, NAT_PORT_RESTRICTED },
+		{ NAT_FULL_CONE, NAT_PORT_RESTRICTED },
+		{ NAT_ADDRESS_RESTRICTED, NAT_PORT_RESTRICTED },
+		{ NAT_NONE, NAT_PORT_RESTRICTED },
+		{ NAT_PORT_RESTRICTED, NAT_NONE },
+		{ NAT_NONE, NAT_NONE },
+		{ NAT_NONE, NAT_SYMMETRIC },
 		{ NAT_FULL_CONE, NAT_SYMMETRIC },
 	};
 	enum { RUNS = 20 };
@@ -169,7 +173,8 @@ static void random_kills_heal_within_five_seconds(void **state)
 	(void)state;
 	for (uint64_t seed = 100; seed < 140; seed++) {
 		struct sim *s = world(seed);
-		struct sim_node *nodes[2] = { sim_node(s, NAT_PORT_RESTRICTED), sim_node(s, NAT_PORT_RESTRICTED) };
+		struct sim_node *nodes[2] = { sim_node(s, NAT_PORT_RESTRICTED),
+					      sim_node(s, NAT_PORT_RESTRICTED) };
 
 		assert_true(sim_run_joined(s, 3000));
 		for (int round = 0; round < 10; round++) {
@@ -188,13 +193,14 @@ static void random_kills_heal_within_five_seconds(void **state)
 			else
 				sim_node_start(s, nodes[victim]);
 			uint64_t pongs = nodes[0]->pongs;
-			for (uint64_t end_ms = s->now_ms + 5000; s->now_ms < end_ms && nodes[0]->pongs == pongs;) {
+			for (uint64_t end_ms = s->now_ms + 5000;
+			     s->now_ms < end_ms && nodes[0]->pongs == pongs;) {
 				sim_ping(s, nodes[0], nodes[1]);
 				sim_run(s, 50);
 			}
 			if (nodes[0]->pongs == pongs)
-				fail_msg("seed %llu round %d victim %u down %u ms", (unsigned long long)seed, round,
-					 victim, down);
+				fail_msg("seed %llu round %d victim %u down %u ms", (unsigned long long)seed,
+					 round, victim, down);
 		}
 		end(s);
 	}
@@ -289,10 +295,12 @@ static void stock_peers_talk_and_roam(void **state)
 	(void)state;
 	struct sim *s = world(14);
 	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_PORT_RESTRICTED);
-	struct engine_wg_peer of_a = { .name = "a", .endpoint = a->inner }, of_b = { .name = "b", .keepalive_s = 25 };
+	struct engine_wg_peer of_a = { .name = "a", .endpoint = a->inner },
+			      of_b = { .name = "b", .keepalive_s = 25 };
 
 	sim_node_kill(s, b);
-	assert_int_equal(network_from_secret(&b->config.net, "other", "quite another secret, not ours", 30), 0);
+	assert_int_equal(network_from_secret(&b->config.net, "other", "quite another secret, not ours", 30),
+			 0);
 	sim_node_start(s, b);
 	assert_true(sim_run_joined(s, 3000));
 	memcpy(of_a.pk, a->engine->local.pk, 32);

@@ -46,11 +46,11 @@ static void hmac_blake2s_matches_wireguards_kdf(void **state)
 
 	unhex(key, "746573742d6b6579");
 	unhex(input, "746573742d696e707574");
-	crypto_hmac_blake2s(prk, key, 8, &(struct part){ input, 10 }, 1);
-	crypto_hmac_blake2s(t0, prk, 32, &(struct part){ "\x01", 1 }, 1);
+	crypto_hmac_blake2s(prk, key, 8, &(struct part) { input, 10 }, 1);
+	crypto_hmac_blake2s(t0, prk, 32, &(struct part) { "\x01", 1 }, 1);
 	unhex(want, "6f0e5ad38daba1bea8a0d213688736f19763239305e0f58aba697f9ffc41c633");
 	assert_memory_equal(t0, want, 32);
-	crypto_hmac_blake2s(t1, prk, 32, (struct part[]){ { t0, 32 }, { "\x02", 1 } }, 2);
+	crypto_hmac_blake2s(t1, prk, 32, (struct part[]) { { t0, 32 }, { "\x02", 1 } }, 2);
 	unhex(want, "df1194df20802a4fe594cde27e92991c8cae66c366e8106aaa937a55fa371e8a");
 	assert_memory_equal(t1, want, 32);
 }

@@ -104,7 +104,8 @@ static void waits_are_random_and_bounded(void **state)
 	static const struct {
 		uint64_t outage;
 		uint32_t top;
-	} table[] = { { 0, 500 }, { 1500, 500 }, { 6000, 2000 }, { 60000, 20000 }, { 600000, 30000 }, { UINT64_MAX, 30000 } };
+	} table[] = { { 0, 500 },	{ 1500, 500 },	   { 6000, 2000 },
+		      { 60000, 20000 }, { 600000, 30000 }, { UINT64_MAX, 30000 } };
 	struct rng rng;
 
 	rng_init_seed(&rng, 7);

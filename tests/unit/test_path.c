@@ -116,16 +116,17 @@ static void the_better_path(void **state)
 	static const struct {
 		const char *a, *b;
 		uint32_t rtt_a, rtt_b; /* 0: not proven */
-		int current;           /* 1: a, 2: b */
+		int current;	       /* 1: a, 2: b */
 		bool a_is_better;
 	} table[] = {
 		{ "203.0.113.1:1", "203.0.113.2:1", 30, 0, 0, true },
 		{ "203.0.113.1:1", "203.0.113.2:1", 0, 30, 0, false },
 		{ "203.0.113.1:1", "203.0.113.2:1", 30, 60, 0, true },
-		{ "203.0.113.1:1", "203.0.113.2:1", 60, 30, 1, false }, /* clearly faster wins over the current */
-		{ "203.0.113.1:1", "203.0.113.2:1", 33, 30, 1, true },  /* a little faster does not */
-		{ "192.168.1.2:1", "203.0.113.2:1", 3, 1, 0, true },    /* same LAN */
-		{ "203.0.113.2:1", "192.168.1.2:1", 1, 3, 1, true },    /* but no flapping */
+		{ "203.0.113.1:1", "203.0.113.2:1", 60, 30, 1,
+		  false }, /* clearly faster wins over the current */
+		{ "203.0.113.1:1", "203.0.113.2:1", 33, 30, 1, true }, /* a little faster does not */
+		{ "192.168.1.2:1", "203.0.113.2:1", 3, 1, 0, true },   /* same LAN */
+		{ "203.0.113.2:1", "192.168.1.2:1", 1, 3, 1, true },   /* but no flapping */
 		{ "[2001:db8::1]:1", "203.0.113.2:1", 31, 30, 0, true },
 	};
 

@@ -14,7 +14,7 @@ static struct rng rng;
 
 static struct addr port(uint16_t n)
 {
-	return addr_from_ip(ADDR_V4, (uint8_t[]){ 203, 0, 113, 1 }, n);
+	return addr_from_ip(ADDR_V4, (uint8_t[]) { 203, 0, 113, 1 }, n);
 }
 
 static struct peer *peer_named(const char *name)
