@@ -84,6 +84,10 @@ lab_dump() {
 lab_exit() {
 	local rc=$?
 	trap - EXIT
+	if grep -Eqs 'Sanitizer|runtime error:' "$LAB"/*.log; then
+		echo "FAIL: a sanitizer found something"
+		rc=1
+	fi
 	[ $rc = 0 ] || [ $rc = $LAB_SKIPPED ] || lab_dump
 	[ -z "${LAB_LOGS:-}" ] || { mkdir -p "$LAB_LOGS" && cp "$LAB"/*.log "$LAB_LOGS"/; } || true
 	exit $rc

@@ -20,3 +20,11 @@ for pair in "a b" "b a"; do
 	# shellcheck disable=SC2086
 	path_is $pair relay-udp || lab_fail "the path from ${pair% *} to ${pair#* } is $(peer $pair .path.kind)"
 done
+
+# SIGTERM ends each in good order.
+node_stop a
+node_stop b
+hub_pid=${LAB_PID[hub]}
+kill -TERM "$hub_pid"
+lab_until 10 "the hub ends" lab_ended "$hub_pid"
+wait "$hub_pid" || lab_fail "the hub ended with exit code $?"
