@@ -83,6 +83,11 @@ void session_reset(struct session *s)
 	s->asked_to_rekey = false;
 }
 
+bool session_has_keys(const struct session *s)
+{
+	return s->keypairs.current.valid || s->keypairs.next.valid;
+}
+
 void session_close(struct session *s)
 {
 	session_reset(s);

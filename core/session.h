@@ -102,6 +102,8 @@ void session_close(struct session *s);
 /* Drops all keys and handshakes, keeps the peer (its boot changed, its address is new to us) and its timestamp. A
  * handshake wanted after this starts at once. */
 void session_reset(struct session *s);
+/* True if there are keys of any age, confirmed or not. */
+bool session_has_keys(const struct session *s);
 
 /* --- Sending. */
 /* There is something to send and there may be no keys: session_next() will start a handshake as soon as allowed. While

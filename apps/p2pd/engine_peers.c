@@ -243,9 +243,12 @@ static void set_addresses(struct engine *e, struct engine_peer *ep, const struct
 	settle_ip4(e, ep, now_ms);
 }
 
-/* A new boot: its side of the session and of all paths is gone. */
+/* A new boot: its side of the session and of all paths is gone. The news may come later than its first handshake: then
+ * the session given up here is the new one, and the peer would take 15 s to find out. So another is made at once. */
 static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
+	bool had_keys = session_has_keys(&ep->peer.session);
+
 	session_reset(&ep->peer.session);
 	peer_distrust_paths(&ep->peer);
 	peer_choose_path(&ep->peer, now_ms);
@@ -253,7 +256,7 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	ep->introduce_at_ms = 0;
 	if (ep->peer.last_tx_ms && now_ms - ep->peer.last_tx_ms < ENGINE_HOT_MS)
 		engine_connect(e, ep, now_ms);
-	if (ep->peer.staged.count)
+	if (had_keys || ep->peer.staged.count)
 		session_want(&ep->peer.session, now_ms);
 }
 
