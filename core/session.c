@@ -144,6 +144,19 @@ void session_want(struct session *s, uint64_t now_ms)
 		want_handshake(s, now_ms);
 }
 
+void session_on_new_way(struct session *s, uint64_t now_ms)
+{
+	uint64_t yields_until = s->yields && s->answerable_ms ?
+					s->answerable_ms - SESSION_ANSWER_GAP_MS + SESSION_YIELD_MS :
+					0;
+
+	if (!s->config.own_kind || s->initiate_at == SESSION_NEVER)
+		return;
+	s->tries = 0;
+	s->initiable_ms = earlier(s->initiable_ms, later(now_ms, yields_until));
+	s->initiate_at = earlier(s->initiate_at, s->initiable_ms);
+}
+
 bool session_ready(const struct session *s, uint64_t now_ms)
 {
 	return keypair_can_send(&s->keypairs.current, now_ms);
@@ -261,9 +274,10 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 
 uint64_t session_deadline(const struct session *s)
 {
-	const uint64_t timers[] = { s->initiate_at,   s->give_up_at,	s->confirm_at, s->keepalive_at,
+	const uint64_t timers[] = { s->initiate_at,   s->confirm_at,	 s->keepalive_at,
 				    s->persistent_at, s->unanswered_at, s->wipe_at };
-	uint64_t first = SESSION_NEVER;
+	/* An attempt that has not begun cannot be given up. */
+	uint64_t first = s->tries ? s->give_up_at : SESSION_NEVER;
 
 	for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
 		first = earlier(first, timers[i]);

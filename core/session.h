@@ -109,6 +109,9 @@ bool session_has_keys(const struct session *s);
 /* There is something to send and there may be no keys: session_next() will start a handshake as soon as allowed. While
  * one is running its 90 s begin anew; with usable keys nothing happens. */
 void session_want(struct session *s, uint64_t now_ms);
+/* There is a way to the peer that was not there before: an initiation that awaits its answer went astray most likely,
+ * and is repeated at once. Only for peers of our own kind; the others expect 5 s between two. */
+void session_on_new_way(struct session *s, uint64_t now_ms);
 /* True if session_seal() would seal now. */
 bool session_ready(const struct session *s, uint64_t now_ms);
 /* Seals the `len` bytes at `data` in place: the header is written into the WG_DATA_HEADER bytes before, zero padding to

@@ -162,12 +162,17 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from, const struct probe *pong,
 		    uint64_t now_ms)
 {
+	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE;
+
 	if (!peer_on_pong(&ep->peer, from, pong->txid, now_ms))
 		return;
 	punch_on_reply(&ep->punch, from, now_ms);
 	ep->punch_round = 0;
-	if (peer_choose_path(&ep->peer, now_ms))
-		engine_flush_staged(e, ep, now_ms);
+	if (!peer_choose_path(&ep->peer, now_ms))
+		return;
+	if (had_none)
+		session_on_new_way(&ep->peer.session, now_ms);
+	engine_flush_staged(e, ep, now_ms);
 }
 
 void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms)

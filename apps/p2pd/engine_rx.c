@@ -298,6 +298,8 @@ static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	log_info("relay", "bound at the hub");
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
 		if (ep->relay_session) {
+			if (!ep->peer.best)
+				session_on_new_way(&ep->peer.session, now_ms);
 			engine_flush_staged(e, ep, now_ms);
 			engine_touch(e, ep, now_ms);
 		}
