@@ -247,11 +247,21 @@ static void wipe_old_keys(struct session *s)
 	s->wipe_at = SESSION_NEVER;
 }
 
-enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
-			      size_t *len)
+void session_expire(struct session *s, uint64_t now_ms)
 {
 	if (now_ms >= s->wipe_at)
 		wipe_old_keys(s);
+}
+
+uint64_t session_expiry(const struct session *s)
+{
+	return s->wipe_at;
+}
+
+enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
+			      size_t *len)
+{
+	session_expire(s, now_ms);
 	if (keepalive_is_due(s, now_ms)) {
 		*len = (size_t)session_seal(s, out + WG_DATA_HEADER, 0, 0, now_ms);
 		return SESSION_MESSAGE;

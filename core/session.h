@@ -125,6 +125,10 @@ enum { SESSION_MESSAGE_MAX = WG_INITIATION_LEN };
  * SESSION_GAVE_UP: nobody answered for 90 s; drop what is queued. */
 enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
 			      size_t *len);
+/* What session_next() does to keys that are of no use any more, and when: for a caller that has no way to the peer and
+ * so calls that one no more. */
+void session_expire(struct session *s, uint64_t now_ms);
+uint64_t session_expiry(const struct session *s);
 /* When session_next() is to be called at the latest; SESSION_NEVER for never. It changes with every other call. */
 uint64_t session_deadline(const struct session *s);
 

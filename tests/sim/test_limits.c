@@ -1,0 +1,92 @@
+/* What a node holds, sends and believes has an end, whatever others do or fail to do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "tests/sim/sim.h"
+
+static struct sim *world(uint64_t seed)
+{
+	struct sim *s = malloc(sizeof *s);
+
+	assert_non_null(s);
+	sim_init(s, seed);
+	return s;
+}
+
+static void end(struct sim *s)
+{
+	sim_free(s);
+	free(s);
+}
+
+static void peers_that_are_away_do_not_take_all_buffers(void **state)
+{
+	(void)state;
+	enum { AWAY = 16, POOL = 512 /* as in the daemon */ };
+	struct sim *s = world(1);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE), *away[AWAY];
+
+	for (int i = 0; i < AWAY; i++)
+		away[i] = sim_node(s, NAT_NONE);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_hub_kill(s);
+	for (int i = 0; i < AWAY; i++)
+		sim_node_kill(s, away[i]);
+	sim_hub_start(s);
+	sim_run(s, 3000);
+	s->pool.count = POOL;
+	for (int i = 0; i < AWAY; i++)
+		for (int k = 0; k < PEER_STAGED; k++)
+			sim_ping(s, a, away[i]);
+	for (int i = 0; i < 10; i++) {
+		sim_send(s, a, b);
+		sim_run(s, 100);
+	}
+	assert_in_range(b->received, 9, 10);
+	/* Nobody came for them. */
+	sim_run(s, SESSION_REKEY_ATTEMPT_MS);
+	assert_int_equal(s->pool.in_use, 0);
+	end(s);
+}
+
+static void keys_are_wiped_also_when_there_is_no_way(void **state)
+{
+	(void)state;
+	struct sim *s = world(2);
+	struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_SYMMETRIC);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_ping(s, a, b);
+	sim_run(s, 1000);
+	assert_true(session_has_keys(&sim_peer(a, b)->peer.session));
+	sim_hub_kill(s);
+	sim_run(s, SESSION_WIPE_AFTER_MS + 5000);
+	assert_int_equal(sim_way(a, b), ENGINE_WAY_NONE);
+	assert_false(session_has_keys(&sim_peer(a, b)->peer.session));
+	end(s);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	log_set_level(getenv("SIM_LOG") ? LOG_LVL_DEBUG : LOG_LVL_ERROR);
+	return crypto_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(peers_that_are_away_do_not_take_all_buffers),
+		cmocka_unit_test(keys_are_wiped_also_when_there_is_no_way),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
