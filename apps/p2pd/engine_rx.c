@@ -16,8 +16,9 @@ static void count_failure(struct engine *e, int err)
 		e->drops.bad_auth++;
 }
 
-/* WireGuard's measure of load is its queue; we have none, so it is handshakes in a second. */
-static bool under_load(struct engine *e, uint64_t now_ms)
+/* WireGuard's measure of load is its queue; we have none, so it is handshakes in a second. Only those with a valid mac1
+ * count: who does not know our key cannot make the others pay with a round trip. */
+static void count_handshake(struct engine *e, uint64_t now_ms)
 {
 	if (now_ms - e->load_second_ms >= 1000) {
 		e->load_second_ms = now_ms;
@@ -25,7 +26,6 @@ static bool under_load(struct engine *e, uint64_t now_ms)
 	}
 	if (++e->load_count > ENGINE_HANDSHAKES_PER_S)
 		e->load_until_ms = now_ms + 1000;
-	return now_ms < e->load_until_ms;
 }
 
 /* True if a handshake message may be looked at further. */
@@ -33,10 +33,12 @@ static bool guard(struct engine *e, const struct pkt *p, const struct engine_ori
 {
 	uint8_t reply[WG_COOKIE_LEN];
 	const uint8_t *msg = p->buf + p->off;
+	bool under_load = now_ms < e->load_until_ms;
 
-	switch (cookie_check(&e->cookies, msg, p->len, &origin->from, under_load(e, now_ms), now_ms, &e->rng, reply)) {
-	case COOKIE_ACCEPT: return true;
+	switch (cookie_check(&e->cookies, msg, p->len, &origin->from, under_load, now_ms, &e->rng, reply)) {
+	case COOKIE_ACCEPT: count_handshake(e, now_ms); return true;
 	case COOKIE_REPLY:
+		count_handshake(e, now_ms);
 		e->drops.under_load++;
 		engine_reply(e, reply, sizeof reply, origin);
 		return false;

@@ -75,6 +75,24 @@ static void keys_are_wiped_also_when_there_is_no_way(void **state)
 	end(s);
 }
 
+static void junk_is_no_load(void **state)
+{
+	(void)state;
+	struct sim *s = world(3);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+	uint8_t junk[WG_INITIATION_LEN] = { WG_INITIATION };
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	for (int i = 0; i < 10 * ENGINE_HANDSHAKES_PER_S; i++)
+		sim_inject(s, b, &a->inner, junk, sizeof junk);
+	sim_send(s, a, b);
+	sim_run(s, 500);
+	assert_int_equal(b->received, 1);
+	assert_int_equal(b->engine->drops.under_load, 0);
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -87,6 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(peers_that_are_away_do_not_take_all_buffers),
 		cmocka_unit_test(keys_are_wiped_also_when_there_is_no_way),
+		cmocka_unit_test(junk_is_no_load),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
