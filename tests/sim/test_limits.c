@@ -93,6 +93,51 @@ static void junk_is_no_load(void **state)
 	end(s);
 }
 
+static uint8_t recorded[PROBE_MAX];
+static size_t recorded_len;
+static struct sim_node *heard;
+
+static void record_probe(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
+			 size_t len)
+{
+	(void)s;
+	(void)from;
+	if (to != heard || recorded_len || data[0] != PROBE_FIRST_BYTE)
+		return;
+	memcpy(recorded, data, len);
+	recorded_len = len;
+}
+
+/* Everyone who saw a ping can send it again, from any address. */
+static void a_recorded_ping_moves_little(void **state)
+{
+	(void)state;
+	enum { TIMES = 500 };
+	struct sim *s = world(4);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	heard = b;
+	recorded_len = 0;
+	s->tap = record_probe;
+	assert_true(sim_run_joined(s, 3000));
+	for (int i = 0; i < 10; i++) {
+		sim_ping(s, a, b);
+		sim_run(s, 100);
+	}
+	assert_int_not_equal(recorded_len, 0);
+	struct engine_peer *ep = sim_peer(b, a);
+	struct path *best = ep->peer.best;
+	for (int i = 0; i < TIMES; i++) {
+		struct addr from = addr_from_ip(ADDR_V4, (uint8_t[]) { 192, 0, 2, (uint8_t)i },
+						(uint16_t)(5000 + i));
+		sim_inject(s, b, &from, recorded, recorded_len);
+	}
+	assert_ptr_equal(ep->peer.best, best);
+	/* A pong each, and few pings of our own. */
+	assert_in_range(b->engine->udp_out.count, TIMES, TIMES + RECORD_MAX_CANDIDATES);
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -106,6 +151,7 @@ int main(void)
 		cmocka_unit_test(peers_that_are_away_do_not_take_all_buffers),
 		cmocka_unit_test(keys_are_wiped_also_when_there_is_no_way),
 		cmocka_unit_test(junk_is_no_load),
+		cmocka_unit_test(a_recorded_ping_moves_little),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
