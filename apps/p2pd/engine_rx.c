@@ -173,6 +173,14 @@ static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p, 
 	engine_send(e, ep, p, now_ms);
 }
 
+/* A peer whose certificate has run out owns nothing any more. */
+static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip, uint64_t now_ms)
+{
+	if (ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms))
+		return false;
+	return lpm_find(&e->allowed, ip->family, ip->src) == ep;
+}
+
 /* An opened packet: to the TUN if it is a whole IP packet from an address that this peer owns. Consumes it. */
 static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
 		    uint64_t now_ms)
@@ -188,7 +196,7 @@ static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, con
 		pkt_put(e->config.pool, p);
 		return;
 	}
-	if (lpm_find(&e->allowed, ip.family, ip.src) != ep) {
+	if (!owns(e, ep, &ip, now_ms)) {
 		e->drops.bad_source++;
 		pkt_put(e->config.pool, p);
 		return;
