@@ -56,6 +56,9 @@ int engine_issue_cert(struct engine *e, uint64_t now_ms)
 	*c = (struct cert){ .not_before = e->config.cert_not_before, .ip4 = e->ip4, .ip6 = e->ip6 };
 	if (!c->not_before)
 		c->not_before = e->config.cert_not_before = unix_s;
+	/* The clock was ahead when the claim was made, or is behind now: a certificate of the future is worth nothing. */
+	if (c->not_before > unix_s)
+		c->not_before = unix_s;
 	c->not_after = unix_s + ENGINE_CERT_DAYS * 86400ULL;
 	memcpy(c->ik, e->ik_pk, 32);
 	memcpy(c->wk, e->local.pk, 32);

@@ -138,6 +138,47 @@ static void a_recorded_ping_moves_little(void **state)
 	end(s);
 }
 
+static void set_clock(struct sim *s, struct sim_node *n, int64_t ahead_s)
+{
+	uint64_t unix_s = s->unix_base_s + s->now_ms / 1000 + (uint64_t)ahead_s;
+
+	engine_set_wall(n->engine, s->now_ms, unix_s * 1000000000);
+}
+
+static void a_certificate_that_ran_out_ends_a_session_under_way(void **state)
+{
+	(void)state;
+	struct sim *s = world(5);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_send(s, a, b);
+	sim_run(s, 1000);
+	assert_int_equal(b->received, 1);
+	set_clock(s, b, (ENGINE_CERT_DAYS + 1) * 86400);
+	sim_send(s, a, b);
+	sim_run(s, 1000);
+	assert_int_equal(b->received, 1);
+	assert_int_equal(b->engine->drops.bad_source, 1);
+	end(s);
+}
+
+static void a_clock_that_was_ahead_leaves_no_mark_on_the_certificate(void **state)
+{
+	(void)state;
+	struct sim *s = world(6);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	sim_node_kill(s, b);
+	b->config.cert_not_before = s->unix_base_s + 400 * 86400;
+	sim_node_start(s, b);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	assert_non_null(sim_peer(a, b));
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -152,6 +193,8 @@ int main(void)
 		cmocka_unit_test(keys_are_wiped_also_when_there_is_no_way),
 		cmocka_unit_test(junk_is_no_load),
 		cmocka_unit_test(a_recorded_ping_moves_little),
+		cmocka_unit_test(a_certificate_that_ran_out_ends_a_session_under_way),
+		cmocka_unit_test(a_clock_that_was_ahead_leaves_no_mark_on_the_certificate),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
