@@ -83,6 +83,11 @@ void session_reset(struct session *s)
 	s->asked_to_rekey = false;
 }
 
+bool session_has_keys(const struct session *s)
+{
+	return s->keypairs.current.valid || s->keypairs.next.valid;
+}
+
 void session_close(struct session *s)
 {
 	session_reset(s);
@@ -137,6 +142,19 @@ void session_want(struct session *s, uint64_t now_ms)
 {
 	if (!session_ready(s, now_ms))
 		want_handshake(s, now_ms);
+}
+
+void session_on_new_way(struct session *s, uint64_t now_ms)
+{
+	uint64_t yields_until = s->yields && s->answerable_ms ?
+					s->answerable_ms - SESSION_ANSWER_GAP_MS + SESSION_YIELD_MS :
+					0;
+
+	if (!s->config.own_kind || s->initiate_at == SESSION_NEVER)
+		return;
+	s->tries = 0;
+	s->initiable_ms = earlier(s->initiable_ms, later(now_ms, yields_until));
+	s->initiate_at = earlier(s->initiate_at, s->initiable_ms);
 }
 
 bool session_ready(const struct session *s, uint64_t now_ms)
@@ -229,11 +247,21 @@ static void wipe_old_keys(struct session *s)
 	s->wipe_at = SESSION_NEVER;
 }
 
-enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
-			      size_t *len)
+void session_expire(struct session *s, uint64_t now_ms)
 {
 	if (now_ms >= s->wipe_at)
 		wipe_old_keys(s);
+}
+
+uint64_t session_expiry(const struct session *s)
+{
+	return s->wipe_at;
+}
+
+enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
+			      size_t *len)
+{
+	session_expire(s, now_ms);
 	if (keepalive_is_due(s, now_ms)) {
 		*len = (size_t)session_seal(s, out + WG_DATA_HEADER, 0, 0, now_ms);
 		return SESSION_MESSAGE;
@@ -256,9 +284,10 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 
 uint64_t session_deadline(const struct session *s)
 {
-	const uint64_t timers[] = { s->initiate_at,   s->give_up_at,	s->confirm_at, s->keepalive_at,
+	const uint64_t timers[] = { s->initiate_at,   s->confirm_at,	 s->keepalive_at,
 				    s->persistent_at, s->unanswered_at, s->wipe_at };
-	uint64_t first = SESSION_NEVER;
+	/* An attempt that has not begun cannot be given up. */
+	uint64_t first = s->tries ? s->give_up_at : SESSION_NEVER;
 
 	for (size_t i = 0; i < sizeof timers / sizeof *timers; i++)
 		first = earlier(first, timers[i]);

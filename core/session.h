@@ -102,11 +102,16 @@ void session_close(struct session *s);
 /* Drops all keys and handshakes, keeps the peer (its boot changed, its address is new to us) and its timestamp. A
  * handshake wanted after this starts at once. */
 void session_reset(struct session *s);
+/* True if there are keys of any age, confirmed or not. */
+bool session_has_keys(const struct session *s);
 
 /* --- Sending. */
 /* There is something to send and there may be no keys: session_next() will start a handshake as soon as allowed. While
  * one is running its 90 s begin anew; with usable keys nothing happens. */
 void session_want(struct session *s, uint64_t now_ms);
+/* There is a way to the peer that was not there before: an initiation that awaits its answer went astray most likely,
+ * and is repeated at once. Only for peers of our own kind; the others expect 5 s between two. */
+void session_on_new_way(struct session *s, uint64_t now_ms);
 /* True if session_seal() would seal now. */
 bool session_ready(const struct session *s, uint64_t now_ms);
 /* Seals the `len` bytes at `data` in place: the header is written into the WG_DATA_HEADER bytes before, zero padding to
@@ -120,6 +125,10 @@ enum { SESSION_MESSAGE_MAX = WG_INITIATION_LEN };
  * SESSION_GAVE_UP: nobody answered for 90 s; drop what is queued. */
 enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
 			      size_t *len);
+/* What session_next() does to keys that are of no use any more, and when: for a caller that has no way to the peer and
+ * so calls that one no more. */
+void session_expire(struct session *s, uint64_t now_ms);
+uint64_t session_expiry(const struct session *s);
 /* When session_next() is to be called at the latest; SESSION_NEVER for never. It changes with every other call. */
 uint64_t session_deadline(const struct session *s);
 

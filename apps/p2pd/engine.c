@@ -105,9 +105,9 @@ static uint64_t peer_due(const struct engine *e, const struct engine_peer *ep, u
 	uint64_t due = engine_paths_deadline(e, ep, now_ms);
 
 	/* Without a way a handshake would be sent nowhere: it waits for one. */
-	if (engine_way(ep, e) != ENGINE_WAY_NONE)
-		due = engine_min(due, session_deadline(&ep->peer.session));
-	return due;
+	if (engine_way(ep, e) == ENGINE_WAY_NONE)
+		return engine_min(due, engine_expiry(ep));
+	return engine_min(due, session_deadline(&ep->peer.session));
 }
 
 void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -139,6 +139,8 @@ static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	engine_run_paths(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)
 		engine_run_session(e, ep, now_ms);
+	else
+		engine_expire(e, ep, now_ms);
 	engine_touch(e, ep, now_ms);
 }
 

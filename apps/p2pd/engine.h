@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/bucket.h"
 #include "core/cert.h"
 #include "core/cookie.h"
 #include "core/lpm.h"
@@ -94,6 +95,7 @@ struct engine_peer {
 	uint64_t boot, record_seq;
 	struct cert cert;
 	struct candidate_list remote;
+	struct bucket strangers;   /* its pings from addresses that are new: a recorded one can be sent from anywhere */
 	struct punch punch;
 	unsigned punch_round;	  /* failed rounds since the last success or change */
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */

@@ -245,6 +245,8 @@ static void on_relay_session(struct engine *e, const Link__RelaySession *m, uint
 
 	if (!ep)
 		return;
+	if (m->session != ep->relay_session && !ep->peer.best)
+		session_on_new_way(&ep->peer.session, now_ms);
 	ep->relay_session = m->session;
 	if (engine_way(ep, e) != ENGINE_WAY_NONE) {
 		engine_flush_staged(e, ep, now_ms);

@@ -34,6 +34,9 @@ void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Sends what the session has to say of itself. */
 void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* The same for a peer that there is no way to: old keys and packets that have waited too long go. */
+void engine_expire(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+uint64_t engine_expiry(const struct engine_peer *ep);
 /* A copy of `msg` as a datagram straight to an address. */
 void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint8_t ttl);
 /* A copy of a WireGuard message back to where another one came from. */

@@ -9,6 +9,8 @@ enum {
 	ASK_AGAIN_MS = 1000,    /* a RelayOpen or Introduce that brought nothing */
 	TRIGGERED_MS = 100,     /* at most one ping in return of a peer's ping this often */
 	FRESH_MS = 5000,        /* a path proven this lately needs no ping in return */
+	STRANGERS_PER_S = 8,    /* addresses of a peer that we learn from its pings alone */
+	STRANGERS_BURST = RECORD_MAX_CANDIDATES, /* a symmetric NAT shows one for each of ours that it pings */
 };
 
 /* Waits between rounds of punching while traffic flows. */
@@ -145,13 +147,15 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 		    uint64_t now_ms)
 {
 	struct probe pong = { .kind = PROBE_PONG, .seen = p->addr };
-	struct path *path = peer_path_get(&ep->peer, &p->addr, now_ms);
+	struct path *path = peer_path_find(&ep->peer, &p->addr);
 	uint8_t msg[PROBE_MAX];
 	size_t len;
 
 	memcpy(pong.txid, ping->txid, sizeof pong.txid);
 	len = probe_seal(&ep->peer.probe, &pong, &e->rng, PROBE_MIN, msg);
 	engine_emit(e, msg, len, &p->addr, 0);
+	if (!path && bucket_take(&ep->strangers, STRANGERS_PER_S, STRANGERS_BURST, now_ms))
+		path = peer_path_get(&ep->peer, &p->addr, now_ms);
 	/* Where its ping came from we try, too (RFC 8445 section 7.3.1.4, triggered checks). */
 	if (!path || now_ms - path->last_ping_ms < TRIGGERED_MS)
 		return;
@@ -162,12 +166,17 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from, const struct probe *pong,
 		    uint64_t now_ms)
 {
+	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE;
+
 	if (!peer_on_pong(&ep->peer, from, pong->txid, now_ms))
 		return;
 	punch_on_reply(&ep->punch, from, now_ms);
 	ep->punch_round = 0;
-	if (peer_choose_path(&ep->peer, now_ms))
-		engine_flush_staged(e, ep, now_ms);
+	if (!peer_choose_path(&ep->peer, now_ms))
+		return;
+	if (had_none)
+		session_on_new_way(&ep->peer.session, now_ms);
+	engine_flush_staged(e, ep, now_ms);
 }
 
 void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms)

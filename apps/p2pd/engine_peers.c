@@ -56,6 +56,9 @@ int engine_issue_cert(struct engine *e, uint64_t now_ms)
 	*c = (struct cert){ .not_before = e->config.cert_not_before, .ip4 = e->ip4, .ip6 = e->ip6 };
 	if (!c->not_before)
 		c->not_before = e->config.cert_not_before = unix_s;
+	/* The clock was ahead when the claim was made, or is behind now: a certificate of the future is worth nothing. */
+	if (c->not_before > unix_s)
+		c->not_before = unix_s;
 	c->not_after = unix_s + ENGINE_CERT_DAYS * 86400ULL;
 	memcpy(c->ik, e->ik_pk, 32);
 	memcpy(c->wk, e->local.pk, 32);
@@ -243,9 +246,12 @@ static void set_addresses(struct engine *e, struct engine_peer *ep, const struct
 	settle_ip4(e, ep, now_ms);
 }
 
-/* A new boot: its side of the session and of all paths is gone. */
+/* A new boot: its side of the session and of all paths is gone. The news may come later than its first handshake: then
+ * the session given up here is the new one, and the peer would take 15 s to find out. So another is made at once. */
 static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
+	bool had_keys = session_has_keys(&ep->peer.session);
+
 	session_reset(&ep->peer.session);
 	peer_distrust_paths(&ep->peer);
 	peer_choose_path(&ep->peer, now_ms);
@@ -253,7 +259,7 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	ep->introduce_at_ms = 0;
 	if (ep->peer.last_tx_ms && now_ms - ep->peer.last_tx_ms < ENGINE_HOT_MS)
 		engine_connect(e, ep, now_ms);
-	if (ep->peer.staged.count)
+	if (had_keys || ep->peer.staged.count)
 		session_want(&ep->peer.session, now_ms);
 }
 

@@ -16,8 +16,9 @@ static void count_failure(struct engine *e, int err)
 		e->drops.bad_auth++;
 }
 
-/* WireGuard's measure of load is its queue; we have none, so it is handshakes in a second. */
-static bool under_load(struct engine *e, uint64_t now_ms)
+/* WireGuard's measure of load is its queue; we have none, so it is handshakes in a second. Only those with a valid mac1
+ * count: who does not know our key cannot make the others pay with a round trip. */
+static void count_handshake(struct engine *e, uint64_t now_ms)
 {
 	if (now_ms - e->load_second_ms >= 1000) {
 		e->load_second_ms = now_ms;
@@ -25,7 +26,6 @@ static bool under_load(struct engine *e, uint64_t now_ms)
 	}
 	if (++e->load_count > ENGINE_HANDSHAKES_PER_S)
 		e->load_until_ms = now_ms + 1000;
-	return now_ms < e->load_until_ms;
 }
 
 /* True if a handshake message may be looked at further. */
@@ -33,10 +33,12 @@ static bool guard(struct engine *e, const struct pkt *p, const struct engine_ori
 {
 	uint8_t reply[WG_COOKIE_LEN];
 	const uint8_t *msg = p->buf + p->off;
+	bool under_load = now_ms < e->load_until_ms;
 
-	switch (cookie_check(&e->cookies, msg, p->len, &origin->from, under_load(e, now_ms), now_ms, &e->rng, reply)) {
-	case COOKIE_ACCEPT: return true;
+	switch (cookie_check(&e->cookies, msg, p->len, &origin->from, under_load, now_ms, &e->rng, reply)) {
+	case COOKIE_ACCEPT: count_handshake(e, now_ms); return true;
 	case COOKIE_REPLY:
+		count_handshake(e, now_ms);
 		e->drops.under_load++;
 		engine_reply(e, reply, sizeof reply, origin);
 		return false;
@@ -171,6 +173,14 @@ static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p, 
 	engine_send(e, ep, p, now_ms);
 }
 
+/* A peer whose certificate has run out owns nothing any more. */
+static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip, uint64_t now_ms)
+{
+	if (ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms))
+		return false;
+	return lpm_find(&e->allowed, ip->family, ip->src) == ep;
+}
+
 /* An opened packet: to the TUN if it is a whole IP packet from an address that this peer owns. Consumes it. */
 static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
 		    uint64_t now_ms)
@@ -186,7 +196,7 @@ static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, con
 		pkt_put(e->config.pool, p);
 		return;
 	}
-	if (lpm_find(&e->allowed, ip.family, ip.src) != ep) {
+	if (!owns(e, ep, &ip, now_ms)) {
 		e->drops.bad_source++;
 		pkt_put(e->config.pool, p);
 		return;
@@ -298,6 +308,8 @@ static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	log_info("relay", "bound at the hub");
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
 		if (ep->relay_session) {
+			if (!ep->peer.best)
+				session_on_new_way(&ep->peer.session, now_ms);
 			engine_flush_staged(e, ep, now_ms);
 			engine_touch(e, ep, now_ms);
 		}

@@ -88,6 +88,34 @@ void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_m
 	}
 }
 
+/* As long as WireGuard lets packets wait for keys. */
+void engine_expire(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	session_expire(&ep->peer.session, now_ms);
+	if (ep->peer.staged.count && now_ms - ep->peer.last_tx_ms >= SESSION_REKEY_ATTEMPT_MS)
+		pkt_list_clear(&ep->peer.staged, e->config.pool);
+}
+
+uint64_t engine_expiry(const struct engine_peer *ep)
+{
+	uint64_t due = session_expiry(&ep->peer.session);
+
+	return ep->peer.staged.count ? engine_min(due, ep->peer.last_tx_ms + SESSION_REKEY_ATTEMPT_MS) : due;
+}
+
+/* Half of the pool may wait: else a few peers that are away would take it from all others, handshakes included. */
+static void stage(struct engine *e, struct engine_peer *ep, struct pkt *p)
+{
+	struct pkt_pool *pool = e->config.pool;
+
+	if (pool->in_use <= pool->count / 2) {
+		peer_stage(&ep->peer, p, pool);
+		return;
+	}
+	e->drops.no_buffer++;
+	pkt_put(pool, p);
+}
+
 /* A path that has been quiet too long is not trusted with data: the relay takes over until the next pong. */
 static void check_path(struct engine_peer *ep, uint64_t now_ms)
 {
@@ -100,7 +128,7 @@ static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *
 	int len = session_seal(&ep->peer.session, pkt_data(p), p->len, ENGINE_MTU, now_ms);
 
 	if (len < 0) {
-		peer_stage(&ep->peer, p, e->config.pool);
+		stage(e, ep, p);
 		return;
 	}
 	ep->peer.tx_bytes += p->len;
@@ -130,7 +158,7 @@ void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 	if (engine_way(ep, e) != ENGINE_WAY_NONE && session_ready(&ep->peer.session, now_ms)) {
 		seal_and_push(e, ep, p, now_ms);
 	} else {
-		peer_stage(&ep->peer, p, e->config.pool);
+		stage(e, ep, p);
 		session_want(&ep->peer.session, now_ms);
 	}
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)

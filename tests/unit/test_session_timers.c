@@ -143,6 +143,61 @@ static void an_attempt_that_sent_nothing_is_not_given_up(void **state)
 	pair_close(&p);
 }
 
+/* There was no way to the peer for long, then the peer came to us: what was put off by the answer is not due yet. */
+static void an_attempt_that_sent_nothing_does_not_spin(void **state)
+{
+	(void)state;
+	struct letter a, b;
+	struct pair p;
+
+	pair_open(&p, &(struct pair_options) { .own_kind = true });
+	session_want(&p.hi.session, p.now);
+	p.now += 10 * SESSION_REKEY_ATTEMPT_MS;
+	session_want(&p.lo.session, p.now);
+	assert_int_equal(node_next(&p.lo, p.now, &a), SESSION_MESSAGE);
+	accept(&p, &p.hi, &a, &b);
+	expect_idle(&p, &p.hi);
+	pair_close(&p);
+}
+
+static void a_new_way_brings_the_next_initiation_at_once(void **state)
+{
+	static const struct {
+		bool own_kind, wanted, answered;
+		uint64_t wait_ms;
+	} cases[] = {
+		{ true, true, false, 0 },
+		{ true, true, true, SESSION_YIELD_MS },
+		{ true, false, false, UINT64_MAX },
+		{ false, true, false, UINT64_MAX },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct letter a, b;
+		struct pair p;
+
+		pair_open(&p, &(struct pair_options) { .own_kind = cases[i].own_kind });
+		if (cases[i].wanted) {
+			session_want(&p.hi.session, p.now);
+			assert_int_equal(node_next(&p.hi, p.now, &a), SESSION_MESSAGE); /* and is lost */
+		}
+		p.now += 100;
+		if (cases[i].answered) {
+			session_want(&p.lo.session, p.now);
+			assert_int_equal(node_next(&p.lo, p.now, &a), SESSION_MESSAGE);
+			accept(&p, &p.hi, &a, &b);
+		}
+		uint64_t before = session_deadline(&p.hi.session);
+		session_on_new_way(&p.hi.session, p.now);
+		if (cases[i].wait_ms == UINT64_MAX)
+			assert_int_equal(session_deadline(&p.hi.session), before);
+		else
+			assert_int_equal(session_deadline(&p.hi.session), p.now + cases[i].wait_ms);
+		pair_close(&p);
+	}
+}
+
 static void the_higher_key_waits_500_ms_after_an_answer(void **state)
 {
 	static const struct {
@@ -478,6 +533,8 @@ int main(void)
 		cmocka_unit_test(an_unanswered_initiation_is_repeated_for_90_s),
 		cmocka_unit_test(each_want_begins_the_90_s_anew_but_hurries_nothing),
 		cmocka_unit_test(an_attempt_that_sent_nothing_is_not_given_up),
+		cmocka_unit_test(an_attempt_that_sent_nothing_does_not_spin),
+		cmocka_unit_test(a_new_way_brings_the_next_initiation_at_once),
 		cmocka_unit_test(the_higher_key_waits_500_ms_after_an_answer),
 		cmocka_unit_test(a_retry_of_the_higher_key_waits_too_and_confirmation_cancels_it),
 		cmocka_unit_test(the_initiator_rekeys_when_it_sends_after_120_s),

@@ -1,0 +1,200 @@
+/* What a node holds, sends and believes has an end, whatever others do or fail to do. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/log.h"
+#include "tests/sim/sim.h"
+
+static struct sim *world(uint64_t seed)
+{
+	struct sim *s = malloc(sizeof *s);
+
+	assert_non_null(s);
+	sim_init(s, seed);
+	return s;
+}
+
+static void end(struct sim *s)
+{
+	sim_free(s);
+	free(s);
+}
+
+static void peers_that_are_away_do_not_take_all_buffers(void **state)
+{
+	(void)state;
+	enum { AWAY = 16, POOL = 512 /* as in the daemon */ };
+	struct sim *s = world(1);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE), *away[AWAY];
+
+	for (int i = 0; i < AWAY; i++)
+		away[i] = sim_node(s, NAT_NONE);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_hub_kill(s);
+	for (int i = 0; i < AWAY; i++)
+		sim_node_kill(s, away[i]);
+	sim_hub_start(s);
+	sim_run(s, 3000);
+	s->pool.count = POOL;
+	for (int i = 0; i < AWAY; i++)
+		for (int k = 0; k < PEER_STAGED; k++)
+			sim_ping(s, a, away[i]);
+	for (int i = 0; i < 10; i++) {
+		sim_send(s, a, b);
+		sim_run(s, 100);
+	}
+	assert_in_range(b->received, 9, 10);
+	/* Nobody came for them. */
+	sim_run(s, SESSION_REKEY_ATTEMPT_MS);
+	assert_int_equal(s->pool.in_use, 0);
+	end(s);
+}
+
+static void keys_are_wiped_also_when_there_is_no_way(void **state)
+{
+	(void)state;
+	struct sim *s = world(2);
+	struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_SYMMETRIC);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_ping(s, a, b);
+	sim_run(s, 1000);
+	assert_true(session_has_keys(&sim_peer(a, b)->peer.session));
+	sim_hub_kill(s);
+	sim_run(s, SESSION_WIPE_AFTER_MS + 5000);
+	assert_int_equal(sim_way(a, b), ENGINE_WAY_NONE);
+	assert_false(session_has_keys(&sim_peer(a, b)->peer.session));
+	end(s);
+}
+
+static void junk_is_no_load(void **state)
+{
+	(void)state;
+	struct sim *s = world(3);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+	uint8_t junk[WG_INITIATION_LEN] = { WG_INITIATION };
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	for (int i = 0; i < 10 * ENGINE_HANDSHAKES_PER_S; i++)
+		sim_inject(s, b, &a->inner, junk, sizeof junk);
+	sim_send(s, a, b);
+	sim_run(s, 500);
+	assert_int_equal(b->received, 1);
+	assert_int_equal(b->engine->drops.under_load, 0);
+	end(s);
+}
+
+static uint8_t recorded[PROBE_MAX];
+static size_t recorded_len;
+static struct sim_node *heard;
+
+static void record_probe(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
+			 size_t len)
+{
+	(void)s;
+	(void)from;
+	if (to != heard || recorded_len || data[0] != PROBE_FIRST_BYTE)
+		return;
+	memcpy(recorded, data, len);
+	recorded_len = len;
+}
+
+/* Everyone who saw a ping can send it again, from any address. */
+static void a_recorded_ping_moves_little(void **state)
+{
+	(void)state;
+	enum { TIMES = 500 };
+	struct sim *s = world(4);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	heard = b;
+	recorded_len = 0;
+	s->tap = record_probe;
+	assert_true(sim_run_joined(s, 3000));
+	for (int i = 0; i < 10; i++) {
+		sim_ping(s, a, b);
+		sim_run(s, 100);
+	}
+	assert_int_not_equal(recorded_len, 0);
+	struct engine_peer *ep = sim_peer(b, a);
+	struct path *best = ep->peer.best;
+	for (int i = 0; i < TIMES; i++) {
+		struct addr from = addr_from_ip(ADDR_V4, (uint8_t[]) { 192, 0, 2, (uint8_t)i },
+						(uint16_t)(5000 + i));
+		sim_inject(s, b, &from, recorded, recorded_len);
+	}
+	assert_ptr_equal(ep->peer.best, best);
+	/* A pong each, and few pings of our own. */
+	assert_in_range(b->engine->udp_out.count, TIMES, TIMES + RECORD_MAX_CANDIDATES);
+	end(s);
+}
+
+static void set_clock(struct sim *s, struct sim_node *n, int64_t ahead_s)
+{
+	uint64_t unix_s = s->unix_base_s + s->now_ms / 1000 + (uint64_t)ahead_s;
+
+	engine_set_wall(n->engine, s->now_ms, unix_s * 1000000000);
+}
+
+static void a_certificate_that_ran_out_ends_a_session_under_way(void **state)
+{
+	(void)state;
+	struct sim *s = world(5);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_send(s, a, b);
+	sim_run(s, 1000);
+	assert_int_equal(b->received, 1);
+	set_clock(s, b, (ENGINE_CERT_DAYS + 1) * 86400);
+	sim_send(s, a, b);
+	sim_run(s, 1000);
+	assert_int_equal(b->received, 1);
+	assert_int_equal(b->engine->drops.bad_source, 1);
+	end(s);
+}
+
+static void a_clock_that_was_ahead_leaves_no_mark_on_the_certificate(void **state)
+{
+	(void)state;
+	struct sim *s = world(6);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE);
+
+	sim_node_kill(s, b);
+	b->config.cert_not_before = s->unix_base_s + 400 * 86400;
+	sim_node_start(s, b);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	assert_non_null(sim_peer(a, b));
+	end(s);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	log_set_level(getenv("SIM_LOG") ? LOG_LVL_DEBUG : LOG_LVL_ERROR);
+	return crypto_init();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(peers_that_are_away_do_not_take_all_buffers),
+		cmocka_unit_test(keys_are_wiped_also_when_there_is_no_way),
+		cmocka_unit_test(junk_is_no_load),
+		cmocka_unit_test(a_recorded_ping_moves_little),
+		cmocka_unit_test(a_certificate_that_ran_out_ends_a_session_under_way),
+		cmocka_unit_test(a_clock_that_was_ahead_leaves_no_mark_on_the_certificate),
+	};
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
