@@ -79,14 +79,17 @@ static void print_path(json_t *path)
 	json_t *rtt = json_object_get(path, "rtt_ms");
 	char ago[32];
 
+	if (!strcmp(kind, "none")) {
+		printf("%s\n", reason ? reason : "no way");
+		return;
+	}
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
 	else
-		printf("%s", strcmp(kind, "none") ? kind : "no way");
+		printf("%s", kind);
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	if (strcmp(kind, "none"))
-		printf(", for %s", ago_text(text_of(path, "since", ""), ago));
+	printf(", for %s", ago_text(text_of(path, "since", ""), ago));
 	if (reason)
 		printf(": %s", reason);
 	printf("\n");
@@ -105,6 +108,14 @@ static int name_width(json_t *peers)
 	return (int)width;
 }
 
+/* The word says it all. Stock peers are not watched by the hub: there it takes a reason. */
+static bool is_plainly_offline(json_t *peer)
+{
+	return json_is_false(json_object_get(peer, "online")) &&
+	       strcmp(text_of(peer, "kind", ""), "wireguard") &&
+	       strcmp(text_of(json_object_get(peer, "path"), "kind", ""), "direct");
+}
+
 static void print_peers(json_t *peers)
 {
 	int width = name_width(peers);
@@ -121,6 +132,8 @@ static void print_peers(json_t *peers)
 		       text_of(peer, "ip4", text_of(peer, "ip6", "?")),
 		       json_is_true(json_object_get(peer, "online")) ? "online" : "offline",
 		       bytes_text(peer, "rx_bytes", rx), bytes_text(peer, "tx_bytes", tx));
+		if (is_plainly_offline(peer))
+			continue;
 		printf("%*s  ", width, "");
 		print_path(json_object_get(peer, "path"));
 	}
