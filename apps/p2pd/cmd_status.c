@@ -30,12 +30,23 @@ static const char *bytes_text(json_t *object, const char *key, char out[static 3
 	return out;
 }
 
+static void print_nat(const char *mapping, const char *seen)
+{
+	printf("\n  NAT      ");
+	if (!seen)
+		printf("not known yet, the hub has not told\n");
+	else if (!strcmp(mapping, "none"))
+		printf("none, reached at %s\n", seen);
+	else if (!strcmp(mapping, "unknown"))
+		printf("seen from outside as %s\n", seen);
+	else
+		printf("mapping %s, seen from outside as %s\n", mapping, seen);
+}
+
 static void print_self(json_t *status)
 {
 	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
 	json_t *rtt = json_object_get(hub, "rtt_ms");
-	const char *mapping = text_of(json_object_get(self, "nat"), "mapping", "unknown");
-	const char *seen = text_of(self, "reflexive", NULL);
 
 	printf("%s in network %s\n", text_of(self, "name", "?"), text_of(status, "network", "?"));
 	printf("  address  %s  %s  (%s)\n", text_of(self, "ip4", "no IPv4"), text_of(self, "ip6", "no IPv6"),
@@ -44,11 +55,8 @@ static void print_self(json_t *status)
 	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	if (!strcmp(mapping, "none"))
-		printf("\n  NAT      none, reached at %s\n", seen);
-	else
-		printf("\n  NAT      mapping %s, seen from outside as %s\n", mapping,
-		       seen ? seen : "nothing yet");
+	print_nat(text_of(json_object_get(self, "nat"), "mapping", "unknown"),
+		  text_of(self, "reflexive", NULL));
 }
 
 /* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */
