@@ -1,7 +1,9 @@
 #include "apps/natcheck/natcheck.h"
 
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "apps/natcheck/report.h"
@@ -13,9 +15,18 @@ static const char default_port[] = "3478"; /* RFC 8489 section 8.1 */
 
 struct request {
 	const char *servers;
-	bool json, only4, only6;
+	bool json, only4, only6, version;
 	long timeout_s;
 };
+
+/* getaddrinfo takes any number and keeps 16 bits of it. */
+static bool is_port(const char *text)
+{
+	size_t len = strspn(text, "0123456789");
+	long n = strtol(text, NULL, 10);
+
+	return !text[len] && len <= 5 && n >= 1 && n <= UINT16_MAX;
+}
 
 /* Cuts "HOST:PORT", "[IP6]:PORT", "HOST" or a bare IPv6 address in two. False for what is none of them. */
 static bool split_server(char *text, const char **host, const char **port)
@@ -37,7 +48,7 @@ static bool split_server(char *text, const char **host, const char **port)
 		*colon = 0;
 		*port = colon + 1;
 	}
-	return **host && **port;
+	return **host && is_port(*port);
 }
 
 /* 0, or the exit code. A name that cannot be resolved is told, and is no reason to leave out the others. */
@@ -109,6 +120,7 @@ int natcheck(int argc, char **argv)
 		{ "6", NULL, "IPv6 only", .flag = &r.only6 },
 		{ "timeout", "S", "seconds to wait for answers (3)", .number = &r.timeout_s, .min = 1,
 		  .max = 60 },
+		{ "version", NULL, "print the version", .flag = &r.version },
 		{ 0 },
 	};
 	const struct options options = {
@@ -123,6 +135,10 @@ int natcheck(int argc, char **argv)
 
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
+	if (r.version) {
+		printf("natcheck %s\n", P2PD_VERSION);
+		return EXIT_OK;
+	}
 	if (!r.servers)
 		return fail_with(EXIT_USAGE, "--server HOST:PORT is missing; see `natcheck --help`");
 	if (r.only4 && r.only6)

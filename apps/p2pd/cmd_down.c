@@ -16,20 +16,35 @@
 
 enum { PATIENCE_MS = 10000 };
 
-/* No daemon runs: what it would have forgotten is forgotten here. */
+static int forget_network(struct state *state)
+{
+	struct state_network known;
+	int found = state_load_network(state, &known), ret = state_forget_network(state);
+
+	network_wipe(&known.net);
+	return !ret && found == -ENOENT ? -ENOENT : ret;
+}
+
+/* No daemon runs: what it would have forgotten is forgotten here. Asking does not make the folder. */
 static int forget(const char *folder)
 {
 	struct state state;
-	int ret = state_open(&state, folder);
+	int ret = access(folder, F_OK) ? -errno : state_open(&state, folder);
 
-	if (ret == -EBUSY)
-		return fail_with(EXIT_CONFLICT, "a daemon on another --socket uses %s: end that one first",
-				 folder);
 	if (!ret) {
-		ret = state_forget_network(&state);
+		ret = forget_network(&state);
 		state_close(&state);
 	}
-	return ret ? fail_with(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret)) : EXIT_OK;
+	switch (ret) {
+	case 0: return EXIT_OK;
+	case -ENOENT: return fail_with(EXIT_NOT_JOINED, "%s knows of no network: nothing to forget", folder);
+	case -EBUSY:
+		return fail_with(EXIT_CONFLICT, "a daemon on another --socket uses %s: end that one first",
+				 folder);
+	case -EACCES:
+	case -EPERM: return fail_with(EXIT_DENIED, "no right to the state folder %s: try sudo", folder);
+	default: return fail_with(EXIT_FAILED, "cannot change %s: %s", folder, strerror(-ret));
+	}
 }
 
 /* Until the device, the socket and the lock are gone. */
@@ -85,6 +100,6 @@ int cmd_down(int argc, char **argv)
 		return code;
 	code = forgets && !client_is_alive(socket) ? forget(folder) : end_daemon(socket, forgets);
 	if (!code && forgets)
-		printf("the network is forgotten; this node's own keys stay\n");
+		printf("the network is forgotten; this node's own keys and stock peers stay\n");
 	return code;
 }

@@ -12,8 +12,8 @@ int cmd_keygen(int argc, char **argv)
 	static const struct options_entry none[] = { { 0 } };
 	const struct options options = {
 		.usage = "p2pd keygen",
-		.about = "Prints a new secret for a network: 128 random bits that can be typed. Who has it "
-			 "is a member.",
+		.about = "Prints a new secret for a network: 128 random bits that can be typed.\n"
+			 "Whoever has it is a member and can let others in: guard it like a key.",
 		.entries = none,
 		.more = "example:\n  (umask 077; p2pd keygen > secret)\n  p2pd up --hub URL --network home "
 			"--secret file:secret\n",

@@ -14,7 +14,8 @@ enum { COUNT = 5, COUNT_UNTIL_DIRECT = 30 };
 struct run {
 	const char *peer;
 	long wait_s;
-	bool until_direct;
+	bool until_direct, as_json;
+	json_t *answers; /* as the daemon gave them */
 	unsigned sent, answered, direct;
 	json_int_t least, most, sum;
 };
@@ -36,7 +37,7 @@ static void print_timeout(const struct run *r, bool online)
 }
 
 /* True if the run is to go on. */
-static bool print_answer(struct run *r, json_t *line)
+static bool take_answer(struct run *r, json_t *line)
 {
 	const char *peer = "", *ip = "", *via = "", *endpoint = "";
 	json_int_t rtt = 0;
@@ -46,12 +47,14 @@ static bool print_answer(struct run *r, json_t *line)
 		    &endpoint, "rtt_ms", &rtt, "timeout", &timeout, "online", &online);
 	r->sent++;
 	if (timeout) {
-		print_timeout(r, online);
+		if (!r->as_json)
+			print_timeout(r, online);
 		return true;
 	}
 	bool direct = !strcmp(via, "direct");
-	printf("pong from %s (%s) via %s in %lld ms\n", peer, ip, direct ? endpoint : "relay(hub)",
-	       (long long)rtt);
+	if (!r->as_json)
+		printf("pong from %s (%s) via %s in %lld ms\n", peer, ip, direct ? endpoint : "relay(hub)",
+		       (long long)rtt);
 	count_pong(r, rtt);
 	r->direct += direct;
 	return !(direct && r->until_direct);
@@ -60,15 +63,30 @@ static bool print_answer(struct run *r, json_t *line)
 static bool on_line(void *arg, const char *text)
 {
 	json_t *line = json_loads(text, 0, NULL);
-	bool more = line && print_answer(arg, line);
+	struct run *r = arg;
+	bool more = line && take_answer(r, line);
 
-	json_decref(line);
 	fflush(stdout);
-	return more;
+	return !json_array_append_new(r->answers, line) && more;
+}
+
+static void print_json(const struct run *r)
+{
+	json_t *json = json_pack("{ss ss sI sI sI sO}", "schema", "p2pd.ping/1", "peer", r->peer, "sent",
+				 (json_int_t)r->sent, "answered", (json_int_t)r->answered, "direct",
+				 (json_int_t)r->direct, "answers", r->answers);
+
+	json_dumpf(json, stdout, JSON_COMPACT);
+	printf("\n");
+	json_decref(json);
 }
 
 static void print_summary(const struct run *r)
 {
+	if (r->as_json) {
+		print_json(r);
+		return;
+	}
 	printf("%u sent, %u answered, %u of them directly", r->sent, r->answered, r->direct);
 	if (r->answered)
 		printf("; round trip %lld/%lld/%lld ms (least/mean/most)", (long long)r->least,
@@ -86,11 +104,15 @@ static int run_pings(struct run *r, const char *socket, long count)
 	json_decref(json);
 	if (!body)
 		return fail_with(EXIT_USAGE, "'%s' is not the name or address of a peer", r->peer);
+	r->answers = json_array();
 	int code = client_stream(socket, "/v1/ping", body, on_line, r);
 	free(body);
+	if (!code)
+		print_summary(r);
+	json_decref(r->answers);
+	fflush(stdout);
 	if (code)
 		return code;
-	print_summary(r);
 	if (r->until_direct && !r->direct)
 		return fail_with(EXIT_TIMED_OUT, "no direct path to %s so far; `p2pd status` says why",
 				 r->peer);
@@ -107,6 +129,7 @@ int cmd_ping(int argc, char **argv)
 		  .max = 1000000 },
 		{ "until-direct", NULL, "end at the first answer that came directly",
 		  .flag = &run.until_direct },
+		{ "json", NULL, "one object at the end, schema p2pd.ping/1", .flag = &run.as_json },
 		{ "W", "SECONDS", "how long to wait for each answer (2)", .number = &run.wait_s, .min = 1,
 		  .max = 60 },
 		{ "socket", "PATH", "the daemon's socket (" CLIENT_SOCKET ")", .text = &socket },

@@ -30,12 +30,23 @@ static const char *bytes_text(json_t *object, const char *key, char out[static 3
 	return out;
 }
 
+static void print_nat(const char *mapping, const char *seen)
+{
+	printf("\n  NAT      ");
+	if (!seen)
+		printf("not known yet, the hub has not told\n");
+	else if (!strcmp(mapping, "none"))
+		printf("none, reached at %s\n", seen);
+	else if (!strcmp(mapping, "unknown"))
+		printf("seen from outside as %s\n", seen);
+	else
+		printf("mapping %s, seen from outside as %s\n", mapping, seen);
+}
+
 static void print_self(json_t *status)
 {
 	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
 	json_t *rtt = json_object_get(hub, "rtt_ms");
-	const char *mapping = text_of(json_object_get(self, "nat"), "mapping", "unknown");
-	const char *seen = text_of(self, "reflexive", NULL);
 
 	printf("%s in network %s\n", text_of(self, "name", "?"), text_of(status, "network", "?"));
 	printf("  address  %s  %s  (%s)\n", text_of(self, "ip4", "no IPv4"), text_of(self, "ip6", "no IPv6"),
@@ -44,11 +55,8 @@ static void print_self(json_t *status)
 	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	if (!strcmp(mapping, "none"))
-		printf("\n  NAT      none, reached at %s\n", seen);
-	else
-		printf("\n  NAT      mapping %s, seen from outside as %s\n", mapping,
-		       seen ? seen : "nothing yet");
+	print_nat(text_of(json_object_get(self, "nat"), "mapping", "unknown"),
+		  text_of(self, "reflexive", NULL));
 }
 
 /* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */
@@ -79,14 +87,17 @@ static void print_path(json_t *path)
 	json_t *rtt = json_object_get(path, "rtt_ms");
 	char ago[32];
 
+	if (!strcmp(kind, "none")) {
+		printf("%s\n", reason ? reason : "no way");
+		return;
+	}
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
 	else
-		printf("%s", strcmp(kind, "none") ? kind : "no way");
+		printf("%s", kind);
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	if (strcmp(kind, "none"))
-		printf(", for %s", ago_text(text_of(path, "since", ""), ago));
+	printf(", for %s", ago_text(text_of(path, "since", ""), ago));
 	if (reason)
 		printf(": %s", reason);
 	printf("\n");
@@ -105,6 +116,14 @@ static int name_width(json_t *peers)
 	return (int)width;
 }
 
+/* The word says it all. Stock peers are not watched by the hub: there it takes a reason. */
+static bool is_plainly_offline(json_t *peer)
+{
+	return json_is_false(json_object_get(peer, "online")) &&
+	       strcmp(text_of(peer, "kind", ""), "wireguard") &&
+	       strcmp(text_of(json_object_get(peer, "path"), "kind", ""), "direct");
+}
+
 static void print_peers(json_t *peers)
 {
 	int width = name_width(peers);
@@ -121,6 +140,8 @@ static void print_peers(json_t *peers)
 		       text_of(peer, "ip4", text_of(peer, "ip6", "?")),
 		       json_is_true(json_object_get(peer, "online")) ? "online" : "offline",
 		       bytes_text(peer, "rx_bytes", rx), bytes_text(peer, "tx_bytes", tx));
+		if (is_plainly_offline(peer))
+			continue;
 		printf("%*s  ", width, "");
 		print_path(json_object_get(peer, "path"));
 	}

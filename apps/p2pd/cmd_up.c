@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "apps/p2pd/client.h"
@@ -13,15 +14,16 @@
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/options.h"
+#include "tun/device.h"
 
-enum { TIMEOUT_S = 15 };
+enum { TIMEOUT_S = 15, SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path };
 
 struct up {
 	struct join_wish wish;
 	const char *state, *socket, *tun, *log_level, *log;
 	bool foreground;
 	long timeout_s;
-	char socket_path[PATH_MAX];
+	char socket_path[SOCKET_PATH_MAX];
 	struct daemonize daemon;
 };
 
@@ -90,8 +92,13 @@ static int make_absolute(struct up *up)
 
 	if (relative && !getcwd(here, sizeof here))
 		return fail_with(EXIT_FAILED, "the current folder is gone: give --socket an absolute path");
-	int len = snprintf(up->socket_path, PATH_MAX, "%s%s%s", here, relative ? "/" : "", up->socket);
-	return len < PATH_MAX ? EXIT_OK : fail_with(EXIT_USAGE, "--socket: the path is too long");
+	int len = snprintf(up->socket_path, sizeof up->socket_path, "%s%s%s", here, relative ? "/" : "",
+			   up->socket);
+	return len < SOCKET_PATH_MAX
+		       ? EXIT_OK
+		       : fail_with(EXIT_USAGE,
+				   "--socket: the path is longer than the %d bytes that a socket's may have",
+				   SOCKET_PATH_MAX - 1);
 }
 
 static int run(struct up *up)
@@ -117,6 +124,12 @@ static int check(struct up *up)
 	if (up->log && up->foreground)
 		return fail_with(EXIT_USAGE,
 				 "--log is for the daemon; with --foreground the log goes to stderr");
+	if (up->tun && (!*up->tun || strlen(up->tun) > TUN_NAME_MAX || strpbrk(up->tun, "/: %")))
+		return fail_with(EXIT_USAGE,
+				 "--tun takes a name of 1 to %d characters without / : %% or spaces",
+				 TUN_NAME_MAX);
+	if (up->wish.name && !*up->wish.name)
+		return fail_with(EXIT_USAGE, "--name is empty");
 	return make_absolute(up);
 }
 
@@ -157,7 +170,8 @@ int cmd_up(int argc, char **argv)
 		.about = "Joins a network. Returns once joined; the daemon stays until `p2pd down`.",
 		.entries = entries,
 		.more = "The first time give --hub, --network and --secret; later `p2pd up` alone joins the "
-			"same network again.\n",
+			"same network again,\nwith the same name, addresses and port.\n"
+			"Whoever has the secret is a member and can let others in: guard it like a key.\n",
 	};
 	struct options_list args;
 	int code;

@@ -240,6 +240,8 @@ int cmd_wg(int argc, char **argv)
 	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
 		if (!strcmp(name, actions[i].name))
 			return actions[i].run(argc - 1, argv + 1);
+	if (*name && !asked)
+		return fail_with(EXIT_USAGE, "unknown command 'wg %.80s'; see `p2pd wg --help`", name);
 	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
 		fprintf(asked ? stdout : stderr, "%s p2pd wg %s\n",
 			i ? "      " : "usage:", actions[i].usage);

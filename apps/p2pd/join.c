@@ -13,12 +13,27 @@
 
 enum { PREFIX_BITS_MIN = 8, PREFIX_BITS_MAX = 29 };
 
+/* Certificate authorities vouch for names, and of these only for those of the whole internet. */
+static bool needs_pin(const struct hub_url *url)
+{
+	struct addr a;
+
+	return !strchr(url->host, '.') || addr_parse(&a, url->host, 0) == 0;
+}
+
 static int check_hub(const struct join_wish *w)
 {
 	struct hub_url url;
 
-	if (!w->hub || (strlen(w->hub) <= STATE_URL_MAX && !hub_url_parse(&url, w->hub)))
+	if (!w->hub)
 		return EXIT_OK;
+	if (strlen(w->hub) <= STATE_URL_MAX && !hub_url_parse(&url, w->hub))
+		return url.pinned || !needs_pin(&url) ? EXIT_OK
+						      : fail_with(EXIT_USAGE,
+								  "nobody vouches for a hub at '%.200s': "
+								  "give the whole URL that `p2phub url` "
+								  "prints there, with #sha256:...",
+								  url.host);
 	return fail_with(EXIT_USAGE,
 			 "'%.200s' is no hub's URL: `p2phub url` prints it on the hub, such as "
 			 "https://198.51.100.7#sha256:...",
@@ -138,9 +153,21 @@ static int parse_prefix(const char *text, struct addr *prefix, unsigned *bits)
 	return 0;
 }
 
+/* In the prefix, and neither its first address, which names the network, nor its last, the broadcast's. */
+static bool is_host_of(const struct addr *a, const struct addr *prefix, unsigned bits)
+{
+	uint32_t host = 0, most = UINT32_MAX >> bits;
+
+	for (int i = 0; i < 4; i++)
+		host = host << 8 | a->ip[i];
+	host &= most;
+	return addr_in_prefix(a, prefix, bits) && host && host != most;
+}
+
 static int set_addresses(const struct join_wish *w, struct state_network *n)
 {
 	const char *prefix = w->ip4_prefix ? w->ip4_prefix : JOIN_IP4_PREFIX;
+	char text[ADDR_TEXT_MAX];
 
 	if ((w->ip4_prefix || !n->ip4_bits) && parse_prefix(prefix, &n->ip4_prefix, &n->ip4_bits))
 		return fail_with(EXIT_USAGE,
@@ -149,10 +176,11 @@ static int set_addresses(const struct join_wish *w, struct state_network *n)
 	if (w->ip4 &&
 	    (addr_parse(&n->ip4_wish, w->ip4, 0) || n->ip4_wish.family != ADDR_V4 || n->ip4_wish.port))
 		return fail_with(EXIT_USAGE, "--ip4 takes an IPv4 address, not '%.40s'", w->ip4);
-	if (!n->ip4_wish.family || addr_in_prefix(&n->ip4_wish, &n->ip4_prefix, n->ip4_bits))
+	if (!n->ip4_wish.family || is_host_of(&n->ip4_wish, &n->ip4_prefix, n->ip4_bits))
 		return EXIT_OK;
 	n->ip4_wish = (struct addr) { 0 }; /* remembered of another prefix */
-	return w->ip4 ? fail_with(EXIT_USAGE, "%.40s is not in the network's %.40s", w->ip4, prefix)
+	return w->ip4 ? fail_with(EXIT_USAGE, "--ip4 %.40s is no host's address in the network's %s/%u",
+				  w->ip4, addr_format_ip(&n->ip4_prefix, text), n->ip4_bits)
 		      : EXIT_OK;
 }
 

@@ -51,7 +51,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (*name)
-		fail_with(EXIT_USAGE, "unknown command '%s'", name);
+		return fail_with(EXIT_USAGE, "unknown command '%.80s'; see `p2pd --help`", name);
 	print_usage(stderr);
 	return EXIT_USAGE;
 }

@@ -93,12 +93,63 @@ static struct requests_answer refused_peer(int error, const char *name)
 		snprintf(text, sizeof text, "a peer has the name '%s' or this key already; see `p2pd status`",
 			 name);
 		return requests_error(409, EXIT_CONFLICT, text);
+	case -EADDRINUSE:
+		return requests_error(
+			409, EXIT_CONFLICT,
+			"this machine has a route of its own to one of the allowed IPs; see `ip route`");
 	case -EINVAL: return malformed("this public key cannot be used: is it the peer's own, and whole?");
 	case -ENOSPC: return requests_error(409, EXIT_CONFLICT, "there are too many peers");
 	default:
 		snprintf(text, sizeof text, "the peer was not kept: %s", strerror(-error));
 		return requests_error(500, EXIT_FAILED, text);
 	}
+}
+
+static bool same_prefix(const struct addr *a, unsigned a_bits, const struct addr *b, unsigned b_bits)
+{
+	return a_bits == b_bits && addr_in_prefix(a, b, b_bits);
+}
+
+/* Who has exactly this prefix already: this node, a member, or another stock peer. NULL: nobody. */
+static const char *holder(const struct requests_target *t, const struct addr *prefix, unsigned bits)
+{
+	const struct engine *e = t->engine;
+	bool single = bits == (prefix->family == ADDR_V4 ? 32 : 128);
+
+	if (single && (addr_same_ip(prefix, &e->ip4) || addr_same_ip(prefix, &e->ip6)))
+		return e->config.name;
+	for (const struct engine_peer *ep = e->peers; single && ep; ep = ep->next)
+		if (ep->peer.own_kind && (addr_same_ip(prefix, &ep->ip4) || addr_same_ip(prefix, &ep->ip6)))
+			return ep->peer.name;
+	for (size_t i = 0; i < t->wg->count; i++)
+		for (unsigned k = 0; k < t->wg->items[i].allowed_count; k++)
+			if (same_prefix(&t->wg->items[i].allowed[k].prefix, t->wg->items[i].allowed[k].bits,
+					prefix, bits))
+				return t->wg->items[i].name;
+	return NULL;
+}
+
+/* True if the peer's name and addresses are free; if not, *error says whose they are. */
+static bool is_free(const struct requests_target *t, const struct engine_wg_peer *peer,
+		    struct requests_answer *error)
+{
+	char text[TEXT_MAX], ip[ADDR_TEXT_MAX];
+
+	if (!strcmp(peer->name, t->engine->config.name)) {
+		*error = requests_error(409, EXIT_CONFLICT, "this node itself has that name: choose another");
+		return false;
+	}
+	for (unsigned i = 0; i < peer->allowed_count; i++) {
+		const char *whose = holder(t, &peer->allowed[i].prefix, peer->allowed[i].bits);
+		if (!whose || !strcmp(whose, peer->name))
+			continue;
+		snprintf(text, sizeof text, "%s/%u is %s's already: choose another",
+			 addr_format_ip(&peer->allowed[i].prefix, ip), (unsigned)peer->allowed[i].bits,
+			 whose);
+		*error = requests_error(409, EXIT_CONFLICT, text);
+		return false;
+	}
+	return true;
 }
 
 /* Into engine, list and file, or into none of them. */
@@ -124,16 +175,13 @@ struct requests_answer requests_wg_add(const struct requests_target *t, const ch
 {
 	struct engine_wg_peer peer;
 	char why[WG_PEERS_WHY];
-	struct requests_answer answer = ok();
+	struct requests_answer answer;
 
-	int ret = wg_peers_parse(&peer, body, len, why);
-	if (!ret)
-		ret = add_everywhere(t, &peer, now_ms);
-	else
-		ret = -EBADMSG;
-	if (ret) {
-		free(answer.body);
-		answer = ret == -EBADMSG ? malformed(why) : refused_peer(ret, peer.name);
+	if (wg_peers_parse(&peer, body, len, why)) {
+		answer = malformed(why);
+	} else if (is_free(t, &peer, &answer)) {
+		int ret = add_everywhere(t, &peer, now_ms);
+		answer = ret ? refused_peer(ret, peer.name) : ok();
 	}
 	crypto_wipe(&peer, sizeof peer);
 	return answer;
@@ -174,20 +222,30 @@ struct requests_answer requests_wg_remove(const struct requests_target *t, const
 
 /* --- Pings */
 
+static bool is_self(const struct engine *e, const char *name)
+{
+	struct addr a;
+
+	if (addr_parse(&a, name, 0))
+		return !strcmp(name, e->config.name);
+	return addr_same_ip(&a, &e->ip4) || addr_same_ip(&a, &e->ip6);
+}
+
 /* Whether the peer can be pinged; if not, *error says why. */
 static bool can_ping(const struct requests_target *t, const char *name, const struct engine_peer *ep,
 		     struct requests_answer *error)
 {
 	char text[TEXT_MAX];
 
-	if (!ep && !strcmp(name, t->engine->config.name)) {
+	if (!ep && is_self(t->engine, name)) {
 		snprintf(text, sizeof text, "'%.64s' is this node itself", name);
 		*error = requests_error(404, EXIT_NOT_FOUND, text);
 	} else if (!ep && !t->engine->joined) {
 		*error = requests_error(409, EXIT_NOT_JOINED,
 					"not joined yet: the hub does not answer so far");
 	} else if (!ep) {
-		snprintf(text, sizeof text, "no peer is called '%.64s'; `p2pd status` lists them", name);
+		snprintf(text, sizeof text,
+			 "no peer has the name or address '%.64s'; `p2pd status` lists them", name);
 		*error = requests_error(404, EXIT_NOT_FOUND, text);
 	} else if (!ep->peer.own_kind) {
 		snprintf(text, sizeof text, "'%.64s' is a stock WireGuard peer: use the system's ping", name);

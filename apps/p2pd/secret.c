@@ -136,7 +136,7 @@ static int from_spec(struct secret *s, const char *spec, const char *what, char 
 		return from_env(s, spec + 4, why);
 	snprintf(why, SECRET_WHY,
 		 "a secret on the command line can be read by every user of this machine: "
-		 "write file:PATH or env:NAME, or leave it out to be asked");
+		 "write file:PATH or env:NAME");
 	return -EINVAL;
 }
 

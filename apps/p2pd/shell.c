@@ -70,13 +70,15 @@ static void on_due(void *arg)
 static void on_joined(struct shell *s)
 {
 	const struct engine *e = s->engine;
-	char text[256], ip4[ADDR_TEXT_MAX], ip6[ADDR_TEXT_MAX];
+	bool twin = engine_find_peer(s->engine, e->config.name);
+	char text[512], ip4[ADDR_TEXT_MAX], ip6[ADDR_TEXT_MAX];
 
 	s->join_by_ms = UINT64_MAX;
 	s->config.trusted = true;
 	shell_keep_network(s);
-	snprintf(text, sizeof text, "joined %s as %s: %s, %s", e->config.net.name, e->config.name,
-		 addr_format_ip(&e->ip4, ip4), addr_format_ip(&e->ip6, ip6));
+	snprintf(text, sizeof text, "joined %s as %s: %s, %s%s", e->config.net.name, e->config.name,
+		 addr_format_ip(&e->ip4, ip4), addr_format_ip(&e->ip6, ip6),
+		 twin ? "; another peer has the same name: give one of them another with --name" : "");
 	log_info("up", "%s", text);
 	sd_notify_send("READY=1");
 	s->config.on_joined(s->config.arg, text);

@@ -68,10 +68,11 @@ void shell_readdress(struct shell *s)
 }
 
 /* The network's own prefixes are routed by the device's addresses. */
-void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added)
+int shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added)
 {
 	const struct state_network *n = &s->config.network;
 	char text[ADDR_TEXT_MAX];
+	int first = 0;
 
 	for (unsigned i = 0; i < peer->allowed_count; i++) {
 		const struct addr *prefix = &peer->allowed[i].prefix;
@@ -86,7 +87,9 @@ void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool add
 		if (ret)
 			log_warn("tun", "route %s/%u of %s: %s", addr_format_ip(prefix, text), bits,
 				 peer->name, strerror(-ret));
+		first = first ? first : ret;
 	}
+	return first == -EEXIST ? -EADDRINUSE : first;
 }
 
 /* --- Where we can be reached */

@@ -74,7 +74,8 @@ int shell_set_device(struct shell *s);
 void shell_readdress(struct shell *s);
 int shell_watch_hosts(struct shell *s);
 void shell_look_at_hosts(struct shell *s, uint64_t now_ms);
-void shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added);
+/* 0; or, after it has tried all, the first error: -EADDRINUSE (a route of others) or another negative errno. */
+int shell_route_wg(struct shell *s, const struct engine_wg_peer *peer, bool added);
 void shell_close_host(struct shell *s);
 
 /* shell_link.c */

@@ -83,10 +83,12 @@ void shell_keep_timestamps(struct shell *s)
 int shell_keep_wg(void *arg, const struct engine_wg_peer *peer, bool added)
 {
 	struct shell *s = arg;
-	int ret = wg_peers_save(&s->wg, s->config.state->dir);
+	int ret = added ? shell_route_wg(s, peer, true) : 0;
 
 	if (!ret)
-		shell_route_wg(s, peer, added);
+		ret = wg_peers_save(&s->wg, s->config.state->dir);
+	if (ret || !added)
+		shell_route_wg(s, peer, false);
 	return ret;
 }
 

@@ -22,7 +22,8 @@ static int bad(char *why, const char *text)
 	return -EINVAL;
 }
 
-/* "10.0.0.0/8", "fd00::1": without a length a single address. */
+/* "10.0.0.0/8", "fd00::1": without a length a single address. Not all addresses (/0): the host's default route would end
+ * in the tunnel, and with it the tunnel's own packets. */
 static int parse_prefix(struct engine_wg_peer *p, const char *text)
 {
 	char ip[ADDR_TEXT_MAX];
@@ -39,7 +40,7 @@ static int parse_prefix(struct engine_wg_peer *p, const char *text)
 	if (text[len]) {
 		char *end;
 		bits = strtol(text + len + 1, &end, 10);
-		if (end == text + len + 1 || *end || bits < 0 || bits > most)
+		if (end == text + len + 1 || *end || bits < 1 || bits > most)
 			return -EINVAL;
 	}
 	p->allowed[p->allowed_count++].bits = (uint8_t)bits;
@@ -48,20 +49,17 @@ static int parse_prefix(struct engine_wg_peer *p, const char *text)
 
 static int parse_allowed(struct engine_wg_peer *p, json_t *list, char *why)
 {
-	size_t i;
-	json_t *item;
-
 	if (!json_is_array(list) || !json_array_size(list))
 		return bad(why,
-			   "allowed_ips must list the addresses that the peer has, such as 10.77.200.2/32");
+			   "the allowed IPs are the addresses that the peer has, such as 10.77.200.2/32");
 	if (json_array_size(list) > sizeof p->allowed / sizeof *p->allowed)
-		return bad(why, "too many allowed_ips");
-	json_array_foreach(
-		list, i,
-		item) if (!json_is_string(item) ||
-			  parse_prefix(p, json_string_value(
-						  item))) return bad(why, "allowed_ips wants prefixes such "
-									  "as 10.77.200.2/32 or fd00::2/128");
+		return bad(why, "too many allowed IPs");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *text = json_string_value(json_array_get(list, i));
+		if (!text || parse_prefix(p, text))
+			return bad(why,
+				   "allowed IPs are prefixes such as 10.77.200.2/32 or fd00::2/128, not /0");
+	}
 	return 0;
 }
 

@@ -47,12 +47,11 @@ static int read_key(const struct arguments *a, int dir, struct tls_key *key)
 {
 	int rc;
 
-	if (!a->cert != !a->key)
-		return fail_with(EXIT_USAGE, "--cert and --key belong together");
 	if (a->cert) {
 		rc = tls_key_from_files(key, a->cert, a->key);
-		return rc ? fail_with(rc == -EACCES ? EXIT_DENIED : EXIT_FAILED, "cannot read %s or %s: %s",
-				      a->cert, a->key, strerror(-rc))
+		const char *which = access(a->cert, R_OK) ? a->cert : a->key;
+		return rc ? fail_with(rc == -EACCES ? EXIT_DENIED : EXIT_FAILED, "cannot read %s: %s", which,
+				      strerror(-rc))
 			  : EXIT_OK;
 	}
 	rc = hub_data_key(dir, key);
@@ -87,8 +86,9 @@ static int explain(int error, const struct addr *at)
 	addr_format(at, text);
 	switch (-error) {
 	case EADDRINUSE:
-		return fail_with(EXIT_CONFLICT,
-				 "%s is in use by another program: end it, or give another address", text);
+		return fail_with(
+			EXIT_CONFLICT,
+			"%s is in use by another program: end it, or give another with --tls or --udp", text);
 	case EADDRNOTAVAIL: return fail_with(EXIT_FAILED, "%s is no address of this machine", text);
 	case EACCES:
 		return fail_with(EXIT_DENIED,
@@ -206,6 +206,8 @@ int cmd_serve(int argc, char **argv)
 	if (log_set_level_by_name(a.level) != 0)
 		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug, not '%.20s'",
 				 a.level);
+	if (!a.cert != !a.key)
+		return fail_with(EXIT_USAGE, "--cert and --key belong together");
 	code = read_addresses(&a, &c);
 	return code ? code : run_in(&a, &c);
 }

@@ -1,7 +1,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "apps/p2phub/commands.h"
 #include "apps/p2phub/hub_data.h"
@@ -10,12 +9,8 @@
 
 static int read_url(const char *data, struct hub_url *url)
 {
-	/* Asking does not make the folder. */
-	int dir = access(data, F_OK) == 0 ? hub_data_open(data) : -errno;
-	int rc = dir < 0 ? dir : hub_data_url(dir, url);
+	int rc = hub_data_url(data, url);
 
-	if (dir >= 0)
-		close(dir);
 	if (rc == 0)
 		return EXIT_OK;
 	if (rc == -ENOENT)
@@ -50,7 +45,9 @@ int cmd_url(int argc, char **argv)
 	code = read_url(data, &url);
 	if (code)
 		return code;
-	if (host && strlen(host) <= HUB_URL_HOST_MAX)
+	if (host && (!*host || strlen(host) > HUB_URL_HOST_MAX))
+		return fail_with(EXIT_USAGE, "--host takes a name or an address, not '%.80s'", host);
+	if (host)
 		strcpy(url.host, host);
 	if (!*url.host) {
 		if (hub_data_first_address(url.host) != 0)
@@ -60,7 +57,7 @@ int cmd_url(int argc, char **argv)
 				"it by another\n");
 	}
 	if (hub_url_parse(&url, hub_url_format(&url, text)) != 0)
-		return fail_with(EXIT_USAGE, "'%.80s' is neither a name nor an address",
+		return fail_with(EXIT_USAGE, "--host takes a name or an address, not '%.80s'",
 				 host ? host : url.host);
 	printf("%s\n", text);
 	return EXIT_OK;

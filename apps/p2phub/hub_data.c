@@ -1,10 +1,12 @@
 #include "apps/p2phub/hub_data.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "core/addr.h"
 #include "core/file.h"
@@ -51,10 +53,24 @@ int hub_data_keep_url(int dir, const struct hub_url *url)
 	return file_write(dir, url_file, text, strlen(text));
 }
 
-int hub_data_url(int dir, struct hub_url *url)
+static ssize_t read_url_file(const char *path, void *out, size_t cap)
+{
+	int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = dir < 0 ? -1 : openat(dir, url_file, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	ssize_t len = fd < 0 ? -1 : read(fd, out, cap);
+	int error = errno;
+
+	if (fd >= 0)
+		close(fd);
+	if (dir >= 0)
+		close(dir);
+	return len < 0 ? -error : len;
+}
+
+int hub_data_url(const char *path, struct hub_url *url)
 {
 	char text[HUB_URL_TEXT + 1];
-	ssize_t len = file_read(dir, url_file, text, sizeof text - 1);
+	ssize_t len = read_url_file(path, text, sizeof text - 1);
 
 	if (len < 0)
 		return (int)len;

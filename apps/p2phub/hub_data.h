@@ -15,8 +15,9 @@ int hub_data_lock(int dir);
 int hub_data_key(int dir, struct tls_key *out);
 /* The URL as it was served; its host is "" if none was given and any address may do. */
 int hub_data_keep_url(int dir, const struct hub_url *url);
-/* 0, -ENOENT when none was served from here, -EBADMSG, or another negative errno. */
-int hub_data_url(int dir, struct hub_url *url);
+/* The same, for root too when the hub runs as a user of its own: a URL is no secret. Makes no folder. 0, -ENOENT when none
+ * was served from here, -EBADMSG, or another negative errno. */
+int hub_data_url(const char *path, struct hub_url *url);
 /* The first address of this machine that others might reach: IPv4 first, no loopback, no link-local. 0 or -ENOENT. */
 int hub_data_first_address(char host[static HUB_URL_HOST_MAX + 1]);
 

@@ -15,9 +15,10 @@ static const struct command {
 
 static void print_usage(FILE *out)
 {
-	fprintf(out, "usage: p2phub COMMAND [options]\n\nIntroduces the nodes of private networks to each "
-		     "other, and "
-		     "relays their sealed packets until they reach each other directly.\n\n");
+	fprintf(out,
+		"usage: p2phub COMMAND [options]\n\n"
+		"Introduces the nodes of private networks to each other, and relays their sealed packets\n"
+		"until they reach each other directly.\n\n");
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
 		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n`p2phub COMMAND --help` tells the options of a command; `p2phub --version` the "
@@ -47,7 +48,7 @@ int main(int argc, char **argv)
 		return EXIT_OK;
 	}
 	if (*name)
-		fail_with(EXIT_USAGE, "unknown command '%s'", name);
+		return fail_with(EXIT_USAGE, "unknown command '%.80s'; see `p2phub --help`", name);
 	print_usage(stderr);
 	return EXIT_USAGE;
 }

@@ -245,7 +245,7 @@ static void the_folder_keeps_key_and_url(void **state)
 	assert_non_null(mkdtemp(path));
 	int dir = hub_data_open(path);
 	assert_true(dir >= 0);
-	assert_int_equal(hub_data_url(dir, &back), -ENOENT);
+	assert_int_equal(hub_data_url(path, &back), -ENOENT);
 	assert_int_equal(hub_data_key(dir, &key), 0);
 	assert_int_equal(tls_pin_of_cert(first, key.cert, key.cert_len), 0);
 	assert_int_equal(hub_data_key(dir, &key), 0);
@@ -253,7 +253,7 @@ static void the_folder_keeps_key_and_url(void **state)
 	assert_memory_equal(first, again, TLS_PIN);
 	memcpy(url.pin, first, TLS_PIN);
 	assert_int_equal(hub_data_keep_url(dir, &url), 0);
-	assert_int_equal(hub_data_url(dir, &back), 0);
+	assert_int_equal(hub_data_url(path, &back), 0);
 	assert_memory_equal(&url, &back, sizeof url);
 	int lock = hub_data_lock(dir);
 	assert_true(lock >= 0);

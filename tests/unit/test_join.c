@@ -17,7 +17,8 @@
 
 static char folder[64];
 
-#define HUB    "https://198.51.100.7"
+#define HUB    "https://hub.example"
+#define PIN    "sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 #define SECRET "env:P2PD_TEST_SECRET"
 
 static const struct join_wish first_wish = {
@@ -84,12 +85,12 @@ static void what_is_typed_goes_over_what_is_remembered(void **state)
 	struct state *s = *state;
 	struct join_plan p;
 	struct join_wish w = {
-		.hub = "https://hub2", .name = "attic", .port = 5555, .ip4_prefix = "10.9.8.7/24"
+		.hub = "https://hub2.example", .name = "attic", .port = 5555, .ip4_prefix = "10.9.8.7/24"
 	};
 
 	join(s);
 	assert_int_equal(join_plan(&w, s, &p), EXIT_OK);
-	assert_string_equal(p.network.hub, "https://hub2");
+	assert_string_equal(p.network.hub, "https://hub2.example");
 	assert_string_equal(p.network.name, "attic");
 	assert_int_equal(p.network.port, 5555);
 	expect_ip(&p.network.ip4_prefix, "10.9.8.0");
@@ -123,6 +124,11 @@ static void wrong_wishes_end_with_the_code_of_their_kind(void **state)
 		{ { .hub = HUB, .secret = SECRET }, EXIT_USAGE },
 		{ { .network = "home", .secret = SECRET }, EXIT_USAGE },
 		{ { .hub = "hub.example", .network = "home", .secret = SECRET }, EXIT_USAGE },
+		{ { .hub = "https://198.51.100.7", .network = "home", .secret = SECRET }, EXIT_USAGE },
+		{ { .hub = "https://[2001:db8::7]", .network = "home", .secret = SECRET }, EXIT_USAGE },
+		{ { .hub = "https://nas", .network = "home", .secret = SECRET }, EXIT_USAGE },
+		{ { .hub = "https://198.51.100.7#" PIN, .network = "home", .secret = SECRET }, EXIT_OK },
+		{ { .hub = "https://nas#" PIN, .network = "home", .secret = SECRET }, EXIT_OK },
 		{ { .hub = HUB, .network = "", .secret = SECRET }, EXIT_USAGE },
 		{ { .hub = HUB, .network = "h\xc3\xb6me", .secret = SECRET }, EXIT_USAGE },
 		{ { .hub = HUB, .network = "home", .secret = "bare" }, EXIT_USAGE },
@@ -133,6 +139,9 @@ static void wrong_wishes_end_with_the_code_of_their_kind(void **state)
 		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "10.77.0.1:5" }, EXIT_USAGE },
 		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "fd00::1" }, EXIT_USAGE },
 		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "10.77.0.1" }, EXIT_OK },
+		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "10.77.0.0" }, EXIT_USAGE },
+		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "10.77.255.255" }, EXIT_USAGE },
+		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4 = "10.77.255.254" }, EXIT_OK },
 		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4_prefix = "10.0.0.0" }, EXIT_USAGE },
 		{ { .hub = HUB, .network = "home", .secret = SECRET, .ip4_prefix = "10.0.0.0/7" },
 		  EXIT_USAGE },
