@@ -207,7 +207,7 @@ fetch_index() {
 # What the stamp must say for a library to count as built: this recipe, this machine, this archive.
 dep_stamp() {
 	local name=$1 given=${dep_given[$1]}
-	sha256_of tools/deps.sh
+	sha256_of tests/dev/deps.sh
 	uname -m
 	[[ -z $given || ! -f $given ]] || sha256_of "$given"
 }
