@@ -32,22 +32,31 @@ static ProtobufCBinaryData bytes_of(const void *data, size_t len)
 	return (ProtobufCBinaryData){ .data = (uint8_t *)data, .len = len };
 }
 
-void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32])
+static bool may_ask(struct engine *e, uint64_t now_ms)
+{
+	return bucket_take(&e->asks, ENGINE_ASKS_PER_S, ENGINE_ASKS_BURST, now_ms);
+}
+
+void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms)
 {
 	Link__Introduce body = LINK__INTRODUCE__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 
+	if (!may_ask(e, now_ms))
+		return;
 	body.ik = bytes_of(ik, 32);
 	msg.body_case = LINK__TO_HUB__BODY_INTRODUCE;
 	msg.introduce = &body;
 	send_to_hub(e, &msg);
 }
 
-void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32])
+void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms)
 {
 	Link__RelayOpen body = LINK__RELAY_OPEN__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 
+	if (!may_ask(e, now_ms))
+		return;
 	body.ik = bytes_of(ik, 32);
 	msg.body_case = LINK__TO_HUB__BODY_RELAY_OPEN;
 	msg.relay_open = &body;
@@ -207,7 +216,7 @@ static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms
 			continue;
 		ep->relay_session = 0;
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	engine_due(e, now_ms);
 }

@@ -231,7 +231,7 @@ static void introduce(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	if (!e->welcomed || punching(ep) || ep->peer.best || now_ms < ep->introduce_at_ms)
 		return;
 	ep->introduce_at_ms = now_ms + retry_ms[step];
-	engine_hub_introduce(e, ep->ik);
+	engine_hub_introduce(e, ep->ik, now_ms);
 }
 
 void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -239,7 +239,7 @@ void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	ask_old_paths(e, ep, now_ms);
 	if (e->welcomed && !ep->relay_session && now_ms - ep->relay_asked_ms >= ASK_AGAIN_MS) {
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	introduce(e, ep, now_ms);
 }

@@ -287,7 +287,7 @@ static void on_unbound(struct engine *e, uint32_t session, uint64_t now_ms)
 		if (!ep->relay_session || ep->relay_session != session || now_ms - ep->relay_asked_ms < 500)
 			continue;
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 }
 
