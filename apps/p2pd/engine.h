@@ -166,7 +166,8 @@ struct engine {
 
 	struct pkt_list udp_out, tun_out, hub_out;
 	struct engine_ping {
-		uint64_t id, sent_ms; /* sent_ms 0: free */
+		uint64_t id, sent_ms;	      /* sent_ms 0: free */
+		const struct engine_peer *to; /* only to be compared with */
 	} pings[ENGINE_PINGS];
 	unsigned next_ping;
 	struct engine_event events[ENGINE_EVENTS];

@@ -78,6 +78,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 		return;
 	}
 	rc = session_on_initiation(&ep->peer.session, &in, now_ms, response);
+	crypto_wipe(&in, sizeof in);
 	if (rc < 0) {
 		count_failure(e, rc);
 		return;
@@ -141,7 +142,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 	memcpy(ev.ik, ep->ik, sizeof ev.ik);
 	for (int i = 0; i < ENGINE_PINGS; i++) {
 		struct engine_ping *ping = &e->pings[i];
-		if (!ping->sent_ms || ping->id != id)
+		if (!ping->sent_ms || ping->id != id || ping->to != ep)
 			continue;
 		ev.rtt_ms = (uint32_t)(now_ms - ping->sent_ms);
 		ping->sent_ms = 0;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "core/bytes.h"
+#include "core/control.h"
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
 #include "tests/sim/sim.h"
@@ -229,6 +230,33 @@ static void a_node_with_many_peers_is_not_sent_away_by_the_hub(void **state)
 	end(s);
 }
 
+/* Ids of pings can be guessed: a member's pong for another's ping is none. */
+static void a_pong_counts_from_whom_the_ping_went_to(void **state)
+{
+	(void)state;
+	struct sim *s = world(8);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE), *c = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_ping(s, a, c);
+	sim_run(s, 1000);
+	assert_int_equal(a->pongs, 1);
+	assert_int_equal(engine_ping(a->engine, sim_peer(a, b), 77, s->now_ms), 0);
+	struct pkt *p = pkt_get(&s->pool);
+	control_write(pkt_data(p), CONTROL_PONG, 77);
+	p->len = CONTROL_LEN;
+	int len = session_seal(&sim_peer(c, a)->peer.session, pkt_data(p), p->len, ENGINE_MTU, s->now_ms);
+	assert_true(len > 0);
+	sim_inject(s, a, &c->inner, pkt_data(p) - WG_DATA_HEADER, (size_t)len);
+	pkt_put(&s->pool, p);
+	sim_run(s, 1);
+	assert_int_equal(a->pongs, 1);
+	sim_run(s, 1000);
+	assert_int_equal(a->pongs, 2);
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -246,6 +274,7 @@ int main(void)
 		cmocka_unit_test(a_certificate_that_ran_out_ends_a_session_under_way),
 		cmocka_unit_test(a_clock_that_was_ahead_leaves_no_mark_on_the_certificate),
 		cmocka_unit_test(a_node_with_many_peers_is_not_sent_away_by_the_hub),
+		cmocka_unit_test(a_pong_counts_from_whom_the_ping_went_to),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
