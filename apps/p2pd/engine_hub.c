@@ -30,7 +30,7 @@ static bool send_to_hub(struct engine *e, const Link__ToHub *msg)
 
 static ProtobufCBinaryData bytes_of(const void *data, size_t len)
 {
-	return (ProtobufCBinaryData){ .data = (uint8_t *)data, .len = len };
+	return (ProtobufCBinaryData) { .data = (uint8_t *)data, .len = len };
 }
 
 static bool may_ask(struct engine *e, uint64_t now_ms)
@@ -68,7 +68,9 @@ void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32], uint64
 
 static void publish(struct engine *e, uint64_t now_ms)
 {
-	struct record r = { .boot = e->boot, .time_s = engine_unix_s(e, now_ms), .ttl_s = ENGINE_RECORD_TTL_S };
+	struct record r = { .boot = e->boot,
+			    .time_s = engine_unix_s(e, now_ms),
+			    .ttl_s = ENGINE_RECORD_TTL_S };
 	Link__Publish body = LINK__PUBLISH__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 	uint8_t ts[NOISE_TIMESTAMP_LEN], sealed[RECORD_MAX];
@@ -88,7 +90,8 @@ static void publish(struct engine *e, uint64_t now_ms)
 	body.record = bytes_of(sealed, (size_t)len);
 	msg.body_case = LINK__TO_HUB__BODY_PUBLISH;
 	msg.publish = &body;
-	e->publish_at_ms = now_ms + (send_to_hub(e, &msg) ? ENGINE_RECORD_TTL_S * 1000ULL / 4 : PUBLISH_AGAIN_MS);
+	e->publish_at_ms = now_ms +
+			   (send_to_hub(e, &msg) ? ENGINE_RECORD_TTL_S * 1000ULL / 4 : PUBLISH_AGAIN_MS);
 }
 
 /* Others can try anew with what they now know of us. */
@@ -318,8 +321,8 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 	link__to_node__free_unpacked(m, NULL);
 }
 
-void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER], const struct addr *remote,
-		      uint64_t now_ms)
+void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
+		      const struct addr *remote, uint64_t now_ms)
 {
 	e->hub_up = true;
 	e->welcomed = false;
