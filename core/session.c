@@ -146,9 +146,9 @@ void session_want(struct session *s, uint64_t now_ms)
 
 void session_on_new_way(struct session *s, uint64_t now_ms)
 {
-	uint64_t yields_until = s->yields && s->answerable_ms ?
-					s->answerable_ms - SESSION_ANSWER_GAP_MS + SESSION_YIELD_MS :
-					0;
+	uint64_t yields_until = s->yields && s->answerable_ms
+					? s->answerable_ms - SESSION_ANSWER_GAP_MS + SESSION_YIELD_MS
+					: 0;
 
 	if (!s->config.own_kind || s->initiate_at == SESSION_NEVER)
 		return;
@@ -284,7 +284,7 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 
 uint64_t session_deadline(const struct session *s)
 {
-	const uint64_t timers[] = { s->initiate_at,   s->confirm_at,	 s->keepalive_at,
+	const uint64_t timers[] = { s->initiate_at,   s->confirm_at,	s->keepalive_at,
 				    s->persistent_at, s->unanswered_at, s->wipe_at };
 	/* An attempt that has not begun cannot be given up. */
 	uint64_t first = s->tries ? s->give_up_at : SESSION_NEVER;

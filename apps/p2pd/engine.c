@@ -217,7 +217,8 @@ int engine_ping(struct engine *e, struct engine_peer *ep, uint64_t id, uint64_t 
 	p = pkt_get(e->config.pool);
 	if (!p)
 		return -ENOBUFS;
-	e->pings[e->next_ping++ % ENGINE_PINGS] = (struct engine_ping) { .id = id, .sent_ms = now_ms };
+	e->pings[e->next_ping++ % ENGINE_PINGS] =
+		(struct engine_ping) { .id = id, .sent_ms = now_ms, .to = ep };
 	control_write(pkt_data(p), CONTROL_PING, id);
 	p->len = CONTROL_LEN;
 	engine_send(e, ep, p, now_ms);

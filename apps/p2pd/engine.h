@@ -45,6 +45,9 @@ enum {
 	ENGINE_CERT_DAYS = 30,
 	ENGINE_HANDSHAKES_PER_S = 200, /* more than that is load: cookies */
 	ENGINE_TIMESTAMPS = 4096,
+	ENGINE_ASKS_PER_S =
+		100, /* of the hub, for its peers: it ends the link of who says more than it allows */
+	ENGINE_ASKS_BURST = 200,
 };
 
 /* What a node is, restored or made by the shell. */
@@ -95,7 +98,8 @@ struct engine_peer {
 	uint64_t boot, record_seq;
 	struct cert cert;
 	struct candidate_list remote;
-	struct bucket strangers;   /* its pings from addresses that are new: a recorded one can be sent from anywhere */
+	struct bucket
+		strangers; /* its pings from addresses that are new: a recorded one can be sent from anywhere */
 	struct punch punch;
 	unsigned punch_round;	  /* failed rounds since the last success or change */
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
@@ -152,6 +156,7 @@ struct engine {
 	struct addr reflexive[ENGINE_HUB_UDP]; /* as each hub endpoint last saw us */
 	uint64_t stun_at_ms;
 	uint32_t hub_rtt_ms;
+	struct bucket asks;
 	uint64_t joined_by_ms; /* publish by then even without STUN's answer */
 	struct relay_client relay;
 
@@ -161,7 +166,8 @@ struct engine {
 
 	struct pkt_list udp_out, tun_out, hub_out;
 	struct engine_ping {
-		uint64_t id, sent_ms; /* sent_ms 0: free */
+		uint64_t id, sent_ms;	      /* sent_ms 0: free */
+		const struct engine_peer *to; /* only to be compared with */
 	} pings[ENGINE_PINGS];
 	unsigned next_ping;
 	struct engine_event events[ENGINE_EVENTS];

@@ -9,45 +9,55 @@
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
 
-enum { LINK_VERSION = 1, NONCE = 32, PASS_VALID_S = 86400, HUB_MESSAGE_MAX = 16384 };
+enum { LINK_VERSION = 1, NONCE = 32, PASS_VALID_S = 86400, HUB_MESSAGE_MAX = 16384, PUBLISH_AGAIN_MS = 1000 };
 
-static void send_to_hub(struct engine *e, const Link__ToHub *msg)
+static bool send_to_hub(struct engine *e, const Link__ToHub *msg)
 {
 	size_t len = link__to_hub__get_packed_size(msg);
 	struct pkt *p;
 
 	if (!e->hub_up || len > HUB_MESSAGE_MAX)
-		return;
+		return false;
 	p = pkt_get(e->config.pool);
 	if (!p) {
 		e->drops.no_buffer++;
-		return;
+		return false;
 	}
 	p->len = (uint32_t)link__to_hub__pack(msg, pkt_data(p));
 	pkt_list_push(&e->hub_out, p);
+	return true;
 }
 
 static ProtobufCBinaryData bytes_of(const void *data, size_t len)
 {
-	return (ProtobufCBinaryData){ .data = (uint8_t *)data, .len = len };
+	return (ProtobufCBinaryData) { .data = (uint8_t *)data, .len = len };
 }
 
-void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32])
+static bool may_ask(struct engine *e, uint64_t now_ms)
+{
+	return bucket_take(&e->asks, ENGINE_ASKS_PER_S, ENGINE_ASKS_BURST, now_ms);
+}
+
+void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms)
 {
 	Link__Introduce body = LINK__INTRODUCE__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 
+	if (!may_ask(e, now_ms))
+		return;
 	body.ik = bytes_of(ik, 32);
 	msg.body_case = LINK__TO_HUB__BODY_INTRODUCE;
 	msg.introduce = &body;
 	send_to_hub(e, &msg);
 }
 
-void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32])
+void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms)
 {
 	Link__RelayOpen body = LINK__RELAY_OPEN__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 
+	if (!may_ask(e, now_ms))
+		return;
 	body.ik = bytes_of(ik, 32);
 	msg.body_case = LINK__TO_HUB__BODY_RELAY_OPEN;
 	msg.relay_open = &body;
@@ -58,7 +68,9 @@ void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32])
 
 static void publish(struct engine *e, uint64_t now_ms)
 {
-	struct record r = { .boot = e->boot, .time_s = engine_unix_s(e, now_ms), .ttl_s = ENGINE_RECORD_TTL_S };
+	struct record r = { .boot = e->boot,
+			    .time_s = engine_unix_s(e, now_ms),
+			    .ttl_s = ENGINE_RECORD_TTL_S };
 	Link__Publish body = LINK__PUBLISH__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 	uint8_t ts[NOISE_TIMESTAMP_LEN], sealed[RECORD_MAX];
@@ -78,8 +90,8 @@ static void publish(struct engine *e, uint64_t now_ms)
 	body.record = bytes_of(sealed, (size_t)len);
 	msg.body_case = LINK__TO_HUB__BODY_PUBLISH;
 	msg.publish = &body;
-	send_to_hub(e, &msg);
-	e->publish_at_ms = now_ms + ENGINE_RECORD_TTL_S * 1000ULL / 4;
+	e->publish_at_ms = now_ms +
+			   (send_to_hub(e, &msg) ? ENGINE_RECORD_TTL_S * 1000ULL / 4 : PUBLISH_AGAIN_MS);
 }
 
 /* Others can try anew with what they now know of us. */
@@ -203,11 +215,13 @@ static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms
 	engine_measure(e, now_ms);
 	/* The hub may have forgotten all sessions: they are asked for again as they are needed. */
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (!ep->relay_session && !ep->peer.staged.count)
+		/* Who is here is said next; who went while we did not listen is not mentioned. */
+		ep->online = false;
+		if (!ep->peer.own_kind || (!ep->relay_session && !ep->peer.staged.count))
 			continue;
 		ep->relay_session = 0;
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	engine_due(e, now_ms);
 }
@@ -233,9 +247,11 @@ static void on_peer(struct engine *e, const Link__Peer *m, uint64_t now_ms)
 		ep = engine_peer_by_ik(e, m->ik.data);
 	if (!ep)
 		return;
-	/* It is back, and something waits for it. */
-	if (m->online && !ep->online && ep->peer.staged.count)
+	/* It is back, and something waits for it. That it was not there a moment ago is no answer any more. */
+	if (m->online && !ep->online && ep->peer.staged.count) {
+		ep->relay_asked_ms = 0;
 		engine_connect(e, ep, now_ms);
+	}
 	ep->online = m->online;
 }
 
@@ -305,8 +321,8 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 	link__to_node__free_unpacked(m, NULL);
 }
 
-void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER], const struct addr *remote,
-		      uint64_t now_ms)
+void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
+		      const struct addr *remote, uint64_t now_ms)
 {
 	e->hub_up = true;
 	e->welcomed = false;

@@ -60,8 +60,9 @@ bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
 void engine_gather(struct engine *e, uint64_t now_ms);
 
 /* engine_hub.c */
-void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32]);
-void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32]);
+/* These two ask for nothing when that was done too often lately: whoever still wants it asks again. */
+void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms);
+void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms);
 /* Publishes our record when that is due. */
 void engine_run_publish(struct engine *e, uint64_t now_ms);
 uint64_t engine_publish_deadline(const struct engine *e);

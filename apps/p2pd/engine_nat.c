@@ -6,11 +6,12 @@
 #include "core/log.h"
 
 enum {
-	ASK_AGAIN_MS = 1000,    /* a RelayOpen or Introduce that brought nothing */
-	TRIGGERED_MS = 100,     /* at most one ping in return of a peer's ping this often */
-	FRESH_MS = 5000,        /* a path proven this lately needs no ping in return */
-	STRANGERS_PER_S = 8,    /* addresses of a peer that we learn from its pings alone */
-	STRANGERS_BURST = RECORD_MAX_CANDIDATES, /* a symmetric NAT shows one for each of ours that it pings */
+	ASK_AGAIN_MS = 1000, /* a RelayOpen or Introduce that brought nothing */
+	TRIGGERED_MS = 100,  /* at most one ping in return of a peer's ping this often */
+	FRESH_MS = 5000,     /* a path proven this lately needs no ping in return */
+	STRANGERS_PER_S = 8, /* addresses of a peer that we learn from its pings alone */
+	STRANGERS_BURST =
+		RECORD_MAX_CANDIDATES, /* a symmetric NAT shows one for each of ours that it pings */
 };
 
 /* Waits between rounds of punching while traffic flows. */
@@ -77,8 +78,8 @@ const char *engine_mapping(const struct engine *e)
 void engine_measure(struct engine *e, uint64_t now_ms)
 {
 	for (size_t i = 0; i < e->hub_udp_count; i++)
-		stun_client_start(&e->stun[i], &e->hub_udp[i], e->hub_rtt_ms ? e->hub_rtt_ms * 2 + 50 : 250, &e->rng,
-				  now_ms);
+		stun_client_start(&e->stun[i], &e->hub_udp[i], e->hub_rtt_ms ? e->hub_rtt_ms * 2 + 50 : 250,
+				  &e->rng, now_ms);
 	e->stun_at_ms = now_ms + ENGINE_STUN_MS;
 	engine_due(e, now_ms);
 }
@@ -163,8 +164,8 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 		engine_send_ping(e, ep, path, 0, PROBE_MIN, now_ms);
 }
 
-static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from, const struct probe *pong,
-		    uint64_t now_ms)
+static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
+		    const struct probe *pong, uint64_t now_ms)
 {
 	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE;
 
@@ -225,13 +226,14 @@ static void ask_old_paths(struct engine *e, struct engine_peer *ep, uint64_t now
 
 static void introduce(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	size_t step = ep->punch_round < sizeof retry_ms / sizeof *retry_ms ? ep->punch_round :
-									     sizeof retry_ms / sizeof *retry_ms - 1;
+	size_t step = ep->punch_round < sizeof retry_ms / sizeof *retry_ms
+			      ? ep->punch_round
+			      : sizeof retry_ms / sizeof *retry_ms - 1;
 
 	if (!e->welcomed || punching(ep) || ep->peer.best || now_ms < ep->introduce_at_ms)
 		return;
 	ep->introduce_at_ms = now_ms + retry_ms[step];
-	engine_hub_introduce(e, ep->ik);
+	engine_hub_introduce(e, ep->ik, now_ms);
 }
 
 void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -239,7 +241,7 @@ void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	ask_old_paths(e, ep, now_ms);
 	if (e->welcomed && !ep->relay_session && now_ms - ep->relay_asked_ms >= ASK_AGAIN_MS) {
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	introduce(e, ep, now_ms);
 }

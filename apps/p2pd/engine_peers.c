@@ -38,8 +38,8 @@ struct engine_peer *engine_find_peer(struct engine *e, const char *name_or_addre
 	bool is_address = addr_parse(&a, name_or_address, 0) == 0;
 
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (is_address ? addr_same_ip(&a, &ep->ip4) || addr_same_ip(&a, &ep->ip6) :
-				 !strcmp(ep->peer.name, name_or_address))
+		if (is_address ? addr_same_ip(&a, &ep->ip4) || addr_same_ip(&a, &ep->ip6)
+			       : !strcmp(ep->peer.name, name_or_address))
 			return ep;
 	}
 	return NULL;
@@ -53,7 +53,7 @@ int engine_issue_cert(struct engine *e, uint64_t now_ms)
 	uint64_t unix_s = engine_unix_s(e, now_ms);
 	int len;
 
-	*c = (struct cert){ .not_before = e->config.cert_not_before, .ip4 = e->ip4, .ip6 = e->ip6 };
+	*c = (struct cert) { .not_before = e->config.cert_not_before, .ip4 = e->ip4, .ip6 = e->ip6 };
 	if (!c->not_before)
 		c->not_before = e->config.cert_not_before = unix_s;
 	/* The clock was ahead when the claim was made, or is behind now: a certificate of the future is worth nothing. */
@@ -89,7 +89,8 @@ static void move_ip4(struct engine *e, const char *winner, uint64_t now_ms)
 
 	addr_format_ip(&e->ip4, before);
 	for (int i = 0; i < IP4_ATTEMPTS && ip4_taken(e, &e->ip4); i++)
-		network_ip4(e->local.pk, &e->config.ip4_prefix, e->config.ip4_bits, ++e->ip4_attempt, &e->ip4);
+		network_ip4(e->local.pk, &e->config.ip4_prefix, e->config.ip4_bits, ++e->ip4_attempt,
+			    &e->ip4);
 	log_warn("engine", "%s has the older claim to %s: this node is now %s", winner, before,
 		 addr_format_ip(&e->ip4, after));
 	engine_issue_cert(e, now_ms);
@@ -229,7 +230,7 @@ static void settle_ip4(struct engine *e, struct engine_peer *ep, uint64_t now_ms
 		return;
 	if (other) {
 		lpm_remove(&e->allowed, ip4, IP4_HOST_BITS, other);
-		other->ip4 = (struct addr){ 0 };
+		other->ip4 = (struct addr) { 0 };
 	}
 	if (lpm_insert(&e->allowed, ip4, IP4_HOST_BITS, ep) == 0)
 		ep->ip4 = *ip4;
@@ -238,7 +239,7 @@ static void settle_ip4(struct engine *e, struct engine_peer *ep, uint64_t now_ms
 static void set_addresses(struct engine *e, struct engine_peer *ep, const struct cert *c, uint64_t now_ms)
 {
 	lpm_remove_owner(&e->allowed, ep);
-	ep->ip4 = (struct addr){ 0 };
+	ep->ip4 = (struct addr) { 0 };
 	ep->cert = *c;
 	ep->ip6 = c->ip6;
 	strcpy(ep->peer.name, c->name);
@@ -352,7 +353,8 @@ int engine_remove_wg(struct engine *e, const char *name)
 	return -ENOENT;
 }
 
-int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32], const uint8_t ts[static NOISE_TIMESTAMP_LEN])
+int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32],
+			     const uint8_t ts[static NOISE_TIMESTAMP_LEN])
 {
 	struct engine_timestamp *t = &e->timestamps[e->timestamp_count];
 

@@ -58,7 +58,8 @@ static void learn_origin(struct engine_peer *ep, const struct engine_origin *ori
 		ep->peer.endpoint = origin->from;
 }
 
-static void on_initiation(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
+static void on_initiation(struct engine *e, struct pkt *p, const struct engine_origin *origin,
+			  uint64_t now_ms)
 {
 	uint8_t response[WG_RESPONSE_LEN];
 	struct noise_initiation in;
@@ -78,6 +79,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 		return;
 	}
 	rc = session_on_initiation(&ep->peer.session, &in, now_ms, response);
+	crypto_wipe(&in, sizeof in);
 	if (rc < 0) {
 		count_failure(e, rc);
 		return;
@@ -141,7 +143,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 	memcpy(ev.ik, ep->ik, sizeof ev.ik);
 	for (int i = 0; i < ENGINE_PINGS; i++) {
 		struct engine_ping *ping = &e->pings[i];
-		if (!ping->sent_ms || ping->id != id)
+		if (!ping->sent_ms || ping->id != id || ping->to != ep)
 			continue;
 		ev.rtt_ms = (uint32_t)(now_ms - ping->sent_ms);
 		ping->sent_ms = 0;
@@ -151,8 +153,8 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 }
 
 /* Consumes the packet. */
-static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
-		       uint64_t now_ms)
+static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p,
+		       const struct engine_origin *origin, uint64_t now_ms)
 {
 	enum control_type type;
 	uint64_t id;
@@ -174,7 +176,8 @@ static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p, 
 }
 
 /* A peer whose certificate has run out owns nothing any more. */
-static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip, uint64_t now_ms)
+static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
+		 uint64_t now_ms)
 {
 	if (ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms))
 		return false;
@@ -182,8 +185,8 @@ static bool owns(const struct engine *e, const struct engine_peer *ep, const str
 }
 
 /* An opened packet: to the TUN if it is a whole IP packet from an address that this peer owns. Consumes it. */
-static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p, const struct engine_origin *origin,
-		    uint64_t now_ms)
+static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p,
+		    const struct engine_origin *origin, uint64_t now_ms)
 {
 	struct ip_view ip;
 
@@ -287,7 +290,7 @@ static void on_unbound(struct engine *e, uint32_t session, uint64_t now_ms)
 		if (!ep->relay_session || ep->relay_session != session || now_ms - ep->relay_asked_ms < 500)
 			continue;
 		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik);
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 }
 
@@ -321,7 +324,8 @@ void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms)
 
 	if (!p->len) {
 		e->drops.malformed++;
-	} else if (pkt_data(p)[0] >= WG_INITIATION && pkt_data(p)[0] <= WG_DATA && !stun_is_message(pkt_data(p), p->len)) {
+	} else if (pkt_data(p)[0] >= WG_INITIATION && pkt_data(p)[0] <= WG_DATA &&
+		   !stun_is_message(pkt_data(p), p->len)) {
 		on_wireguard(e, p, &direct, now_ms);
 		return;
 	} else if (pkt_data(p)[0] == RELAY_DATA) {

@@ -74,8 +74,8 @@ void shell_on_refused(struct shell *s, int reason)
 	size_t count = sizeof texts / sizeof *texts;
 	const char *text = texts[(size_t)reason < count ? (size_t)reason : 0];
 
-	/* Tunnels outlive a hub, so they outlive its moods; only of two nodes with one identity one has to go. */
-	if (s->engine->joined && reason != LINK__REFUSED_REASON__REFUSED_REPLACED)
+	/* Tunnels outlive a hub, so they outlive its moods: whatever it says, it cannot end a node that has joined. */
+	if (s->engine->joined)
 		log_warn("hub", "%s; still trying", text);
 	else
 		shell_end(s, fail_with(EXIT_DENIED, "%s", text));

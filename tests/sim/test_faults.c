@@ -181,6 +181,53 @@ static void late_news_of_a_restart_stall_nothing(void **state)
 	free(s);
 }
 
+static void a_new_hub_knows_who_is_gone(void **state)
+{
+	(void)state;
+	struct sim *s = malloc(sizeof *s);
+	assert_non_null(s);
+	sim_init(s, 2);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE), *c = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	assert_true(sim_peer(a, b)->online && sim_peer(a, c)->online);
+	sim_hub_kill(s);
+	sim_node_kill(s, c);
+	sim_hub_start(s);
+	sim_run(s, 3000);
+	assert_true(sim_peer(a, b)->online);
+	assert_false(sim_peer(a, c)->online);
+	sim_free(s);
+	free(s);
+}
+
+/* One packet for a peer that comes back a moment after the hub said that it is not there. */
+static void what_waits_goes_when_the_peer_comes_back(void **state)
+{
+	(void)state;
+	for (uint32_t late_ms = 0; late_ms < 2000; late_ms += 50) {
+		struct sim *s = malloc(sizeof *s);
+		assert_non_null(s);
+		sim_init(s, 3);
+		struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_SYMMETRIC);
+
+		assert_true(sim_run_joined(s, 3000));
+		sim_run(s, 1000);
+		sim_hub_kill(s);
+		sim_node_kill(s, b);
+		sim_ping(s, a, b);
+		sim_hub_start(s);
+		sim_run(s, late_ms);
+		sim_node_start(s, b);
+		sim_run(s, 5000);
+		assert_int_equal(a->engine->udp_out.count, 0);
+		assert_int_equal(sim_peer(a, b)->peer.staged.count, 0);
+		sim_free(s);
+		free(s);
+	}
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -192,6 +239,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(late_news_of_a_restart_stall_nothing),
+		cmocka_unit_test(a_new_hub_knows_who_is_gone),
+		cmocka_unit_test(what_waits_goes_when_the_peer_comes_back),
 		cmocka_unit_test(every_pair_talks_after_any_faults),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

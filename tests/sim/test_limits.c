@@ -3,12 +3,16 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "core/bytes.h"
+#include "core/control.h"
 #include "core/log.h"
+#include "relay/proto/link.pb-c.h"
 #include "tests/sim/sim.h"
 
 static struct sim *world(uint64_t seed)
@@ -179,6 +183,80 @@ static void a_clock_that_was_ahead_leaves_no_mark_on_the_certificate(void **stat
 	end(s);
 }
 
+static void learn_stranger(struct sim *s, struct sim_node *n, uint32_t number)
+{
+	struct cert c = { .not_before = s->unix_base_s, .not_after = s->unix_base_s + 86400 };
+	struct record r = { .seq = 1, .boot = 1, .time_s = s->unix_base_s, .ttl_s = 86400 };
+	uint8_t seed[32] = { 1 }, sk[64], cert[CERT_MAX], sealed[RECORD_MAX], packed[RECORD_MAX + 64];
+	Link__Peer peer = LINK__PEER__INIT;
+	Link__ToNode msg = LINK__TO_NODE__INIT;
+
+	store_le32(seed + 1, number);
+	crypto_ed25519_keypair(c.ik, sk, seed);
+	crypto_x25519_clamp(seed);
+	crypto_x25519_public(c.wk, seed);
+	snprintf(c.name, sizeof c.name, "stranger%u", number);
+	int cert_len = cert_issue(&c, &s->net, cert);
+	assert_true(cert_len > 0);
+	int len = record_seal(&r, cert, (size_t)cert_len, sk, &s->net, &s->rng, sealed);
+	assert_true(len > 0);
+	peer.ik = (ProtobufCBinaryData) { 32, c.ik };
+	peer.online = true;
+	peer.record = (ProtobufCBinaryData) { (size_t)len, sealed };
+	msg.body_case = LINK__TO_NODE__BODY_PEER;
+	msg.peer = &peer;
+	engine_on_hub_message(n->engine, packed, link__to_node__pack(&msg, packed), s->now_ms);
+}
+
+static void a_node_with_many_peers_is_not_sent_away_by_the_hub(void **state)
+{
+	(void)state;
+	enum { PEERS = 1500 };
+	struct sim *s = world(7);
+	struct sim_node *a = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	for (uint32_t i = 0; i < PEERS; i++)
+		learn_stranger(s, a, i);
+	assert_int_equal(a->engine->peer_count, PEERS);
+	uint64_t conn = a->conn;
+	for (int second = 0; second < 5; second++) {
+		for (struct engine_peer *ep = a->engine->peers; ep; ep = ep->next)
+			engine_ping(a->engine, ep, 1, s->now_ms);
+		sim_run(s, 1000);
+	}
+	assert_int_equal(coord_stats(s->coord).limited, 0);
+	assert_int_equal(a->conn, conn);
+	end(s);
+}
+
+/* Ids of pings can be guessed: a member's pong for another's ping is none. */
+static void a_pong_counts_from_whom_the_ping_went_to(void **state)
+{
+	(void)state;
+	struct sim *s = world(8);
+	struct sim_node *a = sim_node(s, NAT_NONE), *b = sim_node(s, NAT_NONE), *c = sim_node(s, NAT_NONE);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_ping(s, a, c);
+	sim_run(s, 1000);
+	assert_int_equal(a->pongs, 1);
+	assert_int_equal(engine_ping(a->engine, sim_peer(a, b), 77, s->now_ms), 0);
+	struct pkt *p = pkt_get(&s->pool);
+	control_write(pkt_data(p), CONTROL_PONG, 77);
+	p->len = CONTROL_LEN;
+	int len = session_seal(&sim_peer(c, a)->peer.session, pkt_data(p), p->len, ENGINE_MTU, s->now_ms);
+	assert_true(len > 0);
+	sim_inject(s, a, &c->inner, pkt_data(p) - WG_DATA_HEADER, (size_t)len);
+	pkt_put(&s->pool, p);
+	sim_run(s, 1);
+	assert_int_equal(a->pongs, 1);
+	sim_run(s, 1000);
+	assert_int_equal(a->pongs, 2);
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -195,6 +273,8 @@ int main(void)
 		cmocka_unit_test(a_recorded_ping_moves_little),
 		cmocka_unit_test(a_certificate_that_ran_out_ends_a_session_under_way),
 		cmocka_unit_test(a_clock_that_was_ahead_leaves_no_mark_on_the_certificate),
+		cmocka_unit_test(a_node_with_many_peers_is_not_sent_away_by_the_hub),
+		cmocka_unit_test(a_pong_counts_from_whom_the_ping_went_to),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
