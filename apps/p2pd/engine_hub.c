@@ -29,7 +29,7 @@ static void send_to_hub(struct engine *e, const Link__ToHub *msg)
 
 static ProtobufCBinaryData bytes_of(const void *data, size_t len)
 {
-	return (ProtobufCBinaryData){ .data = (uint8_t *)data, .len = len };
+	return (ProtobufCBinaryData) { .data = (uint8_t *)data, .len = len };
 }
 
 void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32])
@@ -58,7 +58,9 @@ void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32])
 
 static void publish(struct engine *e, uint64_t now_ms)
 {
-	struct record r = { .boot = e->boot, .time_s = engine_unix_s(e, now_ms), .ttl_s = ENGINE_RECORD_TTL_S };
+	struct record r = { .boot = e->boot,
+			    .time_s = engine_unix_s(e, now_ms),
+			    .ttl_s = ENGINE_RECORD_TTL_S };
 	Link__Publish body = LINK__PUBLISH__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 	uint8_t ts[NOISE_TIMESTAMP_LEN], sealed[RECORD_MAX];
@@ -174,14 +176,25 @@ static bool read_endpoint(const struct engine *e, const Link__UdpEndpoint *u, st
 	return out->family == ADDR_V4 ? e->config.have_ip4 : out->family == ADDR_V6 && e->config.have_ip6;
 }
 
+/* One asked twice would look like a mapping that is the same for two. */
+static bool is_listed(const struct engine *e, const struct addr *a)
+{
+	for (size_t i = 0; i < e->hub_udp_count; i++)
+		if (addr_equal(&e->hub_udp[i], a))
+			return true;
+	return false;
+}
+
 static void read_endpoints(struct engine *e, const Link__Welcome *w)
 {
 	struct addr before = e->hub_udp[0];
 
 	e->hub_udp_count = 0;
-	for (size_t i = 0; i < w->n_udp && e->hub_udp_count < ENGINE_HUB_UDP; i++)
-		if (read_endpoint(e, w->udp[i], &e->hub_udp[e->hub_udp_count]))
+	for (size_t i = 0; i < w->n_udp && e->hub_udp_count < ENGINE_HUB_UDP; i++) {
+		struct addr *at = &e->hub_udp[e->hub_udp_count];
+		if (read_endpoint(e, w->udp[i], at) && !is_listed(e, at))
 			e->hub_udp_count++;
+	}
 	if (!addr_equal(&before, &e->hub_udp[0]))
 		memset(e->reflexive, 0, sizeof e->reflexive);
 }
@@ -305,8 +318,8 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 	link__to_node__free_unpacked(m, NULL);
 }
 
-void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER], const struct addr *remote,
-		      uint64_t now_ms)
+void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
+		      const struct addr *remote, uint64_t now_ms)
 {
 	e->hub_up = true;
 	e->welcomed = false;

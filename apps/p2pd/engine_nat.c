@@ -6,11 +6,12 @@
 #include "core/log.h"
 
 enum {
-	ASK_AGAIN_MS = 1000,    /* a RelayOpen or Introduce that brought nothing */
-	TRIGGERED_MS = 100,     /* at most one ping in return of a peer's ping this often */
-	FRESH_MS = 5000,        /* a path proven this lately needs no ping in return */
-	STRANGERS_PER_S = 8,    /* addresses of a peer that we learn from its pings alone */
-	STRANGERS_BURST = RECORD_MAX_CANDIDATES, /* a symmetric NAT shows one for each of ours that it pings */
+	ASK_AGAIN_MS = 1000, /* a RelayOpen or Introduce that brought nothing */
+	TRIGGERED_MS = 100,  /* at most one ping in return of a peer's ping this often */
+	FRESH_MS = 5000,     /* a path proven this lately needs no ping in return */
+	STRANGERS_PER_S = 8, /* addresses of a peer that we learn from its pings alone */
+	STRANGERS_BURST =
+		RECORD_MAX_CANDIDATES, /* a symmetric NAT shows one for each of ours that it pings */
 };
 
 /* Waits between rounds of punching while traffic flows. */
@@ -55,21 +56,22 @@ static bool is_host_address(const struct engine *e, const struct addr *a)
 const char *engine_mapping(const struct engine *e)
 {
 	const struct addr *first = NULL;
-	unsigned seen = 0;
+	bool same = false;
 
 	for (size_t i = 0; i < e->hub_udp_count; i++) {
 		const struct addr *a = &e->reflexive[i];
-		if (!a->family)
-			continue;
-		seen++;
-		if (!first)
+		if (!first && a->family)
 			first = a;
-		else if (first->family == a->family && !addr_equal(first, a))
+		else if (!first || a->family != first->family)
+			continue;
+		else if (!addr_equal(first, a))
 			return "address-and-port-dependent";
+		else
+			same = true;
 	}
 	if (first && is_host_address(e, first))
 		return "none";
-	return seen > 1 ? "endpoint-independent" : "unknown";
+	return same ? "endpoint-independent" : "unknown";
 }
 
 /* ---- STUN */
@@ -77,8 +79,8 @@ const char *engine_mapping(const struct engine *e)
 void engine_measure(struct engine *e, uint64_t now_ms)
 {
 	for (size_t i = 0; i < e->hub_udp_count; i++)
-		stun_client_start(&e->stun[i], &e->hub_udp[i], e->hub_rtt_ms ? e->hub_rtt_ms * 2 + 50 : 250, &e->rng,
-				  now_ms);
+		stun_client_start(&e->stun[i], &e->hub_udp[i], e->hub_rtt_ms ? e->hub_rtt_ms * 2 + 50 : 250,
+				  &e->rng, now_ms);
 	e->stun_at_ms = now_ms + ENGINE_STUN_MS;
 	engine_due(e, now_ms);
 }
@@ -111,6 +113,15 @@ uint64_t engine_stun_deadline(const struct engine *e)
 	return due;
 }
 
+/* What they saw was the old mapping. */
+static void ask_others_again(struct engine *e, uint64_t now_ms)
+{
+	for (size_t i = 1; i < e->hub_udp_count; i++) {
+		e->reflexive[i] = (struct addr) { 0 };
+		stun_client_start(&e->stun[i], &e->hub_udp[i], 0, &e->rng, now_ms);
+	}
+}
+
 static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 {
 	const struct stun_client *c = &e->stun[i];
@@ -122,8 +133,10 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 		return;
 	log_info("nat", "seen from outside as %s", addr_format(&c->mapped, text));
 	/* The same mapping carries the relay: its binding is to the old address. */
-	if (i == 0 && e->reflexive[i].family)
+	if (i == 0 && e->reflexive[i].family) {
 		relay_client_rebind(&e->relay, now_ms);
+		ask_others_again(e, now_ms);
+	}
 	e->reflexive[i] = c->mapped;
 	engine_gather(e, now_ms);
 }
@@ -163,8 +176,8 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 		engine_send_ping(e, ep, path, 0, PROBE_MIN, now_ms);
 }
 
-static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from, const struct probe *pong,
-		    uint64_t now_ms)
+static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
+		    const struct probe *pong, uint64_t now_ms)
 {
 	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE;
 
@@ -225,8 +238,9 @@ static void ask_old_paths(struct engine *e, struct engine_peer *ep, uint64_t now
 
 static void introduce(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	size_t step = ep->punch_round < sizeof retry_ms / sizeof *retry_ms ? ep->punch_round :
-									     sizeof retry_ms / sizeof *retry_ms - 1;
+	size_t step = ep->punch_round < sizeof retry_ms / sizeof *retry_ms
+			      ? ep->punch_round
+			      : sizeof retry_ms / sizeof *retry_ms - 1;
 
 	if (!e->welcomed || punching(ep) || ep->peer.best || now_ms < ep->introduce_at_ms)
 		return;
