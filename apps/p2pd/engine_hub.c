@@ -186,14 +186,25 @@ static bool read_endpoint(const struct engine *e, const Link__UdpEndpoint *u, st
 	return out->family == ADDR_V4 ? e->config.have_ip4 : out->family == ADDR_V6 && e->config.have_ip6;
 }
 
+/* One asked twice would look like a mapping that is the same for two. */
+static bool is_listed(const struct engine *e, const struct addr *a)
+{
+	for (size_t i = 0; i < e->hub_udp_count; i++)
+		if (addr_equal(&e->hub_udp[i], a))
+			return true;
+	return false;
+}
+
 static void read_endpoints(struct engine *e, const Link__Welcome *w)
 {
 	struct addr before = e->hub_udp[0];
 
 	e->hub_udp_count = 0;
-	for (size_t i = 0; i < w->n_udp && e->hub_udp_count < ENGINE_HUB_UDP; i++)
-		if (read_endpoint(e, w->udp[i], &e->hub_udp[e->hub_udp_count]))
+	for (size_t i = 0; i < w->n_udp && e->hub_udp_count < ENGINE_HUB_UDP; i++) {
+		struct addr *at = &e->hub_udp[e->hub_udp_count];
+		if (read_endpoint(e, w->udp[i], at) && !is_listed(e, at))
 			e->hub_udp_count++;
+	}
 	if (!addr_equal(&before, &e->hub_udp[0]))
 		memset(e->reflexive, 0, sizeof e->reflexive);
 }

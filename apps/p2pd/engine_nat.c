@@ -56,21 +56,22 @@ static bool is_host_address(const struct engine *e, const struct addr *a)
 const char *engine_mapping(const struct engine *e)
 {
 	const struct addr *first = NULL;
-	unsigned seen = 0;
+	bool same = false;
 
 	for (size_t i = 0; i < e->hub_udp_count; i++) {
 		const struct addr *a = &e->reflexive[i];
-		if (!a->family)
-			continue;
-		seen++;
-		if (!first)
+		if (!first && a->family)
 			first = a;
-		else if (first->family == a->family && !addr_equal(first, a))
+		else if (!first || a->family != first->family)
+			continue;
+		else if (!addr_equal(first, a))
 			return "address-and-port-dependent";
+		else
+			same = true;
 	}
 	if (first && is_host_address(e, first))
 		return "none";
-	return seen > 1 ? "endpoint-independent" : "unknown";
+	return same ? "endpoint-independent" : "unknown";
 }
 
 /* ---- STUN */
@@ -112,6 +113,15 @@ uint64_t engine_stun_deadline(const struct engine *e)
 	return due;
 }
 
+/* What they saw was the old mapping. */
+static void ask_others_again(struct engine *e, uint64_t now_ms)
+{
+	for (size_t i = 1; i < e->hub_udp_count; i++) {
+		e->reflexive[i] = (struct addr) { 0 };
+		stun_client_start(&e->stun[i], &e->hub_udp[i], 0, &e->rng, now_ms);
+	}
+}
+
 static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 {
 	const struct stun_client *c = &e->stun[i];
@@ -123,8 +133,10 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 		return;
 	log_info("nat", "seen from outside as %s", addr_format(&c->mapped, text));
 	/* The same mapping carries the relay: its binding is to the old address. */
-	if (i == 0 && e->reflexive[i].family)
+	if (i == 0 && e->reflexive[i].family) {
 		relay_client_rebind(&e->relay, now_ms);
+		ask_others_again(e, now_ms);
+	}
 	e->reflexive[i] = c->mapped;
 	engine_gather(e, now_ms);
 }

@@ -209,21 +209,19 @@ static int open_doors(struct serve *s, const struct serve_config *config, struct
 	return 0;
 }
 
-/* Where nodes find the relay. An address that stands for all of them is announced as "where your link goes to". */
-static struct coord_config announce(struct serve *s)
+/* An address that stands for all of them is announced as "where your link goes to". */
+static void announce(struct serve *s, struct coord_config *c, bool relays)
 {
 	static const uint8_t any[16];
-	struct coord_config c = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
 
 	for (size_t i = 0; i < s->door_count; i++) {
 		struct addr a = s->doors[i].udp.local;
-		if (&s->doors[i].udp != relay_socket(s, a.family))
+		if ((&s->doors[i].udp == relay_socket(s, a.family)) != relays)
 			continue;
 		if (memcmp(a.ip, any, sizeof any) == 0)
 			a = (struct addr) { .port = a.port };
-		c.udp[c.udp_count++] = a;
+		c->udp[c->udp_count++] = a;
 	}
-	return c;
 }
 
 static int create_logic(struct serve *s)
@@ -248,7 +246,9 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 		rc = open_doors(s, config, at);
 	if (rc)
 		return rc;
-	struct coord_config announced = announce(s);
+	struct coord_config announced = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
+	announce(s, &announced, true); /* first: a node takes the relay to be at the first of its family */
+	announce(s, &announced, false);
 	s->coord = coord_create(&announced);
 	if (!s->coord)
 		return -ENOMEM;

@@ -1,6 +1,5 @@
-/* What the control socket answers, without the socket: the status of a node made by hand, and bodies of all kinds. */
+/* What the control socket answers, without the socket, to bodies of all kinds. */
 #include <errno.h>
-#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,15 +9,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "apps/p2pd/requests.h"
-#include "apps/p2pd/status.h"
+#include "tests/unit/made_node.h"
 
-enum { NOW_MS = 1000000 };
-#define UNIX_NS 1790000000000000000ull /* 2026-09-21T13:33:20Z */
-
-static struct engine engine;
-static struct pkt_pool pool;
-static struct wg_peers wg;
 static int changed_ret;
 static unsigned changes, downs;
 static bool forgotten;
@@ -47,251 +39,6 @@ static const struct requests_target target = {
 	.wg_changed = on_wg_changed,
 	.down = on_down,
 };
-
-static struct addr at(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 0), 0);
-	return a;
-}
-
-/* A member that was learnt, without its record. */
-static void link_member(struct engine_peer *ep, const char *name, const char *ip4)
-{
-	strcpy(ep->peer.name, name);
-	ep->peer.own_kind = true;
-	ep->ip4 = at(ip4);
-	ep->ip6 = at("fd00::1");
-	ep->online = true;
-	ep->way_since_ms = NOW_MS - 60000;
-	ep->next = engine.peers;
-	engine.peers = ep;
-	engine.peer_count++;
-}
-
-static json_t *status(void)
-{
-	struct requests_answer a = requests_status(&target, NOW_MS, UNIX_NS);
-
-	assert_int_equal(a.status, 200);
-	json_t *json = json_loads(a.body, 0, NULL);
-	assert_non_null(json);
-	free(a.body);
-	return json;
-}
-
-static const char *text_at(json_t *json, const char *key)
-{
-	const char *text = json_string_value(json_object_get(json, key));
-
-	if (!text)
-		fail_msg("no text at %s", key);
-	return text;
-}
-
-/* One value that the status promises: its way there, and its type: s text, S text or null, i number, I number or null,
- * b boolean, a array. */
-struct promise {
-	const char *path;
-	char type;
-};
-
-static json_t *follow(json_t *json, const char *path)
-{
-	char key[32];
-
-	while (json && *path) {
-		size_t len = strcspn(path, ".");
-		snprintf(key, sizeof key, "%.*s", (int)len, path);
-		json = json_object_get(json, key);
-		path += len + (path[len] == '.');
-	}
-	return json;
-}
-
-static bool has_type(json_t *json, char type)
-{
-	if (!json)
-		return false;
-	switch (type) {
-	case 's': return json_is_string(json);
-	case 'S': return json_is_string(json) || json_is_null(json);
-	case 'i': return json_is_integer(json);
-	case 'I': return json_is_integer(json) || json_is_null(json);
-	case 'b': return json_is_boolean(json);
-	case 'a': return json_is_array(json);
-	default: return false;
-	}
-}
-
-static void check_promises(json_t *json, const struct promise *p)
-{
-	for (; p->path; p++)
-		if (!has_type(follow(json, p->path), p->type))
-			fail_msg("%s is not there, or not of type %c", p->path, p->type);
-}
-
-static const struct promise of_status[] = {
-	{ "schema", 's' },
-	{ "version", 's' },
-	{ "network", 's' },
-	{ "self.name", 's' },
-	{ "self.ip4", 'S' },
-	{ "self.ip6", 's' },
-	{ "self.nat.mapping", 's' },
-	{ "self.nat.filtering", 's' },
-	{ "self.nat.type", 's' },
-	{ "self.nat.allocation", 's' },
-	{ "self.endpoints", 'a' },
-	{ "self.wg_key", 's' },
-	{ "self.port", 'i' },
-	{ "self.tun", 's' },
-	{ "self.reflexive", 'S' },
-	{ "hub.url", 's' },
-	{ "hub.connected", 'b' },
-	{ "hub.rtt_ms", 'I' },
-	{ "peers", 'a' },
-	{ "drops.malformed", 'i' },
-	{ "drops.unknown_peer", 'i' },
-	{ "drops.bad_auth", 'i' },
-	{ "drops.replayed", 'i' },
-	{ "drops.bad_source", 'i' },
-	{ "drops.no_route", 'i' },
-	{ "drops.no_way", 'i' },
-	{ "drops.no_buffer", 'i' },
-	{ "drops.too_big", 'i' },
-	{ "drops.under_load", 'i' },
-	{ 0 },
-};
-static const struct promise of_peer[] = {
-	{ "name", 's' },
-	{ "ip4", 'S' },
-	{ "ip6", 'S' },
-	{ "kind", 's' },
-	{ "online", 'b' },
-	{ "path.kind", 's' },
-	{ "path.endpoint", 'S' },
-	{ "path.rtt_ms", 'I' },
-	{ "path.technique", 'S' },
-	{ "path.since", 'S' },
-	{ "path.reason", 'S' },
-	{ "cipher", 'S' },
-	{ "pq", 'b' },
-	{ "rx_bytes", 'i' },
-	{ "tx_bytes", 'i' },
-	{ "last_handshake", 'S' },
-	{ 0 },
-};
-
-static void the_status_keeps_what_it_promises(void **state)
-{
-	(void)state;
-	static struct engine_peer quiet, busy;
-
-	link_member(&quiet, "quiet", "10.77.0.2");
-	link_member(&busy, "busy", "10.77.0.3");
-	busy.peer.paths[0].addr = at("203.0.113.7:4242");
-	busy.peer.best = &busy.peer.paths[0];
-	quiet.ip4 = (struct addr) { 0 };
-	json_t *s = status(), *peers = json_object_get(s, "peers");
-	check_promises(s, of_status);
-	assert_string_equal(text_at(s, "schema"), "p2pd.status/1");
-	assert_int_equal(json_array_size(peers), 2);
-	check_promises(json_array_get(peers, 0), of_peer);
-	check_promises(json_array_get(peers, 1), of_peer);
-	json_decref(s);
-}
-
-static void a_direct_path_tells_where_how_and_since_when(void **state)
-{
-	(void)state;
-	static struct engine_peer nas;
-
-	link_member(&nas, "nas", "10.77.0.2");
-	nas.remote.items[0] = (struct candidate) { at("192.168.1.5:4242"), CANDIDATE_HOST };
-	nas.remote.items[1] = (struct candidate) { at("203.0.113.7:4242"), CANDIDATE_REFLEXIVE };
-	nas.remote.count = 2;
-	nas.peer.paths[0].addr = at("203.0.113.7:4242");
-	nas.peer.paths[0].rtt_ms = 9;
-	nas.peer.best = &nas.peer.paths[0];
-	nas.peer.rx_bytes = 5000000000;
-	json_t *s = status(), *peer = json_array_get(json_object_get(s, "peers"), 0);
-	json_t *path = json_object_get(peer, "path");
-	assert_string_equal(text_at(path, "kind"), "direct");
-	assert_string_equal(text_at(path, "endpoint"), "203.0.113.7:4242");
-	assert_string_equal(text_at(path, "technique"), "simultaneous-open");
-	assert_string_equal(text_at(path, "since"), "2026-09-21T14:12:20Z");
-	assert_int_equal(json_integer_value(json_object_get(path, "rtt_ms")), 9);
-	assert_true(json_is_null(json_object_get(path, "reason")));
-	assert_true(json_integer_value(json_object_get(peer, "rx_bytes")) == 5000000000);
-	json_decref(s);
-}
-
-static void the_technique_is_that_of_the_candidate(void **state)
-{
-	(void)state;
-	static struct engine_peer nas;
-	static const struct {
-		const char *addr;
-		enum candidate_kind kind;
-		const char *technique;
-	} cases[] = {
-		{ "192.168.1.5:1", CANDIDATE_HOST, "lan" },
-		{ "[fe80::1]:1", CANDIDATE_HOST, "lan" },
-		{ "[2001:db8::1]:1", CANDIDATE_HOST, "ipv6" },
-		{ "203.0.113.7:1", CANDIDATE_HOST, "public" },
-		{ "203.0.113.7:1", CANDIDATE_REFLEXIVE, "simultaneous-open" },
-	};
-
-	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct addr a = at(cases[i].addr), other = at("198.51.100.9:9");
-		nas.remote.items[0] = (struct candidate) { a, (uint8_t)cases[i].kind };
-		nas.remote.count = 1;
-		assert_string_equal(status_technique(&nas, &a), cases[i].technique);
-		assert_string_equal(status_technique(&nas, &other), "simultaneous-open");
-	}
-}
-
-static void a_peer_without_a_way_says_why(void **state)
-{
-	(void)state;
-	static struct engine_peer nas;
-
-	link_member(&nas, "nas", "10.77.0.2");
-	engine.welcomed = true;
-	nas.online = false;
-	assert_non_null(strstr(status_reason(&engine, &nas), "offline"));
-	nas.online = true;
-	assert_non_null(strstr(status_reason(&engine, &nas), "no address"));
-	nas.remote.count = 1;
-	assert_non_null(strstr(status_reason(&engine, &nas), "idle"));
-	nas.punch_round = 2;
-	assert_non_null(strstr(status_reason(&engine, &nas), "answered"));
-	engine.welcomed = false;
-	assert_non_null(strstr(status_reason(&engine, &nas), "hub"));
-	json_t *s = status();
-	json_t *path = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "path");
-	assert_string_equal(text_at(path, "kind"), "none");
-	json_decref(s);
-}
-
-static void peers_come_in_the_order_of_their_names(void **state)
-{
-	(void)state;
-	static struct engine_peer a, b, c;
-
-	link_member(&b, "bravo", "10.77.0.3");
-	link_member(&c, "charlie", "10.77.0.4");
-	link_member(&a, "alpha", "10.77.0.2");
-	json_t *s = status(), *peers = json_object_get(s, "peers");
-	assert_int_equal(json_array_size(peers), 3);
-	assert_string_equal(text_at(json_array_get(peers, 0), "name"), "alpha");
-	assert_string_equal(text_at(json_array_get(peers, 2), "name"), "charlie");
-	json_decref(s);
-}
-
-/* --- Bodies */
 
 static void expect_error(struct requests_answer a, int http, const char *word)
 {
@@ -517,66 +264,26 @@ static void a_pong_tells_its_way(void **state)
 	free(line);
 }
 
-/* --- */
-
-static int make_node(void **state)
+static int make_target(void **state)
 {
-	(void)state;
-	struct engine_config config = {
-		.name = "self", .ik_seed = { 1 }, .wk_sk = { 2 }, .ip4_bits = 16, .pool = &pool, .seed = 1
-	};
-
-	config.ip4_prefix = at("10.77.0.0");
-	if (pkt_pool_init(&pool, 8) || network_from_secret(&config.net, "home", "some long secret", 16))
-		return -1;
 	changes = downs = 0;
 	changed_ret = 0;
-	return engine_init(&engine, &config, NOW_MS, UNIX_NS);
+	return make_node(state);
 }
 
-/* Members made by hand are not the engine's to free. */
-static int free_node(void **state)
-{
-	(void)state;
-	struct engine_peer **link = &engine.peers;
-
-	while (*link)
-		if ((*link)->peer.own_kind) {
-			memset((*link)->peer.name, 0, PEER_NAME);
-			*link = (*link)->next;
-		} else {
-			link = &(*link)->next;
-		}
-	engine_free(&engine);
-	wg_peers_free(&wg);
-	pkt_pool_free(&pool);
-	return 0;
-}
-
-static int setup(void **state)
-{
-	(void)state;
-	return crypto_init();
-}
-
-#define with_a_node(test) cmocka_unit_test_setup_teardown(test, make_node, free_node)
+#define with_a_target(test) cmocka_unit_test_setup_teardown(test, make_target, free_node)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		with_a_node(the_status_keeps_what_it_promises),
-		with_a_node(a_direct_path_tells_where_how_and_since_when),
-		with_a_node(the_technique_is_that_of_the_candidate),
-		with_a_node(a_peer_without_a_way_says_why),
-		with_a_node(peers_come_in_the_order_of_their_names),
-		with_a_node(a_malformed_peer_is_refused_and_changes_nothing),
-		with_a_node(a_body_cut_anywhere_is_refused),
-		with_a_node(a_stock_peer_is_added_once_listed_and_removed),
-		with_a_node(names_and_addresses_that_others_have_are_refused),
-		with_a_node(a_peer_that_cannot_be_kept_is_not_added),
-		with_a_node(down_says_which_process_ends),
-		with_a_node(a_ping_needs_a_peer_that_is_there),
-		with_a_node(a_pong_tells_its_way),
+		with_a_target(a_malformed_peer_is_refused_and_changes_nothing),
+		with_a_target(a_body_cut_anywhere_is_refused),
+		with_a_target(a_stock_peer_is_added_once_listed_and_removed),
+		with_a_target(names_and_addresses_that_others_have_are_refused),
+		with_a_target(a_peer_that_cannot_be_kept_is_not_added),
+		with_a_target(down_says_which_process_ends),
+		with_a_target(a_ping_needs_a_peer_that_is_there),
+		with_a_target(a_pong_tells_its_way),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
