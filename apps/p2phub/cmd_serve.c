@@ -12,7 +12,7 @@
 #include "core/options.h"
 #include "core/sd_notify.h"
 
-enum { TLS_PORT = 443, UDP_PORT = 3478 };
+enum { TLS_PORT = 443, UDP_PORT = 3478, SECOND_UDP_PORT = 3479 };
 
 struct arguments {
 	const char *data, *tls, *cert, *key, *level, *host;
@@ -36,9 +36,10 @@ static int read_addresses(const struct arguments *a, struct serve_config *c)
 			return fail_with(EXIT_USAGE, "--udp takes ADDRESS:PORT, not '%.80s'",
 					 a->udp.items[i]);
 	c->udp_count = a->udp.count;
+	/* By the second one nodes see whether their NAT maps each destination anew. */
 	if (c->udp_count == 0) {
-		addr_parse(&c->udp[0], "0.0.0.0", UDP_PORT);
-		c->udp_count = 1;
+		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", UDP_PORT);
+		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", SECOND_UDP_PORT);
 	}
 	return EXIT_OK;
 }
@@ -182,7 +183,7 @@ int cmd_serve(int argc, char **argv)
 	const struct options_entry entries[] = {
 		{ "data", "DIR", "where the hub's key is kept (" HUB_DATA ")", .text = &a.data },
 		{ "tls", "ADDR:PORT", "for node links and the API, TCP (0.0.0.0:443)", .text = &a.tls },
-		{ "udp", "ADDR:PORT", "for relay and STUN (0.0.0.0:3478); up to 8 times", .list = &a.udp },
+		{ "udp", "ADDR:PORT", "for relay and STUN (0.0.0.0:3478 and :3479); up to 8 times", .list = &a.udp },
 		{ "cert", "FILE", "certificate (PEM with its chain, or DER) instead of the hub's own",
 		  .text = &a.cert },
 		{ "key", "FILE", "its private key", .text = &a.key },

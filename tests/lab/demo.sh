@@ -37,7 +37,7 @@ say "A hub on the internet, and two machines behind home routers, 50 ms apart."
 lab_internet
 lab_site nas port-restricted
 lab_site laptop port-restricted
-lab_start hub hub "$P2PD_BIN"/p2phub serve --data $LAB/hub --tls $HUB_IP4:443 --udp $HUB_IP4:3478
+lab_start hub hub "$P2PD_BIN"/p2phub serve --data $LAB/hub --tls $HUB_IP4:443 --udp $HUB_IP4:3478 --udp $HUB_IP4:3479
 lab_until 10 "the hub is up" lab_listens hub 443
 hub=$(lab_in hub "$P2PD_BIN"/p2phub url --data $LAB/hub --host $HUB_IP4)
 echo "  hub at ${hub%%#*}, its key pinned in the URL; nas has $(lab_public4 nas), laptop $(lab_public4 laptop)"
