@@ -10,7 +10,7 @@
 #include "relay/http_parse.h"
 #include "relay/websocket.h"
 
-enum { BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 30000, BACKOFF_MIN_MS = 100, ANSWER_BODY_MAX = 4096 };
+enum { BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 30000, BACKOFF_MIN_MS = 100, ANSWER_BODY_MAX = 4096, UP_MAKES_GOOD = 5 };
 
 struct hub_link {
 	struct loop *loop;
@@ -22,7 +22,7 @@ struct hub_link {
 	struct loop_timer *retry;
 	enum hub_link_state state;
 	uint64_t up_since_ms;
-	uint64_t outage_since_ms; /* 0: the last link lasted, or there was none yet */
+	uint64_t outage_since_ms; /* 0: never down yet, or kicked */
 	struct stream *stream;
 	struct http_parse *answer; /* to the upgrade */
 	char accept[WEBSOCKET_ACCEPT_TEXT];
@@ -113,13 +113,14 @@ static void describe(struct hub_link *k, int error, const char *detail)
 static void go_down(struct hub_link *k, int error, const char *detail)
 {
 	uint64_t now = loop_now_ms();
-	bool lasted = k->state == HUB_LINK_UP && now - k->up_since_ms >= HUB_LINK_LASTED_MS;
+	uint64_t up_ms = k->state == HUB_LINK_UP ? now - k->up_since_ms : 0;
 
 	describe(k, error, detail);
 	drop_connection(k, true);
 	k->state = HUB_LINK_WAITING;
-	if (lasted || !k->outage_since_ms)
-		k->outage_since_ms = now;
+	/* Each second up makes good for some down: a hub that closes every link at once is still asked less and less. */
+	uint64_t since = k->outage_since_ms ? k->outage_since_ms + up_ms * UP_MAKES_GOOD : now;
+	k->outage_since_ms = since < now ? since : now;
 	uint32_t wait = hub_link_backoff(now - k->outage_since_ms, k->rng);
 	loop_timer_set(k->retry, now + wait);
 	log_debug("hub", "%s; trying again in %u ms", k->text, wait);

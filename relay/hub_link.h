@@ -20,7 +20,6 @@ enum {
 	HUB_LINK_UPGRADE_MS = 10000,
 	HUB_LINK_SILENT_MS = 50000,
 	HUB_LINK_KICKED_MS = 5000,
-	HUB_LINK_LASTED_MS = 30000,
 	HUB_LINK_QUEUE_MAX = 262144,
 	HUB_LINK_TEXT = 256,
 };
@@ -50,7 +49,7 @@ void hub_link_kick(struct hub_link *k);
 enum hub_link_state hub_link_state(const struct hub_link *k);
 /* What on_down told last; 0 and "" before, and since the link is up. */
 int hub_link_error(const struct hub_link *k, const char **text);
-/* Milliseconds to wait before the next attempt, when no link has lasted for `outage_ms`. Pure. */
+/* Milliseconds to wait before the next attempt, when links have been down for `outage_ms`. Pure. */
 uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng);
 
 #endif
