@@ -10,7 +10,13 @@
 #include "relay/http_parse.h"
 #include "relay/websocket.h"
 
-enum { BACKOFF_FIRST_MS = 500, BACKOFF_MAX_MS = 30000, BACKOFF_MIN_MS = 100, ANSWER_BODY_MAX = 4096, UP_MAKES_GOOD = 5 };
+enum {
+	BACKOFF_FIRST_MS = 500,
+	BACKOFF_MAX_MS = 30000,
+	BACKOFF_MIN_MS = 100,
+	ANSWER_BODY_MAX = 4096,
+	UP_MAKES_GOOD = 5
+};
 
 struct hub_link {
 	struct loop *loop;

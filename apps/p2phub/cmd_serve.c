@@ -183,7 +183,8 @@ int cmd_serve(int argc, char **argv)
 	const struct options_entry entries[] = {
 		{ "data", "DIR", "where the hub's key is kept (" HUB_DATA ")", .text = &a.data },
 		{ "tls", "ADDR:PORT", "for node links and the API, TCP (0.0.0.0:443)", .text = &a.tls },
-		{ "udp", "ADDR:PORT", "for relay and STUN (0.0.0.0:3478 and :3479); up to 8 times", .list = &a.udp },
+		{ "udp", "ADDR:PORT", "for relay and STUN (0.0.0.0:3478 and :3479); up to 8 times",
+		  .list = &a.udp },
 		{ "cert", "FILE", "certificate (PEM with its chain, or DER) instead of the hub's own",
 		  .text = &a.cert },
 		{ "key", "FILE", "its private key", .text = &a.key },
