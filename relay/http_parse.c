@@ -322,7 +322,7 @@ bool http_header_has(const struct http_message *m, const char *name, const char 
 	while (p && *p) {
 		p += strspn(p, ", \t");
 		size_t len = strcspn(p, ", \t");
-		if (len == want && !strncasecmp(p, token, len))
+		if (len && len == want && !strncasecmp(p, token, len))
 			return true;
 		p += len;
 	}
