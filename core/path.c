@@ -6,11 +6,6 @@
 
 static const char *const state_names[] = { "new", "probing", "up", "dead" };
 
-const char *path_state_name(enum path_state state)
-{
-	return state_names[state];
-}
-
 void path_init(struct path *p, const struct addr *addr)
 {
 	*p = (struct path) { .addr = *addr };

@@ -59,6 +59,5 @@ void path_distrust(struct path *p, const char *name);
 /* Pure comparator: true if `a` is to be preferred. `current` (may be either, or NULL) is kept unless the other is
  * clearly faster. Order: usable; lower RTT by more than 5 ms and a quarter; same-LAN; IPv6; the older. */
 bool path_better(const struct path *a, const struct path *b, const struct path *current, uint64_t now_ms);
-const char *path_state_name(enum path_state state);
 
 #endif

@@ -27,8 +27,8 @@ struct peer {
 	struct path *best;	       /* the usable path in use, or NULL */
 	struct addr endpoint;	/* stock peers: configured, then where authenticated data last came from */
 	struct pkt_list staged; /* IP packets that wait for keys or for a way */
-	uint64_t last_tx_ms, last_rx_ms; /* data packets, keepalives left out; 0 for never */
-	uint64_t rx_bytes, tx_bytes;	 /* of IP packets */
+	uint64_t last_tx_ms;	/* of data packets, keepalives left out; 0 for never */
+	uint64_t rx_bytes, tx_bytes; /* of IP packets */
 	uint64_t staged_dropped;
 };
 

@@ -177,11 +177,6 @@ void tls_config_destroy(struct tls_config *c)
 	free(c);
 }
 
-bool tls_config_is_server(const struct tls_config *c)
-{
-	return c->server;
-}
-
 /* A share for the hybrid and one for X25519 alone: a server that knows only the latter needs no second round trip. */
 static bool set_up_client(struct tls *t, const char *host)
 {

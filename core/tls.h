@@ -24,7 +24,6 @@ int tls_server_config(struct tls_config **out, const struct tls_key *key);
 /* `pin` NULL: the system's authorities. 0, -ENOENT (no bundle of authorities on this machine), -ENOMEM. */
 int tls_client_config(struct tls_config **out, const uint8_t *pin);
 void tls_config_destroy(struct tls_config *c); /* NULL is allowed */
-bool tls_config_is_server(const struct tls_config *c);
 
 /* `host` is for clients: the name sent, and checked unless pinned. NULL without memory. */
 struct tls *tls_create(struct tls_config *c, const char *host);

@@ -304,11 +304,6 @@ const char *http_path_rest(const struct http_exchange *x)
 	return x->path_rest;
 }
 
-const struct addr *http_remote(const struct http_exchange *x)
-{
-	return stream_remote(x->stream);
-}
-
 void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg)
 {
 	x->gone = gone;

@@ -39,7 +39,6 @@ void http_server_accept(void *arg, struct stream *s);
 const struct http_message *http_request(const struct http_exchange *x);
 /* What stood for the route's "*", else "". */
 const char *http_path_rest(const struct http_exchange *x);
-const struct addr *http_remote(const struct http_exchange *x);
 /* Called if the client goes away before the answer is complete; the exchange is dead then. */
 void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg);
 

@@ -198,11 +198,6 @@ void websocket_server_close(struct websocket_server *c, enum websocket_code code
 	leave(c);
 }
 
-const struct addr *websocket_server_remote(const struct websocket_server *c)
-{
-	return stream_remote(c->stream);
-}
-
 const uint8_t *websocket_server_exporter(const struct websocket_server *c)
 {
 	return stream_exporter(c->stream);

@@ -26,7 +26,6 @@ bool websocket_server_accept(struct websocket_server **out, struct http_exchange
 int websocket_server_send(struct websocket_server *c, const void *msg, size_t len);
 /* Sends what is queued and the closing frame; no callback comes any more. NULL is allowed. */
 void websocket_server_close(struct websocket_server *c, enum websocket_code code);
-const struct addr *websocket_server_remote(const struct websocket_server *c);
 const uint8_t *websocket_server_exporter(const struct websocket_server *c); /* NULL without TLS */
 
 #endif

@@ -112,7 +112,7 @@ struct engine_peer {
 
 struct engine_drops {
 	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer,
-		too_big, under_load;
+		under_load;
 };
 
 struct engine {

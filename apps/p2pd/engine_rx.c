@@ -206,7 +206,6 @@ static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p,
 	}
 	p->len = (uint32_t)ip.total;
 	ep->peer.rx_bytes += p->len;
-	ep->peer.last_rx_ms = now_ms;
 	pkt_list_push(&e->tun_out, p);
 }
 

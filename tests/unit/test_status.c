@@ -92,7 +92,6 @@ static const struct promise of_status[] = {
 	{ "drops.no_route", 'i' },
 	{ "drops.no_way", 'i' },
 	{ "drops.no_buffer", 'i' },
-	{ "drops.too_big", 'i' },
 	{ "drops.under_load", 'i' },
 	{ 0 },
 };
