@@ -37,6 +37,7 @@ struct pkt *pkt_get(struct pkt_pool *pool)
 	p->next = NULL;
 	p->addr = (struct addr) { 0 };
 	p->ttl = 0;
+	p->socket = 0;
 	p->off = PKT_HEADROOM;
 	p->len = 0;
 	return p;

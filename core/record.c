@@ -20,6 +20,7 @@ static void write_body(struct writer *w, const struct record *r, const uint8_t *
 	write_le64(w, r->time_s);
 	write_le32(w, r->ttl_s);
 	write_le32(w, r->caps);
+	verdict_write(w, &r->nat);
 	write_u8(w, r->candidate_count);
 	for (size_t i = 0; i < r->candidate_count; i++) {
 		write_u8(w, r->candidates[i].kind);
@@ -110,6 +111,7 @@ static int read_parts(struct record *r, struct parts *parts, const uint8_t *plai
 	r->time_s = read_le64(&in);
 	r->ttl_s = read_le32(&in);
 	r->caps = read_le32(&in);
+	r->nat = verdict_read(&in);
 	/* The certificate's ip6 lies in the network's /48, as record_open verifies before anything is used. */
 	read_candidates(&in, r, &(struct overlay) { &r->cert.ip6, ip4_prefix, ip4_bits });
 	parts->body_len = len - in.left;

@@ -1,7 +1,7 @@
 /* PeerRecord: a node's certificate and where it can be reached, signed by its identity key and sealed under the
  * network's envelope key, so that the hub that carries it learns nothing. Pure.
  * Layout: nonce(24), XChaCha20-Poly1305 with the netid as associated data over {body, sig(64)}, tag(16);
- * body: version(1) cert(2 + n) seq(8) boot(8) time(8) ttl(4) caps(4) candidates(1 + {kind(1) addr(19)} each);
+ * body: version(1) cert(2 + n) seq(8) boot(8) time(8) ttl(4) caps(4) nat(34) candidates(1 + {kind(1) addr(19)} each);
  * sig: Ed25519 by the certificate's ik over "p2pd1/record" || body. */
 #ifndef P2PD_CORE_RECORD_H
 #define P2PD_CORE_RECORD_H
@@ -11,8 +11,9 @@
 
 #include "core/addr.h"
 #include "core/cert.h"
+#include "core/verdict.h"
 
-enum { RECORD_MAX_CANDIDATES = 16, RECORD_MAX = 2048, RECORD_VERSION = 1 };
+enum { RECORD_MAX_CANDIDATES = 16, RECORD_MAX = 2048, RECORD_VERSION = 2 };
 
 enum candidate_kind { CANDIDATE_HOST, CANDIDATE_REFLEXIVE, CANDIDATE_MAPPED, CANDIDATE_PREDICTED };
 
@@ -27,7 +28,8 @@ struct record {
 	uint64_t boot;	 /* random at each start: a new one means the old session is gone */
 	uint64_t time_s; /* Unix seconds when made */
 	uint32_t ttl_s;
-	uint32_t caps; /* capability bits; none defined yet */
+	uint32_t caps;	    /* capability bits; none defined yet */
+	struct verdict nat; /* what the node's NAT does, as far as it knows */
 	struct candidate candidates[RECORD_MAX_CANDIDATES];
 	uint8_t candidate_count;
 };

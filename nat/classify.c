@@ -18,7 +18,7 @@ static void compare(struct evidence *e, const struct classify_sample *a, const s
 		*(same ? &e->address_same : &e->address_changed) = true;
 }
 
-static enum classify_mapping judge(const struct evidence *e)
+static enum nat_mapping judge(const struct evidence *e)
 {
 	if (e->port_changed)
 		return MAPPING_ADDRESS_AND_PORT_DEPENDENT;
@@ -44,27 +44,4 @@ struct classify_result classify(const struct classify_sample *samples, size_t co
 	result.mapping = translated ? judge(&evidence) : MAPPING_NONE;
 	result.across_addresses = evidence.address_same || evidence.address_changed;
 	return result;
-}
-
-bool classify_is_easy(enum classify_mapping mapping)
-{
-	return mapping == MAPPING_NONE || mapping == MAPPING_ENDPOINT_INDEPENDENT;
-}
-
-bool classify_is_hard(enum classify_mapping mapping)
-{
-	return mapping != MAPPING_UNKNOWN && !classify_is_easy(mapping);
-}
-
-const char *classify_mapping_name(enum classify_mapping mapping)
-{
-	switch (mapping) {
-	case MAPPING_UNKNOWN: return "unknown";
-	case MAPPING_NONE: return "none";
-	case MAPPING_ENDPOINT_INDEPENDENT: return "endpoint-independent";
-	case MAPPING_ADDRESS_DEPENDENT: return "address-dependent";
-	case MAPPING_ADDRESS_AND_PORT_DEPENDENT: return "address-and-port-dependent";
-	case MAPPING_ENDPOINT_DEPENDENT: return "endpoint-dependent";
-	}
-	return "unknown";
 }

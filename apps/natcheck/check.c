@@ -275,7 +275,8 @@ enum check_verdict check_verdict(const struct check *c)
 
 	if (view->udp == CHECK_UDP_BLOCKED)
 		return CHECK_BLOCKED;
-	if (classify_is_easy(view->nat.mapping))
+	struct verdict verdict = { .mapping = view->nat.mapping };
+	if (verdict_is_easy(&verdict))
 		return CHECK_EASY;
-	return classify_is_hard(view->nat.mapping) ? CHECK_HARD : CHECK_INCONCLUSIVE;
+	return verdict_is_hard(&verdict) ? CHECK_HARD : CHECK_INCONCLUSIVE;
 }

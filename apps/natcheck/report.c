@@ -25,7 +25,7 @@ static const char *type_name(const struct check_view *v)
 {
 	if (v->udp == CHECK_UDP_BLOCKED)
 		return "blocked";
-	return classify_is_hard(v->nat.mapping) ? "nat4" : "unknown";
+	return verdict_is_hard(&(struct verdict) { .mapping = v->nat.mapping }) ? "nat4" : "unknown";
 }
 
 static bool has_nat(const struct check_view *v)
@@ -35,7 +35,7 @@ static bool has_nat(const struct check_view *v)
 
 /* --- For a person. */
 
-static const char *mapping_in_words(enum classify_mapping mapping)
+static const char *mapping_in_words(enum nat_mapping mapping)
 {
 	switch (mapping) {
 	case MAPPING_UNKNOWN: return "it takes two servers to compare";
@@ -63,7 +63,7 @@ static void print_view(const char *family, const struct check_view *v, FILE *out
 	fprintf(out, "      Address   %s here, %s from outside\n", addr_format(&v->local, local),
 		addr_format(&v->mapped, mapped));
 	fprintf(out, "      NAT       %s\n", has_nat(v) ? "yes" : "no");
-	fprintf(out, "      Mapping   %s: %s\n", classify_mapping_name(v->nat.mapping),
+	fprintf(out, "      Mapping   %s: %s\n", nat_mapping_name(v->nat.mapping),
 		mapping_in_words(v->nat.mapping));
 	fprintf(out, "      Ports     %s\n", v->nat.keeps_port ? "kept" : "changed");
 	fprintf(out, "      Filtering unknown: not tested\n");
@@ -159,7 +159,7 @@ static json_t *json_ipv6(const struct check_view *v)
 		return unknown();
 	return json_pack("{s:s s:o s:o s:o s:s}", "udp", udp_names[v->udp], "local", json_addr(&v->local),
 			 "mapped", json_addr(&v->mapped), "nat", json_nat(v), "mapping",
-			 classify_mapping_name(v->nat.mapping));
+			 nat_mapping_name(v->nat.mapping));
 }
 
 /* What the mapping was judged by: ports of one server cannot show a mapping that depends on the address. */
@@ -211,7 +211,7 @@ json_t *report_json(const struct check *c)
 		"{s:s s:s s:s s:o s:o s:o s:s s:s s:s s:o s:o s:o}", "schema", "natcheck/1", "verdict",
 		verdict_names[check_verdict(c)], "udp", udp_names[v->udp], "local", json_addr(&v->local),
 		"mapped", json_addr(&v->mapped), "nat", json_nat(v), "mapping",
-		classify_mapping_name(v->nat.mapping), "mapping_basis", basis_name(v), "type", type_name(v),
+		nat_mapping_name(v->nat.mapping), "mapping_basis", basis_name(v), "type", type_name(v),
 		"allocation", json_allocation(v), "ipv6", json_ipv6(&c->ip6), "servers", json_servers(c));
 
 	if (report)

@@ -33,7 +33,7 @@ static void mappings_are_told_by_comparing_servers(void **state)
 		struct {
 			const char *server, *mapped;
 		} answers[4];
-		enum classify_mapping mapping;
+		enum nat_mapping mapping;
 		bool across_addresses, keeps_port;
 	} cases[] = {
 		{ { { 0 } }, MAPPING_UNKNOWN, false, false },
@@ -86,7 +86,7 @@ static void each_mapping_is_easy_or_hard_or_unknown(void **state)
 {
 	(void)state;
 	static const struct {
-		enum classify_mapping mapping;
+		enum nat_mapping mapping;
 		const char *name;
 		bool easy, hard;
 	} cases[] = {
@@ -99,9 +99,11 @@ static void each_mapping_is_easy_or_hard_or_unknown(void **state)
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		assert_string_equal(classify_mapping_name(cases[i].mapping), cases[i].name);
-		assert_int_equal(classify_is_easy(cases[i].mapping), cases[i].easy);
-		assert_int_equal(classify_is_hard(cases[i].mapping), cases[i].hard);
+		assert_string_equal(nat_mapping_name(cases[i].mapping), cases[i].name);
+		assert_int_equal(verdict_is_easy(&(struct verdict) { .mapping = cases[i].mapping }),
+				 cases[i].easy);
+		assert_int_equal(verdict_is_hard(&(struct verdict) { .mapping = cases[i].mapping }),
+				 cases[i].hard);
 	}
 }
 

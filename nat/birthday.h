@@ -1,0 +1,69 @@
+/* Many mappings against many ports: sends probes from `sockets` sockets to the ports of a plan, paced by the node's
+ * budget, once each in an order that no two rounds share, and tells which answer belongs to which. Serves every technique
+ * but simultaneous open: who opens has many sockets and one port, who probes one socket and many ports, a rendezvous
+ * many sockets and one port on both ends. Pure. Embed by value; zeroed memory is idle.
+ *
+ * A probe's transaction id is computed from a key of the round, the socket and the destination, so that 1,024 of them
+ * need no table: an answer counts only when it carries the id of a probe that was sent to where it came from. */
+#ifndef P2PD_NAT_BIRTHDAY_H
+#define P2PD_NAT_BIRTHDAY_H
+
+#include "core/crypto.h"
+#include "core/probe.h"
+#include "nat/budget.h"
+
+enum {
+	BIRTHDAY_REFRESH_MS = 11000, /* B2: hard sockets are refreshed every 10 to 12 s */
+	BIRTHDAY_PATIENCE_MS = 2000, /* after the last probe of a round, plus two ways */
+};
+
+enum birthday_order {
+	BIRTHDAY_SHUFFLED, /* lo..hi in an order drawn from the seed */
+	BIRTHDAY_OUTWARD,  /* base, base + step, base + 2 step ..., then the other side: for sequences */
+};
+
+struct birthday_plan {
+	struct addr to;	  /* the peer's public address; its port is the target when `ports` is 1 */
+	unsigned sockets; /* 0 to sockets - 1 */
+	unsigned ports;	  /* destinations from each socket; 1: to.port alone */
+	enum birthday_order order;
+	uint16_t lo, hi;   /* shuffled: the range */
+	unsigned skip;	   /* shuffled: ports tried in earlier rounds */
+	uint64_t seed;	   /* shuffled: the same in all rounds of a pair */
+	int step;	   /* outward */
+	uint64_t start_ms; /* nothing is sent before */
+	uint64_t end_ms;   /* the round ends then at the latest; 0: patience after the last probe */
+	unsigned
+		repeats; /* further probes from each socket when there is one port: 200, 600, 1400 ms later */
+	uint32_t one_way_ms; /* to the peer */
+};
+
+enum birthday_state { BIRTHDAY_IDLE, BIRTHDAY_RUNNING, BIRTHDAY_HIT, BIRTHDAY_FAILED };
+
+struct birthday {
+	enum birthday_state state;
+	struct birthday_plan plan;
+	uint8_t key[32];
+	unsigned sent; /* probes of this round; further fields are birthday.c's */
+	unsigned hit_socket;
+	struct addr hit;
+	/* The author of birthday.c defines the rest. */
+};
+
+struct birthday_probe {
+	unsigned socket;
+	struct addr to;
+	uint8_t txid[PROBE_TXID];
+};
+
+void birthday_start(struct birthday *b, const struct birthday_plan *plan, struct rng *rng, uint64_t now_ms);
+void birthday_stop(struct birthday *b);
+/* The next due probe that the budget allows; false when none is. Ends in BIRTHDAY_FAILED in time. */
+bool birthday_next(struct birthday *b, struct budget *budget, uint64_t now_ms, struct birthday_probe *out);
+/* An authenticated pong came in on `socket`. True, and BIRTHDAY_HIT, if its id is of a probe that was sent from there
+ * to `from`. `rtt_ms` is not known: 0. */
+bool birthday_on_pong(struct birthday *b, struct budget *budget, unsigned socket, const struct addr *from,
+		      const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
+uint64_t birthday_deadline(const struct birthday *b, const struct budget *budget, uint64_t now_ms);
+
+#endif
