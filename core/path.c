@@ -6,9 +6,9 @@
 
 static const char *const state_names[] = { "new", "probing", "up", "dead" };
 
-void path_init(struct path *p, const struct addr *addr)
+void path_init(struct path *p, const struct addr *addr, uint32_t socket)
 {
-	*p = (struct path) { .addr = *addr };
+	*p = (struct path) { .addr = *addr, .socket = socket };
 }
 
 static enum path_state next_state(const struct path *p, enum path_event ev)
@@ -68,12 +68,17 @@ bool path_on_pong(struct path *p, const uint8_t txid[static PROBE_TXID], const c
 	uint32_t rtt = (uint32_t)(now_ms - ping->sent_ms);
 	ping->sent_ms = 0;
 	p->rtt_ms = p->state == PATH_UP ? (p->rtt_ms * 7 + rtt) / 8 : rtt;
+	path_on_proof(p, name, now_ms);
+	return true;
+}
+
+void path_on_proof(struct path *p, const char *name, uint64_t now_ms)
+{
 	p->last_pong_ms = now_ms;
 	p->unanswered = 0;
 	if (p->state != PATH_UP)
 		p->up_since_ms = now_ms;
 	set_state(p, PATH_EV_PONG, name);
-	return true;
 }
 
 /* How long after the last ping the next one is due. */

@@ -1,4 +1,5 @@
-/* One direct UDP path to a peer: an address that is used only after an authenticated pong came back from it.
+/* One direct UDP path to a peer: a socket of ours and an address of the peer, used only after an authenticated pong came
+ * back that way.
  * Owns its state; callers report events. Pure.
  *
  * Timers, all run by path_next():
@@ -32,6 +33,7 @@ enum path_event { PATH_EV_PROBE_SENT, PATH_EV_PONG, PATH_EV_TIMEOUT };
 
 struct path {
 	struct addr addr; /* ADDR_NONE: this slot is free */
+	uint32_t socket;  /* of ours that it goes by: see core/pkt.h */
 	enum path_state state;
 	uint32_t rtt_ms; /* smoothed; 0 before the first pong */
 	uint64_t up_since_ms, last_pong_ms, last_ping_ms;
@@ -43,11 +45,13 @@ struct path {
 	uint8_t next_inflight;
 };
 
-void path_init(struct path *p, const struct addr *addr);
+void path_init(struct path *p, const struct addr *addr, uint32_t socket);
 /* Registers a ping that is about to be sent and fills its transaction id. */
 void path_ping(struct path *p, struct rng *rng, uint64_t now_ms, uint8_t txid[static PROBE_TXID]);
 /* True if txid is of a ping sent over this path: it is then proven (PATH_UP). `name` is for the log. */
 bool path_on_pong(struct path *p, const uint8_t txid[static PROBE_TXID], const char *name, uint64_t now_ms);
+/* An answer proved it by other means than path_ping (birthday.h keeps its own transaction ids). */
+void path_on_proof(struct path *p, const char *name, uint64_t now_ms);
 /* Whether a ping is due, given when data was last sent to the peer (0: never). Ends PATH_UP when it is time. */
 bool path_next(struct path *p, uint64_t last_data_ms, const char *name, uint64_t now_ms);
 /* Next moment to call path_next; UINT64_MAX for never. */

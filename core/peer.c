@@ -2,11 +2,13 @@
 
 #include "core/log.h"
 
-struct path *peer_path_find(struct peer *p, const struct addr *addr)
+struct path *peer_path_find(struct peer *p, const struct addr *addr, uint32_t socket)
 {
-	for (int i = 0; i < PEER_PATHS; i++)
-		if (p->paths[i].addr.family && addr_equal(&p->paths[i].addr, addr))
-			return &p->paths[i];
+	for (int i = 0; i < PEER_PATHS; i++) {
+		struct path *path = &p->paths[i];
+		if (path->addr.family && path->socket == socket && addr_equal(&path->addr, addr))
+			return path;
+	}
 	return NULL;
 }
 
@@ -18,9 +20,9 @@ static uint64_t usefulness(const struct path *p, uint64_t now_ms)
 	return (path_usable(p, now_ms) ? UINT64_MAX / 2 : 1) + p->last_ping_ms;
 }
 
-struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now_ms)
+struct path *peer_path_get(struct peer *p, const struct addr *addr, uint32_t socket, uint64_t now_ms)
 {
-	struct path *found = peer_path_find(p, addr), *victim = NULL;
+	struct path *found = peer_path_find(p, addr, socket), *victim = NULL;
 
 	if (found)
 		return found;
@@ -31,7 +33,7 @@ struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now
 	}
 	if (path_usable(victim, now_ms))
 		return NULL;
-	path_init(victim, addr);
+	path_init(victim, addr, socket);
 	return victim;
 }
 
@@ -56,10 +58,10 @@ bool peer_choose_path(struct peer *p, uint64_t now_ms)
 	return true;
 }
 
-bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID],
-		  uint64_t now_ms)
+bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
+		  const uint8_t txid[static PROBE_TXID], uint64_t now_ms)
 {
-	struct path *path = peer_path_find(p, from);
+	struct path *path = peer_path_find(p, from, socket);
 
 	return path && path_on_pong(path, txid, p->name, now_ms);
 }

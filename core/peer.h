@@ -32,15 +32,15 @@ struct peer {
 	uint64_t staged_dropped;
 };
 
-/* The path to `addr`, or NULL. */
-struct path *peer_path_find(struct peer *p, const struct addr *addr);
+/* The path from `socket` to `addr`, or NULL. */
+struct path *peer_path_find(struct peer *p, const struct addr *addr, uint32_t socket);
 /* The same, made when absent: takes a free slot, else the least useful one that is not in use; NULL if all are. */
-struct path *peer_path_get(struct peer *p, const struct addr *addr, uint64_t now_ms);
+struct path *peer_path_get(struct peer *p, const struct addr *addr, uint32_t socket, uint64_t now_ms);
 /* Chooses `best` anew after something changed; true if another one (or none) is used now. */
 bool peer_choose_path(struct peer *p, uint64_t now_ms);
-/* A pong arrived from `from`. True if it answers a ping that was sent there. */
-bool peer_on_pong(struct peer *p, const struct addr *from, const uint8_t txid[static PROBE_TXID],
-		  uint64_t now_ms);
+/* A pong arrived from `from` on `socket`. True if it answers a ping that was sent there from it. */
+bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
+		  const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
 /* Keeps a packet until there are keys and a way; the oldest goes when there are PEER_STAGED. */
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
 /* The network under us changed: no path is proven any more. */

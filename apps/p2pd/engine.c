@@ -131,7 +131,7 @@ static void run_relay(struct engine *e, uint64_t now_ms)
 	size_t len;
 
 	while ((len = relay_client_next(&e->relay, now_ms, msg)))
-		engine_emit(e, msg, len, &e->relay.server, 0);
+		engine_emit(e, msg, len, &e->relay.server, 0, 0);
 }
 
 static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)

@@ -4,9 +4,10 @@
 
 #include "apps/p2pd/engine.h"
 
-/* How a datagram came: directly from `from`, or through the relay in session `relay_session`. */
+/* How a datagram came: directly from `from` to our `socket`, or through the relay in session `relay_session`. */
 struct engine_origin {
 	struct addr from;
+	uint32_t socket;
 	uint32_t relay_session; /* 0: direct */
 };
 
@@ -37,8 +38,9 @@ void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_m
 /* The same for a peer that there is no way to: old keys and packets that have waited too long go. */
 void engine_expire(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 uint64_t engine_expiry(const struct engine_peer *ep);
-/* A copy of `msg` as a datagram straight to an address. */
-void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint8_t ttl);
+/* A copy of `msg` as a datagram straight to an address, from one of our sockets (0: the main one). */
+void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
+		 uint8_t ttl);
 /* A copy of a WireGuard message back to where another one came from. */
 void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin);
 void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,

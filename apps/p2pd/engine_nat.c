@@ -91,7 +91,7 @@ static void run_stun_client(struct engine *e, struct stun_client *c, uint64_t no
 	size_t len;
 
 	while ((len = stun_client_next(c, now_ms, msg)))
-		engine_emit(e, msg, len, &c->server, 0);
+		engine_emit(e, msg, len, &c->server, 0, 0);
 }
 
 void engine_run_stun(struct engine *e, uint64_t now_ms)
@@ -160,15 +160,15 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 		    uint64_t now_ms)
 {
 	struct probe pong = { .kind = PROBE_PONG, .seen = p->addr };
-	struct path *path = peer_path_find(&ep->peer, &p->addr);
+	struct path *path = peer_path_find(&ep->peer, &p->addr, p->socket);
 	uint8_t msg[PROBE_MAX];
 	size_t len;
 
 	memcpy(pong.txid, ping->txid, sizeof pong.txid);
 	len = probe_seal(&ep->peer.probe, &pong, &e->rng, PROBE_MIN, msg);
-	engine_emit(e, msg, len, &p->addr, 0);
+	engine_emit(e, msg, len, &p->addr, p->socket, 0);
 	if (!path && bucket_take(&ep->strangers, STRANGERS_PER_S, STRANGERS_BURST, now_ms))
-		path = peer_path_get(&ep->peer, &p->addr, now_ms);
+		path = peer_path_get(&ep->peer, &p->addr, p->socket, now_ms);
 	/* Where its ping came from we try, too (RFC 8445 section 7.3.1.4, triggered checks). */
 	if (!path || now_ms - path->last_ping_ms < TRIGGERED_MS)
 		return;

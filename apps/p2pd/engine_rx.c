@@ -319,7 +319,7 @@ static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 
 void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms)
 {
-	struct engine_origin direct = { .from = p->addr };
+	struct engine_origin direct = { .from = p->addr, .socket = p->socket };
 
 	if (!p->len) {
 		e->drops.malformed++;

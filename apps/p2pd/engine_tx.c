@@ -5,7 +5,8 @@
 
 #include "core/ip.h"
 
-void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint8_t ttl)
+void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
+		 uint8_t ttl)
 {
 	struct pkt *p = pkt_get(e->config.pool);
 
@@ -16,6 +17,7 @@ void engine_emit(struct engine *e, const void *msg, size_t len, const struct add
 	memcpy(pkt_data(p), msg, len);
 	p->len = (uint32_t)len;
 	p->addr = *to;
+	p->socket = socket;
 	p->ttl = ttl;
 	pkt_list_push(&e->udp_out, p);
 }
@@ -26,6 +28,7 @@ static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
 	p->len += RELAY_HEADER;
 	relay_client_header(pkt_data(p), session);
 	p->addr = e->relay.server;
+	p->socket = 0;
 	pkt_list_push(&e->udp_out, p);
 }
 
@@ -36,6 +39,7 @@ static void push(struct engine *e, struct engine_peer *ep, struct pkt *p)
 	case ENGINE_WAY_RELAY: push_relayed(e, p, ep->relay_session); return;
 	case ENGINE_WAY_DIRECT:
 		p->addr = ep->peer.best ? ep->peer.best->addr : ep->peer.endpoint;
+		p->socket = ep->peer.best ? ep->peer.best->socket : 0;
 		pkt_list_push(&e->udp_out, p);
 		return;
 	case ENGINE_WAY_NONE: break;
@@ -68,6 +72,7 @@ void engine_reply(struct engine *e, const void *msg, size_t len, const struct en
 	memcpy(pkt_data(p), msg, len);
 	p->len = (uint32_t)len;
 	p->addr = origin->from;
+	p->socket = origin->socket;
 	if (origin->relay_session)
 		push_relayed(e, p, origin->relay_session);
 	else
@@ -194,5 +199,5 @@ void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *pat
 
 	path_ping(path, &e->rng, now_ms, probe.txid);
 	len = probe_seal(&ep->peer.probe, &probe, &e->rng, size, msg);
-	engine_emit(e, msg, len, &path->addr, ttl);
+	engine_emit(e, msg, len, &path->addr, path->socket, ttl);
 }

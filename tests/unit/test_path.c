@@ -15,7 +15,7 @@ static struct path path_to(const char *text)
 	struct addr a;
 
 	assert_int_equal(addr_parse(&a, text, 0), 0);
-	path_init(&p, &a);
+	path_init(&p, &a, 0);
 	return p;
 }
 

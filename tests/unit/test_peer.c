@@ -30,11 +30,11 @@ static struct peer *peer_named(const char *name)
 static void prove(struct peer *p, uint16_t n, uint64_t now_ms, uint32_t rtt)
 {
 	struct addr a = port(n);
-	struct path *path = peer_path_get(p, &a, now_ms);
+	struct path *path = peer_path_get(p, &a, 0, now_ms);
 	uint8_t txid[PROBE_TXID];
 
 	path_ping(path, &rng, now_ms, txid);
-	assert_true(peer_on_pong(p, &a, txid, now_ms + rtt));
+	assert_true(peer_on_pong(p, &a, 0, txid, now_ms + rtt));
 }
 
 static void a_pong_counts_only_from_where_the_ping_went(void **state)
@@ -44,11 +44,11 @@ static void a_pong_counts_only_from_where_the_ping_went(void **state)
 	struct addr to = port(1), from = port(2);
 	uint8_t txid[PROBE_TXID];
 
-	path_ping(peer_path_get(p, &to, 1000), &rng, 1000, txid);
-	assert_false(peer_on_pong(p, &from, txid, 1010));
+	path_ping(peer_path_get(p, &to, 0, 1000), &rng, 1000, txid);
+	assert_false(peer_on_pong(p, &from, 0, txid, 1010));
 	assert_false(peer_choose_path(p, 1010));
 	assert_null(p->best);
-	assert_true(peer_on_pong(p, &to, txid, 1020));
+	assert_true(peer_on_pong(p, &to, 0, txid, 1020));
 	assert_true(peer_choose_path(p, 1020));
 	assert_true(addr_equal(&p->best->addr, &to));
 	free(p);
@@ -64,12 +64,12 @@ static void the_path_in_use_is_never_evicted(void **state)
 	for (uint16_t n = 2; n < 200; n++) {
 		struct addr a = port(n);
 		uint8_t txid[PROBE_TXID];
-		path_ping(peer_path_get(p, &a, 1100), &rng, 1100 + n, txid);
+		path_ping(peer_path_get(p, &a, 0, 1100), &rng, 1100 + n, txid);
 	}
 	assert_int_equal(p->best->addr.port, 1);
 	struct addr kept = port(199), gone = port(2);
-	assert_non_null(peer_path_find(p, &kept));
-	assert_null(peer_path_find(p, &gone));
+	assert_non_null(peer_path_find(p, &kept, 0));
+	assert_null(peer_path_find(p, &gone, 0));
 	free(p);
 }
 
