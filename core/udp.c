@@ -7,10 +7,8 @@
 #include <unistd.h>
 
 /* The forced size needs CAP_NET_ADMIN, the plain one is cut to net.core.[rw]mem_max. Neither failing is an error. */
-static void grow_buffer(int fd, int forced, int plain)
+static void ask_buffer(int fd, int forced, int plain, int size)
 {
-	int size = UDP_BUFFER;
-
 	if (setsockopt(fd, SOL_SOCKET, forced, &size, sizeof size) != 0)
 		setsockopt(fd, SOL_SOCKET, plain, &size, sizeof size);
 }
@@ -116,6 +114,12 @@ static void on_readable(void *arg, unsigned events)
 		s->handler.on_batch(s->arg);
 }
 
+void udp_set_buffer(struct udp_socket *s, int bytes)
+{
+	ask_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
+	ask_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
+}
+
 int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const struct addr *local,
 	     const struct udp_handler *handler, void *arg)
 {
@@ -126,12 +130,11 @@ int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const 
 	int fd = socket(family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	grow_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF);
-	grow_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF);
+	s->fd = fd;
+	udp_set_buffer(s, UDP_BUFFER);
 	rc = bind_socket(fd, &s->local);
 	if (rc)
 		goto fail;
-	s->fd = fd;
 	rc = -ENOMEM;
 	s->watch = loop_fd_create(l, fd, on_readable, s);
 	if (!s->watch)

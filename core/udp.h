@@ -10,9 +10,10 @@
 #include "core/pkt.h"
 
 enum {
-	UDP_BUFFER = 7 << 20, /* asked of the kernel, each direction; it may grant less */
-	UDP_BATCH = 16,	      /* datagrams a system call */
-	UDP_BUDGET = 128,     /* datagrams a wake-up: others on the loop get their turn */
+	UDP_BUFFER = 7 << 20,	     /* asked of the kernel, each direction; it may grant less */
+	UDP_BUFFER_SMALL = 64 << 10, /* for sockets that are many and carry little */
+	UDP_BATCH = 16,		     /* datagrams a system call */
+	UDP_BUDGET = 128,	     /* datagrams a wake-up: others on the loop get their turn */
 };
 
 struct udp_stats {
@@ -45,7 +46,9 @@ struct udp_socket {
  * -EAFNOSUPPORT (no IPv6 here) or another negative errno, and the socket stays closed. */
 int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const struct addr *local,
 	     const struct udp_handler *handler, void *arg);
-/* May be called from the callbacks; of a closed socket it does nothing. */
+/* What the kernel may hold for the socket, in each direction; udp_open asks for UDP_BUFFER. Failing is no error. */
+void udp_set_buffer(struct udp_socket *s, int bytes);
+/* May be called from the callbacks, on_batch may even release the socket; of a closed socket it does nothing. */
 void udp_close(struct udp_socket *s);
 bool udp_is_open(const struct udp_socket *s);
 /* Sends p to p->addr with p->ttl; the packet stays the caller's. 0, or a negative errno that was counted: -EAGAIN (full),

@@ -48,6 +48,7 @@ enum {
 	ENGINE_ASKS_PER_S =
 		100, /* of the hub, for its peers: it ends the link of who says more than it allows */
 	ENGINE_ASKS_BURST = 200,
+	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
 };
 
 /* What a node is, restored or made by the shell. */
@@ -63,6 +64,7 @@ struct engine_config {
 	uint64_t clock_last_ns;	  /* TAI64N upper bound reserved on disk */
 	uint16_t udp_port;	  /* for host candidates */
 	bool have_ip4, have_ip6;  /* sockets that the shell could open */
+	uint16_t max_sockets;	  /* extra UDP sockets that the process can afford */
 	struct pkt_pool *pool;
 	uint64_t seed; /* 0: system randomness; else a simulation's */
 };
@@ -163,6 +165,12 @@ struct engine {
 	/* load measure for cookies: handshakes seen in this second */
 	uint64_t load_second_ms, load_until_ms;
 	uint32_t load_count;
+
+	/* Extra IPv4 sockets (struct pkt's `socket`): the id in use in each slot, 0: free. An id is
+	 * generation * 1024 + slot + 1, so a slot's next id is another one. The shell opens a socket when something is
+	 * first sent by its id; the engine says by `sockets_changed` that some ids are in use no more. */
+	uint32_t sockets[ENGINE_SOCKETS];
+	bool sockets_changed;
 
 	struct pkt_list udp_out, tun_out, hub_out;
 	struct engine_ping {

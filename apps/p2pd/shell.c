@@ -134,6 +134,7 @@ void shell_settle(struct shell *s)
 	shell_keep_clock(s);
 	while (shell_drain_packets(s) | shell_drain_hub(s) | drain_events(s))
 		shell_keep_clock(s);
+	shell_close_unused(s);
 	if (!s->ending)
 		loop_timer_set(s->timer, earliest(s));
 }
@@ -178,6 +179,7 @@ static int start_engine(struct shell *s)
 		.udp_port = s->port,
 		.have_ip4 = udp_is_open(&s->udp4),
 		.have_ip6 = udp_is_open(&s->udp6),
+		.max_sockets = shell_sockets_affordable(),
 		.pool = &s->pool,
 	};
 	struct state_keys keys;

@@ -6,6 +6,7 @@
 #include "apps/p2pd/engine.h"
 #include "apps/p2pd/requests.h"
 #include "apps/p2pd/shell.h"
+#include "apps/p2pd/shell_sockets.h"
 #include "apps/p2pd/timestamps.h"
 #include "apps/p2pd/wg_peers.h"
 #include "core/loop.h"
@@ -25,6 +26,7 @@ struct shell {
 	struct tun_device tun;
 	struct loop_fd *tun_watch;
 	struct udp_socket udp4, udp6;
+	struct shell_sockets sockets;
 	uint16_t port;
 
 	/* shell_host.c */
@@ -67,6 +69,8 @@ void shell_watch_tun(struct shell *s);
 void shell_close_io(struct shell *s);
 /* True if something was there. */
 bool shell_drain_packets(struct shell *s);
+/* Closes the extra sockets that the engine uses no more. */
+void shell_close_unused(struct shell *s);
 
 /* shell_host.c */
 int shell_check_clash(struct shell *s);

@@ -129,6 +129,7 @@ static int open_port(struct shell *s, uint16_t port)
 		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4",
 			 strerror(ret6 ? -ret6 : -ret4));
 	s->port = port;
+	shell_sockets_init(&s->sockets, s->loop, &s->pool, &handler, s);
 	return 0;
 }
 
@@ -162,6 +163,16 @@ int shell_open_udp(struct shell *s)
 
 /* --- Out */
 
+static void send_packet(struct shell *s, const struct pkt *p)
+{
+	struct udp_socket *main_socket = p->addr.family == ADDR_V6 ? &s->udp6 : &s->udp4;
+
+	if (p->socket)
+		shell_sockets_send(&s->sockets, p);
+	else if (udp_is_open(main_socket))
+		udp_send(main_socket, p);
+}
+
 bool shell_drain_packets(struct shell *s)
 {
 	struct engine *e = s->engine;
@@ -170,9 +181,7 @@ bool shell_drain_packets(struct shell *s)
 
 	/* What cannot be sent is lost, as on any network; udp and the device count it. */
 	while ((p = pkt_list_pop(&e->udp_out))) {
-		struct udp_socket *socket = p->addr.family == ADDR_V6 ? &s->udp6 : &s->udp4;
-		if (udp_is_open(socket))
-			udp_send(socket, p);
+		send_packet(s, p);
 		pkt_put(&s->pool, p);
 	}
 	while ((p = pkt_list_pop(&e->tun_out))) {
@@ -182,10 +191,19 @@ bool shell_drain_packets(struct shell *s)
 	return any;
 }
 
+void shell_close_unused(struct shell *s)
+{
+	if (!s->engine->sockets_changed)
+		return;
+	s->engine->sockets_changed = false;
+	shell_sockets_keep(&s->sockets, s->engine->sockets);
+}
+
 void shell_close_io(struct shell *s)
 {
 	udp_close(&s->udp4);
 	udp_close(&s->udp6);
+	shell_sockets_close(&s->sockets);
 	loop_fd_destroy(s->tun_watch);
 	if (s->tun.fd >= 0)
 		tun_close(&s->tun);

@@ -1,0 +1,131 @@
+#include "apps/p2pd/shell_sockets.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+enum {
+	SLOTS_PER_GENERATION = 1024, /* see engine.h */
+	CARRIES_DATA = 64,	     /* datagrams received: more than punching brings to one socket */
+	AFFORDABLE_SHARE = 4,	     /* of the open files */
+	FILES_WANTED = 2 * AFFORDABLE_SHARE * SHELL_SOCKETS_MAX,
+};
+
+struct shell_socket {
+	uint32_t id;
+	struct shell_sockets *table;
+	struct udp_socket udp;
+	bool carries_data;
+};
+
+void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct pkt_pool *pool,
+			const struct udp_handler *handler, void *arg)
+{
+	*t = (struct shell_sockets) { .loop = l, .pool = pool, .handler = *handler, .arg = arg };
+}
+
+/* The one of many that got through is a tunnel's way from then on. */
+static void grow(struct shell_socket *s)
+{
+	s->carries_data = true;
+	udp_set_buffer(&s->udp, UDP_BUFFER);
+}
+
+static void on_packet(void *arg, struct pkt *p)
+{
+	struct shell_socket *s = arg;
+
+	if (!s->carries_data && s->udp.stats.rx >= CARRIES_DATA)
+		grow(s);
+	p->socket = s->id;
+	s->table->handler.on_packet(s->table->arg, p);
+}
+
+/* The socket may be closed in here. */
+static void on_batch(void *arg)
+{
+	struct shell_socket *s = arg;
+
+	s->table->handler.on_batch(s->table->arg);
+}
+
+static void close_slot(struct shell_socket **slot)
+{
+	if (!*slot)
+		return;
+	udp_close(&(*slot)->udp);
+	free(*slot);
+	*slot = NULL;
+}
+
+static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32_t id)
+{
+	static const struct udp_handler handler = { on_packet, on_batch };
+	static const uint8_t any[4];
+	struct addr local = addr_from_ip(ADDR_V4, any, 0);
+	struct shell_socket *s = calloc(1, sizeof *s);
+	int rc = s ? udp_open(&s->udp, t->loop, t->pool, &local, &handler, s) : -ENOMEM;
+
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	udp_set_buffer(&s->udp, UDP_BUFFER_SMALL);
+	s->id = id;
+	s->table = t;
+	*slot = s;
+	return 0;
+}
+
+/* The slot that an id is for, or NULL. */
+static struct shell_socket **slot_of(struct shell_sockets *t, uint32_t id)
+{
+	uint32_t slot = (id - 1) % SLOTS_PER_GENERATION;
+
+	return id && slot < ENGINE_SOCKETS ? &t->slots[slot] : NULL;
+}
+
+int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
+{
+	struct shell_socket **slot = slot_of(t, p->socket);
+	int rc = slot ? 0 : -EINVAL;
+
+	if (slot && *slot && (*slot)->id != p->socket)
+		close_slot(slot);
+	if (slot && !*slot)
+		rc = open_slot(t, slot, p->socket);
+	if (rc) {
+		t->lost++;
+		return rc;
+	}
+	return udp_send(&(*slot)->udp, p);
+}
+
+void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS])
+{
+	for (size_t i = 0; i < ENGINE_SOCKETS; i++)
+		if (t->slots[i] && t->slots[i]->id != used[i])
+			close_slot(&t->slots[i]);
+}
+
+void shell_sockets_close(struct shell_sockets *t)
+{
+	for (size_t i = 0; i < ENGINE_SOCKETS; i++)
+		close_slot(&t->slots[i]);
+}
+
+uint16_t shell_sockets_affordable(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return 0;
+	if (files.rlim_cur < FILES_WANTED && files.rlim_cur < files.rlim_max) {
+		struct rlimit more = files;
+		more.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			files = more;
+	}
+	rlim_t share = files.rlim_cur / AFFORDABLE_SHARE;
+	return share < SHELL_SOCKETS_MAX ? (uint16_t)share : SHELL_SOCKETS_MAX;
+}

@@ -1,0 +1,35 @@
+/* The extra UDP sockets that punching through address-dependent NATs needs: IPv4, on ports that the system chooses. The
+ * engine names them by ids (see engine.h) and sends by them; here each is opened when it is first sent by, and closed
+ * once its id is out of use. */
+#ifndef P2PD_APPS_P2PD_SHELL_SOCKETS_H
+#define P2PD_APPS_P2PD_SHELL_SOCKETS_H
+
+#include <stdint.h>
+
+#include "apps/p2pd/engine.h"
+#include "core/udp.h"
+
+enum { SHELL_SOCKETS_MAX = 256 }; /* B2 of the birthday: more sockets gain little */
+
+struct shell_sockets {
+	struct loop *loop;
+	struct pkt_pool *pool;
+	struct udp_handler handler;
+	void *arg;
+	struct shell_socket *slots[ENGINE_SOCKETS]; /* NULL: closed */
+	uint64_t lost;				    /* packets out: no socket could be opened for them */
+};
+
+/* `handler` gets what arrives by any of them, with p->socket set. */
+void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct pkt_pool *pool,
+			const struct udp_handler *handler, void *arg);
+/* Sends p by the socket p->socket (not 0); the packet stays the caller's. As udp_send(), or the errno of a socket that
+ * does not open; -EINVAL for what is no id. */
+int shell_sockets_send(struct shell_sockets *t, const struct pkt *p);
+/* Closes all whose id is not in `used`. May be called from on_batch. */
+void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS]);
+void shell_sockets_close(struct shell_sockets *t);
+/* Raises the process's limit of open files as far as that is of use. How many extra sockets it then affords. */
+uint16_t shell_sockets_affordable(void);
+
+#endif
