@@ -176,12 +176,12 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 		engine_send_ping(e, ep, path, 0, PROBE_MIN, now_ms);
 }
 
-static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
+static void on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from, uint32_t socket,
 		    const struct probe *pong, uint64_t now_ms)
 {
 	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE;
 
-	if (!peer_on_pong(&ep->peer, from, pong->txid, now_ms))
+	if (!peer_on_pong(&ep->peer, from, socket, pong->txid, now_ms))
 		return;
 	punch_on_reply(&ep->punch, from, now_ms);
 	ep->punch_round = 0;
@@ -209,7 +209,7 @@ void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms)
 	if (probe.kind == PROBE_PING)
 		on_ping(e, ep, p, &probe, now_ms);
 	else
-		on_pong(e, ep, &p->addr, &probe, now_ms);
+		on_pong(e, ep, &p->addr, p->socket, &probe, now_ms);
 	engine_touch(e, ep, now_ms);
 }
 
@@ -282,7 +282,7 @@ static void run_punch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	struct punch_probe probe;
 
 	while (punch_next(&ep->punch, now_ms, &probe)) {
-		struct path *path = peer_path_get(&ep->peer, &probe.to, now_ms);
+		struct path *path = peer_path_get(&ep->peer, &probe.to, 0, now_ms);
 		if (path)
 			engine_send_ping(e, ep, path, probe.ttl, PROBE_MIN, now_ms);
 	}
