@@ -36,6 +36,7 @@ struct pkt *pkt_get(struct pkt_pool *pool)
 	pool->in_use++;
 	p->next = NULL;
 	p->addr = (struct addr) { 0 };
+	p->local = (struct addr) { 0 };
 	p->ttl = 0;
 	p->socket = 0;
 	p->off = PKT_HEADROOM;

@@ -17,11 +17,14 @@ enum {
 struct pkt {
 	struct pkt *next;
 	struct addr addr; /* datagrams: where it came from, or goes */
-	uint8_t ttl;	  /* datagrams out: IP TTL or hop limit; 0 for the system's default */
+	/* Datagrams of a socket with udp_want_local(): our own address that it came to, and goes from; ADDR_NONE: the
+	 * system chooses. */
+	struct addr local;
+	uint8_t ttl; /* datagrams out: IP TTL or hop limit; 0 for the system's default */
 	/* Which of the node's UDP sockets it came in by or goes out by: 0 the main one of the family, else an extra
 	 * IPv4 socket's id. */
 	uint32_t socket;
-	uint32_t off;	  /* of the first byte in `buf` */
+	uint32_t off; /* of the first byte in `buf` */
 	uint32_t len;
 	uint8_t buf[PKT_HEADROOM + PKT_DATA_MAX + PKT_TAILROOM];
 };

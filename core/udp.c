@@ -30,36 +30,77 @@ static int bind_socket(int fd, struct addr *local)
 	return 0;
 }
 
+/* Room for the one control message that we ask for on receive: our own address. */
+union local_control {
+	struct cmsghdr align;
+	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+/* What a batch is received into. */
+struct batch {
+	struct pkt *p[UDP_BATCH];
+	struct mmsghdr m[UDP_BATCH];
+	struct iovec iov[UDP_BATCH];
+	struct sockaddr_storage from[UDP_BATCH];
+	union local_control control[UDP_BATCH];
+};
+
 /* Takes packets for a batch from the pool, describes them to the kernel, and says how many there are. */
-static unsigned prepare(struct udp_socket *s, struct pkt **p, struct mmsghdr *m, struct iovec *iov,
-			struct sockaddr_storage *from, unsigned want)
+static unsigned prepare(struct udp_socket *s, struct batch *b, unsigned want)
 {
 	unsigned n = 0;
 
-	for (; n < want && (p[n] = pkt_get(s->pool)); n++) {
-		iov[n] = (struct iovec) { .iov_base = pkt_data(p[n]), .iov_len = PKT_DATA_MAX };
-		m[n].msg_hdr = (struct msghdr) { .msg_name = &from[n],
-						 .msg_namelen = sizeof from[n],
-						 .msg_iov = &iov[n],
-						 .msg_iovlen = 1 };
+	for (; n < want && (b->p[n] = pkt_get(s->pool)); n++) {
+		b->iov[n] = (struct iovec) { .iov_base = pkt_data(b->p[n]), .iov_len = PKT_DATA_MAX };
+		b->m[n].msg_hdr = (struct msghdr) { .msg_name = &b->from[n],
+						    .msg_namelen = sizeof b->from[n],
+						    .msg_iov = &b->iov[n],
+						    .msg_iovlen = 1 };
+		if (s->wants_local) {
+			b->m[n].msg_hdr.msg_control = &b->control[n];
+			b->m[n].msg_hdr.msg_controllen = sizeof b->control[n];
+		}
 	}
 	return n;
 }
 
+static struct addr local_of(struct msghdr *m, uint16_t port)
+{
+	struct in6_pktinfo info6;
+	struct in_pktinfo info4;
+	struct addr local;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO) {
+			memcpy(&info4, CMSG_DATA(c), sizeof info4);
+			return addr_from_ip(ADDR_V4, (const uint8_t *)&info4.ipi_spec_dst, port);
+		}
+		if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
+			memcpy(&info6, CMSG_DATA(c), sizeof info6);
+			local = addr_from_ip(ADDR_V6, info6.ipi6_addr.s6_addr, port);
+			local.scope = addr_is_link_local(&local) ? info6.ipi6_ifindex : 0;
+			return local;
+		}
+	}
+	return (struct addr) { 0 };
+}
+
 /* Hands the received ones out and the others back, the last first, so that the pool's order stays. */
-static void deliver(struct udp_socket *s, struct pkt **p, const struct mmsghdr *m,
-		    const struct sockaddr_storage *from, unsigned received, unsigned prepared)
+static void deliver(struct udp_socket *s, struct batch *b, unsigned received, unsigned prepared)
 {
 	while (prepared > received)
-		pkt_put(s->pool, p[--prepared]);
+		pkt_put(s->pool, b->p[--prepared]);
 	s->stats.rx += received;
 	for (unsigned i = 0; i < received; i++) {
-		p[i]->len = m[i].msg_len;
-		p[i]->addr = addr_from_sockaddr((const struct sockaddr *)&from[i]);
+		struct pkt *p = b->p[i];
+		p->len = b->m[i].msg_len;
+		p->addr = addr_from_sockaddr((const struct sockaddr *)&b->from[i]);
+		if (s->wants_local)
+			p->local = local_of(&b->m[i].msg_hdr, s->local.port);
 		if (s->watch)
-			s->handler.on_packet(s->arg, p[i]);
+			s->handler.on_packet(s->arg, p);
 		else
-			pkt_put(s->pool, p[i]);
+			pkt_put(s->pool, p);
 	}
 }
 
@@ -77,17 +118,14 @@ static int discard_one(struct udp_socket *s)
 /* Number of datagrams taken, or a negative errno. */
 static int receive_batch(struct udp_socket *s, unsigned want)
 {
-	struct pkt *p[UDP_BATCH];
-	struct mmsghdr m[UDP_BATCH];
-	struct iovec iov[UDP_BATCH];
-	struct sockaddr_storage from[UDP_BATCH];
-	unsigned prepared = prepare(s, p, m, iov, from, want);
+	struct batch b;
+	unsigned prepared = prepare(s, &b, want);
 
 	if (!prepared)
 		return discard_one(s);
-	int n = recvmmsg(s->fd, m, prepared, MSG_DONTWAIT, NULL);
+	int n = recvmmsg(s->fd, b.m, prepared, MSG_DONTWAIT, NULL);
 	int error = n < 0 ? -errno : 0;
-	deliver(s, p, m, from, error ? 0 : (unsigned)n, prepared);
+	deliver(s, &b, error ? 0 : (unsigned)n, prepared);
 	return error ? error : n;
 }
 
@@ -164,15 +202,59 @@ bool udp_is_open(const struct udp_socket *s)
 	return s->watch;
 }
 
-static void attach_ttl(struct msghdr *m, void *control, size_t cap, enum addr_family family, int ttl)
+int udp_want_local(struct udp_socket *s)
 {
+	bool v6 = s->local.family == ADDR_V6;
+	int on = 1;
+
+	if (!s->watch)
+		return -EBADF;
+	if (setsockopt(s->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on,
+		       sizeof on) != 0)
+		return -errno;
+	s->wants_local = true;
+	return 0;
+}
+
+/* Control messages of one datagram that is sent. */
+union send_control {
+	struct cmsghdr align;
+	uint8_t bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
+static void attach(struct msghdr *m, union send_control *control, int level, int type, const void *data,
+		   size_t len)
+{
+	struct cmsghdr *c = (struct cmsghdr *)(void *)(control->bytes + m->msg_controllen);
+
+	c->cmsg_level = level;
+	c->cmsg_type = type;
+	c->cmsg_len = CMSG_LEN(len);
+	memcpy(CMSG_DATA(c), data, len);
 	m->msg_control = control;
-	m->msg_controllen = cap;
-	struct cmsghdr *c = CMSG_FIRSTHDR(m);
-	c->cmsg_level = family == ADDR_V6 ? IPPROTO_IPV6 : IPPROTO_IP;
-	c->cmsg_type = family == ADDR_V6 ? IPV6_HOPLIMIT : IP_TTL;
-	c->cmsg_len = CMSG_LEN(sizeof ttl);
-	memcpy(CMSG_DATA(c), &ttl, sizeof ttl);
+	m->msg_controllen += CMSG_SPACE(len);
+}
+
+static void attach_ttl(struct msghdr *m, union send_control *control, enum addr_family family, int ttl)
+{
+	if (family == ADDR_V6)
+		attach(m, control, IPPROTO_IPV6, IPV6_HOPLIMIT, &ttl, sizeof ttl);
+	else
+		attach(m, control, IPPROTO_IP, IP_TTL, &ttl, sizeof ttl);
+}
+
+static void attach_local(struct msghdr *m, union send_control *control, const struct addr *local)
+{
+	struct in6_pktinfo info6 = { .ipi6_ifindex = local->scope };
+	struct in_pktinfo info4 = { 0 };
+
+	if (local->family == ADDR_V6) {
+		memcpy(&info6.ipi6_addr, local->ip, sizeof info6.ipi6_addr);
+		attach(m, control, IPPROTO_IPV6, IPV6_PKTINFO, &info6, sizeof info6);
+	} else {
+		memcpy(&info4.ipi_spec_dst, local->ip, sizeof info4.ipi_spec_dst);
+		attach(m, control, IPPROTO_IP, IP_PKTINFO, &info4, sizeof info4);
+	}
 }
 
 /* A socket also reports there what an ICMP message said about an earlier datagram. Such an error is used up by telling
@@ -188,23 +270,24 @@ static int send_message(struct udp_socket *s, const struct msghdr *m)
 	return -errno;
 }
 
-static int send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to, uint8_t ttl)
+static int send_bytes(struct udp_socket *s, const struct addr *local, const void *data, size_t len,
+		      const struct addr *to, uint8_t ttl)
 {
-	union {
-		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(sizeof(int))];
-	} control = { .bytes = { 0 } };
+	union send_control control;
 	struct sockaddr_storage sa;
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = len };
 
 	if (!s->watch)
 		return -EBADF;
-	if (to->family != s->local.family)
+	if (to->family != s->local.family ||
+	    (local && local->family != ADDR_NONE && local->family != to->family))
 		return -EAFNOSUPPORT;
 	struct msghdr m = { .msg_name = &sa, .msg_iov = &iov, .msg_iovlen = 1 };
 	m.msg_namelen = addr_to_sockaddr(to, &sa);
 	if (ttl)
-		attach_ttl(&m, &control, sizeof control, (enum addr_family)to->family, ttl);
+		attach_ttl(&m, &control, (enum addr_family)to->family, ttl);
+	if (local && local->family != ADDR_NONE)
+		attach_local(&m, &control, local);
 	return send_message(s, &m);
 }
 
@@ -221,10 +304,16 @@ static int counted(struct udp_socket *s, int rc)
 
 int udp_send(struct udp_socket *s, const struct pkt *p)
 {
-	return counted(s, send_bytes(s, p->buf + p->off, p->len, &p->addr, p->ttl));
+	return counted(s, send_bytes(s, &p->local, p->buf + p->off, p->len, &p->addr, p->ttl));
 }
 
 int udp_send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to)
 {
-	return counted(s, send_bytes(s, data, len, to, 0));
+	return udp_send_bytes_from(s, NULL, data, len, to);
+}
+
+int udp_send_bytes_from(struct udp_socket *s, const struct addr *local, const void *data, size_t len,
+			const struct addr *to)
+{
+	return counted(s, send_bytes(s, local, data, len, to, 0));
 }

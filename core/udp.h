@@ -25,7 +25,7 @@ struct udp_stats {
 };
 
 struct udp_handler {
-	/* The packet is now the callee's: p->addr is the source, p->len may be 0. */
+	/* The packet is now the callee's: p->addr is the source, p->local see udp_want_local(), p->len may be 0. */
 	void (*on_packet)(void *arg, struct pkt *p);
 	/* After the datagrams of one wake-up; may be NULL. */
 	void (*on_batch)(void *arg);
@@ -40,6 +40,7 @@ struct udp_socket {
 	struct pkt_pool *pool;
 	struct udp_handler handler;
 	void *arg;
+	bool wants_local;
 };
 
 /* Binds to `local` (port 0: any; an IPv6 socket takes IPv6 only). 0; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
@@ -51,10 +52,15 @@ void udp_set_buffer(struct udp_socket *s, int bytes);
 /* May be called from the callbacks, on_batch may even release the socket; of a closed socket it does nothing. */
 void udp_close(struct udp_socket *s);
 bool udp_is_open(const struct udp_socket *s);
-/* Sends p to p->addr with p->ttl; the packet stays the caller's. 0, or a negative errno that was counted: -EAGAIN (full),
+/* From now on p->local tells to which of this machine's addresses (and the socket's port) a datagram came: for a socket
+ * that is bound to all of them and answers from the one that was asked. 0 or a negative errno. */
+int udp_want_local(struct udp_socket *s);
+/* Sends p to p->addr with p->ttl, from the IP of p->local if set; the packet stays the caller's. 0, or a negative errno that was counted: -EAGAIN (full),
  * -EAFNOSUPPORT (address of the other family), -EMSGSIZE, -ENETUNREACH ... */
 int udp_send(struct udp_socket *s, const struct pkt *p);
 /* The same for bytes that are in no packet. */
 int udp_send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to);
+int udp_send_bytes_from(struct udp_socket *s, const struct addr *local, const void *data, size_t len,
+			const struct addr *to);
 
 #endif

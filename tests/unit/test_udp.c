@@ -130,6 +130,49 @@ static void a_datagram_arrives_with_its_source(void **state)
 	}
 }
 
+/* Bound to all addresses, and asked at one that the system would not choose itself (IPv6 has but one on loopback). */
+static void the_address_that_was_asked_is_known_and_answers(void **state)
+{
+	(void)state;
+	static const char *const asked[] = { "127.0.0.9", "::1" };
+
+	for (size_t i = 0; i < 2; i++) {
+		struct loop *l = loop_create();
+		int family = i ? 6 : 4;
+		struct end a, b;
+		struct addr any = { .family = (uint8_t)family }, at;
+		open_end(&a, l, family, 4);
+		memset(&b, 0, sizeof b);
+		b.loop = l;
+		b.awaited = 1;
+		assert_int_equal(pkt_pool_init(&b.pool, 40), 0);
+		assert_int_equal(udp_open(&b.sock, l, &b.pool, &any, &handler, &b), 0);
+		assert_int_equal(udp_want_local(&b.sock), 0);
+		assert_int_equal(addr_parse(&at, asked[i], b.sock.local.port), 0);
+		at.port = b.sock.local.port;
+
+		assert_int_equal(udp_send_bytes(&a.sock, "who?", 4, &at), 0);
+		run(l);
+		struct pkt *p = b.got.head;
+		assert_true(addr_equal(&p->local, &at));
+		p->ttl = 64; /* both control messages at once */
+		assert_int_equal(udp_send(&b.sock, p), 0);
+		assert_int_equal(udp_send_bytes_from(&b.sock, &at, "I", 1, &a.sock.local), 0);
+		a.awaited = 2;
+		run(l);
+		assert_true(addr_equal(&a.got.head->addr, &at));
+		assert_true(addr_equal(&a.got.head->next->addr, &at));
+		assert_int_equal(a.got.head->local.family, ADDR_NONE); /* it did not ask */
+
+		at.family = family == 4 ? ADDR_V6 : ADDR_V4;
+		assert_int_equal(udp_send_bytes_from(&b.sock, &at, "I", 1, &a.sock.local), -EAFNOSUPPORT);
+		close_end(&a);
+		close_end(&b);
+		assert_int_equal(udp_want_local(&b.sock), -EBADF);
+		loop_destroy(l);
+	}
+}
+
 /* The TTL that a datagram came with, by a socket of our own that asks for it. */
 static int ttl_seen(struct end *from, int family, uint8_t ttl)
 {
@@ -301,6 +344,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_datagram_arrives_with_its_source),
+		cmocka_unit_test(the_address_that_was_asked_is_known_and_answers),
 		cmocka_unit_test(a_packet_carries_its_own_ttl),
 		cmocka_unit_test(one_wake_up_takes_at_most_its_budget),
 		cmocka_unit_test(without_buffers_datagrams_are_dropped_and_counted),
