@@ -21,11 +21,15 @@ enum {
 enum {
 	ATTR_MAPPED_ADDRESS = 0x0001,
 	ATTR_CHANGE_REQUEST = 0x0003, /* RFC 5780 section 7.2 */
+	ATTR_SOURCE_ADDRESS = 0x0004, /* RFC 3489 section 11.2 */
+	ATTR_CHANGED_ADDRESS = 0x0005,
 	ATTR_USERNAME = 0x0006,
 	ATTR_MESSAGE_INTEGRITY = 0x0008,
 	ATTR_ERROR_CODE = 0x0009,
 	ATTR_UNKNOWN_ATTRIBUTES = 0x000a,
 	ATTR_XOR_MAPPED_ADDRESS = 0x0020,
+	ATTR_PADDING = 0x0026,	     /* RFC 5780 section 7.6 */
+	ATTR_RESPONSE_PORT = 0x0027, /* RFC 5780 section 7.5 */
 	ATTR_SOFTWARE = 0x8022,
 	ATTR_FINGERPRINT = 0x8028,
 	ATTR_RESPONSE_ORIGIN = 0x802b, /* RFC 5780 section 7.3 */
@@ -35,8 +39,8 @@ enum {
 /* Comprehension-required attributes whose content is nothing to us, so that they are no reason to refuse a message:
  * credentials, which we do not ask for, and two addresses that servers still add for clients of RFC 3489. */
 static const uint16_t ignored[] = {
-	0x0004, /* SOURCE-ADDRESS */
-	0x0005, /* CHANGED-ADDRESS */
+	ATTR_SOURCE_ADDRESS,
+	ATTR_CHANGED_ADDRESS,
 	0x0014, /* REALM */
 	0x0015, /* NONCE */
 	0x001c, /* MESSAGE-INTEGRITY-SHA256 */
@@ -85,10 +89,14 @@ static uint32_t crc32(const uint8_t *p, size_t len)
 	return ~crc;
 }
 
+static bool has_form(const uint8_t *msg, size_t len)
+{
+	return len >= STUN_HEADER && len % 4 == 0 && msg[0] < 0x40 && load_be16(msg + 2) == len - STUN_HEADER;
+}
+
 bool stun_is_message(const uint8_t *msg, size_t len)
 {
-	return len >= STUN_HEADER && len % 4 == 0 && msg[0] < 0x40 &&
-	       load_be32(msg + COOKIE_AT) == MAGIC_COOKIE && load_be16(msg + 2) == len - STUN_HEADER;
+	return has_form(msg, len) && load_be32(msg + COOKIE_AT) == MAGIC_COOKIE;
 }
 
 /* --- Decoding. Each decode_ function sets value->bad when the value has not the form that it must have. */
@@ -127,6 +135,14 @@ static uint32_t decode_u32(struct reader *value)
 	if (value->left != 4)
 		value->bad = true;
 	return read_be32(value);
+}
+
+/* Two bytes that clients send as they are, or with the two that fill them up counted in. */
+static uint16_t decode_port(struct reader *value)
+{
+	if (value->left != 2 && value->left != 4)
+		value->bad = true;
+	return read_be16(value);
 }
 
 static const uint8_t *decode_integrity(struct reader *value)
@@ -178,6 +194,8 @@ static int decode_attr(struct stun_msg *out, struct attr *a, const uint8_t *msg)
 	case ATTR_OTHER_ADDRESS: out->other_address = decode_addr(v, no_xor); break;
 	case ATTR_RESPONSE_ORIGIN: out->response_origin = decode_addr(v, no_xor); break;
 	case ATTR_CHANGE_REQUEST: out->change_request = decode_u32(v); break;
+	case ATTR_RESPONSE_PORT: out->response_port = decode_port(v); break;
+	case ATTR_PADDING: out->padding = (uint16_t)v->left; break;
 	case ATTR_ERROR_CODE: out->error_code = decode_error_code(v); break;
 	case ATTR_UNKNOWN_ATTRIBUTES: break;
 	case ATTR_USERNAME: out->username = decode_text(v, &out->username_len); break;
@@ -198,11 +216,8 @@ static bool next_attr(struct reader *r, struct attr *a)
 	return !r->bad;
 }
 
-int stun_decode(struct stun_msg *out, const uint8_t *msg, size_t len)
+static int decode(struct stun_msg *out, const uint8_t *msg, size_t len)
 {
-	if (!stun_is_message(msg, len))
-		return -EBADMSG;
-
 	uint16_t type = load_be16(msg);
 	struct reader r = reader_over(msg + STUN_HEADER, len - STUN_HEADER);
 	struct attr a;
@@ -213,6 +228,20 @@ int stun_decode(struct stun_msg *out, const uint8_t *msg, size_t len)
 		if (out->has_fingerprint || !next_attr(&r, &a) || decode_attr(out, &a, msg))
 			return -EBADMSG;
 	}
+	return 0;
+}
+
+int stun_decode(struct stun_msg *out, const uint8_t *msg, size_t len)
+{
+	return stun_is_message(msg, len) ? decode(out, msg, len) : -EBADMSG;
+}
+
+int stun_decode_classic(struct stun_msg *out, const uint8_t *msg, size_t len)
+{
+	if (!has_form(msg, len) || stun_is_message(msg, len) || decode(out, msg, len))
+		return -EBADMSG;
+	out->classic = true;
+	out->classic_id = load_be32(msg + COOKIE_AT);
 	return 0;
 }
 
@@ -271,6 +300,23 @@ static void encode_change_request(struct writer *w, uint32_t flags)
 	write_be32(w, flags);
 }
 
+static void encode_response_port(struct writer *w, uint16_t port)
+{
+	if (!port)
+		return;
+	encode_header(w, ATTR_RESPONSE_PORT, 4);
+	write_be16(w, port);
+	write_be16(w, 0);
+}
+
+static void encode_padding(struct writer *w, uint16_t len)
+{
+	if (!len)
+		return;
+	encode_header(w, ATTR_PADDING, len);
+	write_zeros(w, len + padding(len));
+}
+
 /* Without the phrase in words, which only a person would read. */
 static void encode_error_code(struct writer *w, unsigned code)
 {
@@ -304,23 +350,34 @@ static void encode_fingerprint(struct writer *w)
 	store_be32(value, crc32(w->base, covered) ^ FINGERPRINT_XOR);
 }
 
+static void encode_addresses(struct writer *w, const struct stun_msg *m)
+{
+	if (m->classic)
+		encode_addr(w, ATTR_MAPPED_ADDRESS, &m->mapped, no_xor);
+	else
+		encode_addr(w, ATTR_XOR_MAPPED_ADDRESS, &m->mapped, w->base + COOKIE_AT);
+	encode_addr(w, m->classic ? ATTR_SOURCE_ADDRESS : ATTR_RESPONSE_ORIGIN, &m->response_origin, no_xor);
+	encode_addr(w, m->classic ? ATTR_CHANGED_ADDRESS : ATTR_OTHER_ADDRESS, &m->other_address, no_xor);
+}
+
 int stun_encode(const struct stun_msg *m, bool fingerprint, uint8_t *out, size_t cap)
 {
-	struct writer w = writer_over(out, cap < STUN_MAX ? cap : STUN_MAX);
+	size_t max = m->padding ? STUN_PADDED_MAX : STUN_MAX;
+	struct writer w = writer_over(out, cap < max ? cap : max);
 
 	encode_header(&w, type_of(m->cls, m->method), 0);
-	write_be32(&w, MAGIC_COOKIE);
+	write_be32(&w, m->classic ? m->classic_id : MAGIC_COOKIE);
 	write_bytes(&w, m->txid, STUN_TXID);
 	if (w.bad)
 		return -EINVAL;
-	encode_addr(&w, ATTR_XOR_MAPPED_ADDRESS, &m->mapped, out + COOKIE_AT);
-	encode_addr(&w, ATTR_RESPONSE_ORIGIN, &m->response_origin, no_xor);
-	encode_addr(&w, ATTR_OTHER_ADDRESS, &m->other_address, no_xor);
+	encode_addresses(&w, m);
 	encode_change_request(&w, m->change_request);
+	encode_response_port(&w, m->response_port);
 	encode_error_code(&w, m->error_code);
 	encode_unknown(&w, m->unknown, m->unknown_count);
 	encode_text(&w, ATTR_USERNAME, m->username, m->username_len);
 	encode_text(&w, ATTR_SOFTWARE, m->software, m->software_len);
+	encode_padding(&w, m->padding);
 	store_be16(out + 2, (uint16_t)(w.len - STUN_HEADER));
 	if (fingerprint)
 		encode_fingerprint(&w);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "apps/p2phub/endpoints.h"
 #include "core/udp.h"
 #include "nat/stun_server.h"
 #include "relay/coord.h"
@@ -144,6 +145,13 @@ static void on_due(void *arg)
 
 /* --- UDP. */
 
+static bool is_any(const struct addr *a)
+{
+	static const uint8_t any[sizeof a->ip];
+
+	return memcmp(a->ip, any, sizeof any) == 0;
+}
+
 /* A node is bound at the socket where it came in, and its NAT lets in only what comes from there: so the relay is at the
  * first socket of each family, and at no other. */
 static struct udp_socket *relay_socket(struct serve *s, uint8_t family)
@@ -151,6 +159,18 @@ static struct udp_socket *relay_socket(struct serve *s, uint8_t family)
 	for (size_t i = 0; i < s->door_count; i++)
 		if (s->doors[i].udp.local.family == family)
 			return &s->doors[i].udp;
+	return NULL;
+}
+
+/* The socket that sends from `local`. */
+static struct udp_socket *socket_at(struct serve *s, const struct addr *local)
+{
+	for (size_t i = 0; i < s->door_count; i++) {
+		const struct addr *bound = &s->doors[i].udp.local;
+		if (bound->family == local->family && bound->port == local->port &&
+		    (is_any(bound) || addr_same_ip(bound, local)))
+			return &s->doors[i].udp;
+	}
 	return NULL;
 }
 
@@ -166,18 +186,20 @@ static void relay_datagram(struct serve *s, struct udp_socket *in, const struct 
 	switch (relay_server_on_datagram(s->relay, msg, p->len, &p->addr, loop_now_ms(), &to, reply,
 					 &reply_len)) {
 	case RELAY_FORWARD: udp_send_bytes(relay_socket(s, to.family), msg, p->len, &to); break;
-	case RELAY_REPLY: udp_send_bytes(in, reply, reply_len, &p->addr); break;
+	case RELAY_REPLY: udp_send_bytes_from(in, &p->local, reply, reply_len, &p->addr); break;
 	case RELAY_DROP: break;
 	}
 }
 
-static void stun_datagram(struct serve *s, struct udp_socket *in, const struct pkt *p)
+static void stun_datagram(struct serve *s, const struct pkt *p)
 {
-	uint8_t reply[STUN_MAX];
-	size_t len = stun_server_reply(&s->stun, p->buf + p->off, p->len, &p->addr, loop_now_ms(), reply);
+	struct stun_route route = { .server = p->local, .client = p->addr };
+	uint8_t reply[STUN_PADDED_MAX];
+	size_t len = stun_server_reply(&s->stun, p->buf + p->off, p->len, &route, loop_now_ms(), reply);
+	struct udp_socket *out = socket_at(s, &route.server);
 
-	if (len)
-		udp_send_bytes(in, reply, len, &p->addr);
+	if (len && out)
+		udp_send_bytes_from(out, &route.server, reply, len, &route.client);
 }
 
 static void on_packet(void *arg, struct pkt *p)
@@ -187,8 +209,8 @@ static void on_packet(void *arg, struct pkt *p)
 
 	if (first == RELAY_DATA || first == RELAY_CONTROL)
 		relay_datagram(d->serve, &d->udp, p);
-	else if (stun_is_message(pkt_data(p), p->len))
-		stun_datagram(d->serve, &d->udp, p);
+	else
+		stun_datagram(d->serve, p);
 	pkt_put(&d->serve->pool, p);
 }
 
@@ -205,20 +227,34 @@ static int open_doors(struct serve *s, const struct serve_config *config, struct
 		int rc = udp_open(&d->udp, s->loop, &s->pool, at, &handler, d);
 		if (rc)
 			return rc;
+		rc = udp_want_local(&d->udp);
+		if (rc) {
+			udp_close(&d->udp);
+			return rc;
+		}
 	}
 	return 0;
+}
+
+static void create_stun(struct serve *s)
+{
+	struct addr bound[SERVE_UDP_MAX], local[ENDPOINTS_LOCAL], endpoints[STUN_SERVER_ENDPOINTS];
+
+	for (size_t i = 0; i < s->door_count; i++)
+		bound[i] = s->doors[i].udp.local;
+	size_t count = endpoints_of(bound, s->door_count, local, endpoints_local(local, ENDPOINTS_LOCAL),
+				    endpoints, STUN_SERVER_ENDPOINTS);
+	stun_server_init(&s->stun, endpoints, count, &s->rng);
 }
 
 /* An address that stands for all of them is announced as "where your link goes to". */
 static void announce(struct serve *s, struct coord_config *c, bool relays)
 {
-	static const uint8_t any[16];
-
 	for (size_t i = 0; i < s->door_count; i++) {
 		struct addr a = s->doors[i].udp.local;
 		if ((&s->doors[i].udp == relay_socket(s, a.family)) != relays)
 			continue;
-		if (memcmp(a.ip, any, sizeof any) == 0)
+		if (is_any(&a))
 			a = (struct addr) { .port = a.port };
 		c->udp[c->udp_count++] = a;
 	}
@@ -229,7 +265,6 @@ static int create_logic(struct serve *s)
 	if (pkt_pool_init(&s->pool, SERVE_PACKETS) != 0)
 		return -ENOMEM;
 	rng_init_system(&s->rng);
-	stun_server_init(&s->stun, &s->rng);
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
 	s->timer = loop_timer_create(s->loop, on_due, s);
 	s->http = http_server_create(s->loop, routes, sizeof routes / sizeof *routes, s);
@@ -246,6 +281,7 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 		rc = open_doors(s, config, at);
 	if (rc)
 		return rc;
+	create_stun(s);
 	struct coord_config announced = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
 	announce(s, &announced, true); /* first: a node takes the relay to be at the first of its family */
 	announce(s, &announced, false);

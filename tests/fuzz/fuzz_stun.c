@@ -21,21 +21,37 @@ static void check(bool ok)
 		abort();
 }
 
+enum { ENDPOINTS = 4 }; /* of each family: two addresses, two ports */
+
+static void start_server(void)
+{
+	struct addr endpoints[2 * ENDPOINTS];
+
+	rng_init_seed(&rng, 1);
+	for (unsigned i = 0; i < 2 * ENDPOINTS; i++) {
+		uint8_t ip[16] = { 198, 51, 100, (uint8_t)(1 + i / 2 % 2) };
+		endpoints[i] = addr_from_ip(i < ENDPOINTS ? ADDR_V4 : ADDR_V6, ip, (uint16_t)(3478 + i % 2));
+	}
+	stun_server_init(&server, endpoints, 2 * ENDPOINTS, &rng);
+}
+
 static void fuzz_codec(const uint8_t *data, size_t size)
 {
 	struct stun_msg m, again;
-	uint8_t out[STUN_MAX];
+	uint8_t out[STUN_PADDED_MAX];
 
-	if (stun_decode(&m, data, size))
+	if (stun_decode(&m, data, size) && stun_decode_classic(&m, data, size))
 		return;
 	stun_check_integrity(&m, data, "password", 8);
 	m.unknown_count = 0; /* written as UNKNOWN-ATTRIBUTES, which are not read */
 	int len = stun_encode(&m, m.has_fingerprint, out, sizeof out);
 	if (len < 0)
 		return;
-	check(stun_decode(&again, out, (size_t)len) == 0);
+	check((m.classic ? stun_decode_classic(&again, out, (size_t)len)
+			 : stun_decode(&again, out, (size_t)len)) == 0);
 	check(again.cls == m.cls && again.method == m.method && addr_equal(&again.mapped, &m.mapped));
 	check(again.error_code == m.error_code && again.has_fingerprint == m.has_fingerprint);
+	check(again.response_port == m.response_port && again.padding == m.padding);
 }
 
 static void fuzz_client(const uint8_t *data, size_t size, const struct addr *from)
@@ -55,25 +71,31 @@ static void fuzz_client(const uint8_t *data, size_t size, const struct addr *fro
 static void fuzz_server(const uint8_t *data, size_t size, const struct addr *from)
 {
 	static uint64_t now_ms;
-	uint8_t out[STUN_MAX];
+	uint8_t out[STUN_PADDED_MAX];
+	size_t at = size % ENDPOINTS + (from->family == ADDR_V6 ? ENDPOINTS : 0);
+	struct stun_route route = { server.endpoints[at], *from };
 
-	now_ms += 20;
-	size_t len = stun_server_reply(&server, data, size, from, now_ms, out);
-	check(len <= size + STUN_SERVER_GROWTH);
-	check(len == 0 || stun_is_message(out, len));
+	now_ms += 1000;
+	size_t len = stun_server_reply(&server, data, size, &route, now_ms, out);
+	if (len == 0)
+		return;
+	bool diverted = !addr_equal(&route.client, from) || !addr_equal(&route.server, &server.endpoints[at]);
+	check(len <= size + (diverted ? 0 : STUN_SERVER_GROWTH));
+	check(addr_same_ip(&route.client, from));
+	check(addr_equal(&route.client, from) || route.client.port >= STUN_SERVER_LEAST_PORT);
+	check(route.server.family == from->family);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uint8_t ip[16] = { 0x20, 0x01, 0x0d, 0xb8 };
-	struct addr from = addr_from_ip(ADDR_V6, ip, 1000);
+	struct addr from = addr_from_ip(ADDR_V6, ip, 1000), from4 = addr_from_ip(ADDR_V4, ip, 1000);
 
-	if (server.seed == 0) {
-		rng_init_seed(&rng, 1);
-		stun_server_init(&server, &rng);
-	}
+	if (server.seed == 0)
+		start_server();
 	fuzz_codec(data, size);
 	fuzz_client(data, size, &from);
 	fuzz_server(data, size, &from);
+	fuzz_server(data, size, &from4);
 	return 0;
 }

@@ -146,16 +146,17 @@ static void hub_send(struct sim *s, const struct addr *from, const struct addr *
 
 static void hub_datagram(struct sim *s, const struct sim_event *ev)
 {
-	uint8_t stun[STUN_MAX], reply[RELAY_PROVE_LEN];
+	uint8_t stun[STUN_PADDED_MAX], reply[RELAY_PROVE_LEN];
+	struct stun_route route = { .server = ev->to, .client = ev->from };
 	struct addr to;
 	size_t len;
 
 	if (!s->coord)
 		return;
 	if (stun_is_message(ev->data, ev->len)) {
-		len = stun_server_reply(&s->stun, ev->data, ev->len, &ev->from, s->now_ms, stun);
+		len = stun_server_reply(&s->stun, ev->data, ev->len, &route, s->now_ms, stun);
 		if (len)
-			hub_send(s, &ev->to, &ev->from, stun, len);
+			hub_send(s, &route.server, &route.client, stun, len);
 		return;
 	}
 	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &ev->from, s->now_ms, &to, reply,
@@ -212,7 +213,7 @@ void sim_hub_start(struct sim *s)
 	config.relay = s->relay;
 	memcpy(config.udp, s->hub_addr, sizeof s->hub_addr);
 	s->coord = coord_create(&config);
-	stun_server_init(&s->stun, &s->rng);
+	stun_server_init(&s->stun, s->hub_addr, sizeof s->hub_addr / sizeof *s->hub_addr, &s->rng);
 	assert(s->relay && s->coord);
 }
 

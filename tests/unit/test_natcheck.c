@@ -36,7 +36,7 @@ static size_t reply_to(enum behaviour how, unsigned n, const uint8_t *msg, size_
 		       const struct addr *from, uint8_t *out)
 {
 	static struct stun_server server;
-	struct addr seen = *from;
+	struct stun_route route = { .client = *from };
 	struct stun_msg request, refusal;
 
 	if (how == SILENT || stun_decode(&request, msg, len))
@@ -50,8 +50,8 @@ static size_t reply_to(enum behaviour how, unsigned n, const uint8_t *msg, size_
 		memcpy(refusal.txid, request.txid, sizeof refusal.txid);
 		return (size_t)stun_encode(&refusal, false, out, STUN_MAX);
 	}
-	seen.port = (uint16_t)(seen.port + (how == LIAR));
-	len = stun_server_reply(&server, msg, len, &seen, 0, out);
+	route.client.port = (uint16_t)(route.client.port + (how == LIAR));
+	len = stun_server_reply(&server, msg, len, &route, 0, out);
 	out[8] ^= how == FOREIGN_ID;
 	return len;
 }
@@ -59,7 +59,7 @@ static size_t reply_to(enum behaviour how, unsigned n, const uint8_t *msg, size_
 static void serve(int fd, enum behaviour how)
 {
 	struct sockaddr_storage sa;
-	uint8_t msg[STUN_MAX], out[STUN_MAX];
+	uint8_t msg[STUN_MAX], out[STUN_PADDED_MAX];
 
 	for (unsigned n = 0;; n++) {
 		socklen_t sa_len = sizeof sa;

@@ -183,7 +183,7 @@ static void what_is_encoded_is_decoded(void **state)
 		uint16_t method;
 		const char *mapped, *other, *origin;
 		uint32_t change_request;
-		uint16_t error_code;
+		uint16_t error_code, response_port, padding;
 		const char *software, *username;
 	} cases[] = {
 		{ STUN_REQUEST, STUN_BINDING },
@@ -195,6 +195,8 @@ static void what_is_encoded_is_decoded(void **state)
 		{ STUN_ERROR, STUN_BINDING, .error_code = 300 },
 		{ STUN_ERROR, STUN_BINDING, .error_code = 699 },
 		{ STUN_REQUEST, STUN_BINDING, .change_request = 6, .software = "s", .username = "user" },
+		{ STUN_REQUEST, STUN_BINDING, .response_port = 65535, .padding = 1 },
+		{ STUN_REQUEST, STUN_BINDING, .change_request = 2, .padding = 500 },
 		{ STUN_ERROR, 0xfff },
 		{ STUN_SUCCESS, 0x555 },
 		{ STUN_INDICATION, 0xaaa },
@@ -209,6 +211,8 @@ static void what_is_encoded_is_decoded(void **state)
 			.method = cases[c].method,
 			.change_request = cases[c].change_request,
 			.error_code = cases[c].error_code,
+			.response_port = cases[c].response_port,
+			.padding = cases[c].padding,
 			.software = cases[c].software,
 			.software_len = cases[c].software ? strlen(cases[c].software) : 0,
 			.username = cases[c].username,
@@ -230,6 +234,8 @@ static void what_is_encoded_is_decoded(void **state)
 		assert_true(addr_equal(&got.response_origin, &m.response_origin));
 		assert_int_equal(got.change_request, m.change_request);
 		assert_int_equal(got.error_code, m.error_code);
+		assert_int_equal(got.response_port, m.response_port);
+		assert_int_equal(got.padding, m.padding);
 		assert_int_equal(got.has_fingerprint, fingerprint);
 		assert_text(got.software, got.software_len, cases[c].software ? cases[c].software : "");
 		assert_text(got.username, got.username_len, cases[c].username ? cases[c].username : "");
@@ -250,6 +256,52 @@ static void encoding_refuses_what_does_not_fit(void **state)
 	m.software = text;
 	m.software_len = STUN_MAX;
 	assert_int_equal(stun_encode(&m, false, msg, sizeof msg), -EINVAL);
+}
+
+static void only_padding_makes_a_message_long(void **state)
+{
+	(void)state;
+	uint8_t msg[STUN_PADDED_MAX + 100];
+	struct stun_msg got, m = { .cls = STUN_REQUEST, .method = STUN_BINDING };
+
+	m.padding = STUN_PADDED_MAX - STUN_HEADER - 4;
+	assert_int_equal(stun_encode(&m, false, msg, sizeof msg), STUN_PADDED_MAX);
+	assert_int_equal(stun_decode(&got, msg, STUN_PADDED_MAX), 0);
+	assert_int_equal(got.padding, m.padding);
+	assert_int_equal(stun_encode(&m, false, msg, STUN_PADDED_MAX - 1), -EINVAL);
+	assert_int_equal(stun_encode(&m, true, msg, sizeof msg), -EINVAL);
+	m.padding++;
+	assert_int_equal(stun_encode(&m, false, msg, sizeof msg), -EINVAL);
+}
+
+static void a_message_of_rfc3489_keeps_its_whole_transaction_id(void **state)
+{
+	(void)state;
+	uint8_t msg[STUN_MAX];
+	struct stun_msg got, m = { .cls = STUN_SUCCESS,
+				   .method = STUN_BINDING,
+				   .classic = true,
+				   .classic_id = 0xa1b2c3d4,
+				   .mapped = addr_of("1.2.3.4:5"),
+				   .response_origin = addr_of("5.6.7.8:9"),
+				   .other_address = addr_of("9.8.7.6:5") };
+	uint8_t want[STUN_MAX];
+	size_t want_len = unhex(want, "01010024 a1b2c3d4 000000000000000000000000 00010008 0001000501020304"
+				      "00040008 0001000905060708 00050008 0001000509080706");
+	size_t len = (size_t)stun_encode(&m, false, msg, sizeof msg);
+
+	assert_int_equal(len, want_len);
+	assert_memory_equal(msg, want, len);
+	assert_false(stun_is_message(msg, len));
+	assert_int_equal(stun_decode(&got, msg, len), -EBADMSG);
+	assert_int_equal(stun_decode_classic(&got, msg, len), 0);
+	assert_true(got.classic);
+	assert_int_equal(got.classic_id, m.classic_id);
+	assert_addr(&got.mapped, "1.2.3.4:5");
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(stun_decode_classic(&got, msg, cut), -EBADMSG);
+	store_be32(msg + 4, 0x2112a442);
+	assert_int_equal(stun_decode_classic(&got, msg, len), -EBADMSG);
 }
 
 /* A Binding success with these attributes. */
@@ -279,6 +331,13 @@ static void malformed_attributes_are_refused(void **state)
 		{ "00200018 0002 0050 00112233445566778899aabbccddeeff 01020304", -EBADMSG },
 		{ "00030004 00000006", 0 },
 		{ "00030002 0006 0000", -EBADMSG },
+		{ "00270004 9c40 0000", 0 },
+		{ "00270002 9c40 0000", 0 },
+		{ "00270003 9c4000 00", -EBADMSG },
+		{ "00270008 9c400000 00000000", -EBADMSG },
+		{ "00260000", 0 },
+		{ "00260005 0000000000 000000", 0 },
+		{ "00260005 00000000", -EBADMSG }, /* beyond the end */
 		{ "00090004 00000414", 0 },
 		{ "00090008 00000414 4f6f7073", 0 }, /* with a phrase */
 		{ "00090004 00000214", -EBADMSG },   /* 2xx */
@@ -364,11 +423,11 @@ static void unknown_attributes_are_listed_if_they_must_be_understood(void **stat
 	uint8_t msg[STUN_MAX];
 	struct stun_msg m;
 
-	assert_int_equal(stun_decode(&m, msg, message(msg, "7fff0000 80ff0000 00260000 0014000161000000")),
+	assert_int_equal(stun_decode(&m, msg, message(msg, "7fff0000 80ff0000 00240000 0014000161000000")),
 			 0);
 	assert_int_equal(m.unknown_count, 2);
 	assert_int_equal(m.unknown[0], 0x7fff);
-	assert_int_equal(m.unknown[1], 0x0026);
+	assert_int_equal(m.unknown[1], 0x0024);
 
 	char many[STUN_MAX_UNKNOWN * 2 * 8 + 1] = "";
 	for (size_t i = 0; i < STUN_MAX_UNKNOWN * 2; i++)
@@ -404,6 +463,8 @@ int main(void)
 		cmocka_unit_test(other_protocols_on_the_port_are_told_apart),
 		cmocka_unit_test(what_is_encoded_is_decoded),
 		cmocka_unit_test(encoding_refuses_what_does_not_fit),
+		cmocka_unit_test(only_padding_makes_a_message_long),
+		cmocka_unit_test(a_message_of_rfc3489_keeps_its_whole_transaction_id),
 		cmocka_unit_test(malformed_attributes_are_refused),
 		cmocka_unit_test(xor_mapped_address_wins_in_either_order),
 		cmocka_unit_test(an_ipv4_mapped_address_becomes_ipv4),
