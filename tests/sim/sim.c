@@ -183,6 +183,7 @@ void sim_deliver(struct sim *s, struct sim_node *n, uint32_t socket, const struc
 {
 	if (asleep(s, n))
 		return;
+	n->last_socket = socket;
 	if (s->tap && n->engine)
 		s->tap(s, n, &ev->from, ev->data, ev->len);
 	hand_over(s, n, socket, &ev->from, ev->data, ev->len);

@@ -39,7 +39,8 @@ struct sim_node {
 	bool joined;
 	uint64_t joined_ms;
 	/* seen by the test */
-	uint64_t received, received_direct;
+	uint64_t received;
+	uint32_t last_socket; /* by which the last datagram came */
 	uint64_t first_pong_ms, first_direct_pong_ms;
 	uint64_t pongs;
 };

@@ -225,7 +225,8 @@ static bool clashes(struct sim_nat *n, const struct sim_mapping *m, const struct
 	if (!m && n->rules.ports != SIM_PORTS_PRESERVED)
 		return false;
 	outer.port = inner->port;
-	return sim_flow_by_outer(n, m ? &m->outer : &outer, remote, now_ms);
+	const struct sim_flow *f = sim_flow_by_outer(n, m ? &m->outer : &outer, remote, now_ms);
+	return f && (m || !f->mapping);
 }
 
 static struct sim_mapping *mapping_for(struct sim_nat *n, const struct addr *inner, const struct addr *remote,
