@@ -9,11 +9,21 @@
 #include "relay/relay_server.h"
 #include "tests/sim/sim_nat.h"
 
-enum { SIM_NODES = 64, SIM_SITES = 64, SIM_POOL = 4096 };
+enum {
+	SIM_NODES = 64,
+	SIM_SITES = 160,
+	SIM_POOL = 4096,
+	/* Own router, these, the peer's: the eighth hop is the peer's NAT, so a TTL of 4 or 7 dies between. */
+	SIM_MIDDLE_HOPS = 6,
+};
 
+/* A router and the network behind it, which may hold nodes or, a carrier's, other sites. */
 struct sim_site {
 	struct sim_nat nat;
-	unsigned hosts;
+	struct sim_site *parent; /* the carrier that it is a customer of; NULL: on the internet */
+	unsigned hosts;		 /* ever seen in its network */
+	unsigned hops;		 /* from inside to its router, which is the last of them */
+	uint32_t mtu;		 /* longer IP packets vanish here without a word; 0: none does */
 };
 
 struct sim_node {
@@ -24,10 +34,13 @@ struct sim_node {
 	struct addr inner; /* its address and port on its own network */
 	uint64_t conn;	   /* of its hub link; 0: none */
 	uint64_t reconnect_ms;
+	uint64_t asleep_until_ms;
+	struct map port_of_socket, socket_of_port; /* of extra sockets */
 	bool joined;
 	uint64_t joined_ms;
 	/* seen by the test */
-	uint64_t received, received_direct;
+	uint64_t received;
+	uint32_t last_socket; /* by which the last datagram came */
 	uint64_t first_pong_ms, first_direct_pong_ms;
 	uint64_t pongs;
 };
@@ -47,13 +60,17 @@ struct sim {
 	struct coord *coord;
 	struct relay_server *relay;
 	struct stun_server stun;
-	struct addr hub_addr[2];
+	/* Two addresses, two ports each: 0 and 1 of the first address. A hub with one: count 2, then restart it. */
+	struct addr hub_addr[4];
+	size_t hub_addr_count;
 	uint64_t next_conn;
 	/* the links */
 	uint32_t one_way_ms; /* of each node's uplink, to the middle of the network and so to the hub */
 	uint32_t jitter_ms;
 	uint32_t loss_permille, duplicate_permille;
-	bool cut_direct; /* nothing passes between nodes, only between node and hub */
+	unsigned middle_hops;
+	bool cut[SIM_NODES][SIM_NODES]; /* [from][to]: what goes directly is lost; see sim_cut */
+	bool cut_direct;		/* nothing passes between nodes, only between node and hub */
 	uint64_t datagrams, direct_datagrams;
 	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
 	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
@@ -64,12 +81,22 @@ void sim_init(struct sim *s, uint64_t seed);
 void sim_free(struct sim *s);
 /* A new site (a NAT and what is behind it), or a bare public host for NAT_NONE. */
 struct sim_site *sim_site(struct sim *s, enum sim_nat_kind kind);
+/* One more customer of a carrier (a site without nodes), with a NAT of its own. */
+struct sim_site *sim_site_behind(struct sim *s, struct sim_site *carrier, enum sim_nat_kind kind);
+/* So many more public addresses for its NAT. Before its first packet. */
+void sim_site_add_ips(struct sim_site *site, unsigned count);
 struct sim_node *sim_node_at(struct sim *s, struct sim_site *site);
 struct sim_node *sim_node(struct sim *s, enum sim_nat_kind kind);
 void sim_hub_start(struct sim *s);
 void sim_hub_kill(struct sim *s);
 void sim_node_start(struct sim *s, struct sim_node *n);
 void sim_node_kill(struct sim *s, struct sim_node *n);
+/* The cable goes into another network: the node has another address there, its mappings and hub link stay behind. */
+void sim_move(struct sim *s, struct sim_node *n, struct sim_site *site);
+/* Suspended: it does nothing and hears nothing, and its clock jumps at the end. The hub notices by itself. */
+void sim_sleep(struct sim *s, struct sim_node *n, uint64_t ms);
+/* Whether datagrams from a to b are lost, unless the hub relays them. */
+void sim_cut(struct sim *s, const struct sim_node *a, const struct sim_node *b, bool cut);
 /* Runs for `ms` of virtual time. */
 void sim_run(struct sim *s, uint64_t ms);
 /* Runs until all nodes that are up have joined; false after `limit_ms`. */
