@@ -14,8 +14,17 @@ struct loop_signal {
 	void *arg;
 };
 
+struct loop_work {
+	uv_work_t uv;
+	struct loop_work *next, **at;
+	void (*work)(void *arg);
+	void (*done)(void *arg, int error);
+	void *arg;
+};
+
 struct loop {
 	uv_loop_t uv;
+	struct loop_work *works;
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
 	struct loop_orphan *orphans;
@@ -73,6 +82,7 @@ void loop_destroy(struct loop *l)
 {
 	unsigned open = 0;
 
+	loop_work_finish(l);
 	while (l->orphans)
 		l->orphans->drop(l->orphans);
 	for (unsigned i = 0; i < l->signal_count; i++)
@@ -200,6 +210,51 @@ void loop_fd_destroy(struct loop_fd *w)
 {
 	if (w)
 		uv_close((uv_handle_t *)&w->uv, free_handle);
+}
+
+static void do_work(uv_work_t *uv)
+{
+	struct loop_work *w = uv->data;
+
+	w->work(w->arg);
+}
+
+static void work_done(uv_work_t *uv, int status)
+{
+	struct loop_work *w = uv->data;
+
+	*w->at = w->next;
+	if (w->next)
+		w->next->at = w->at;
+	w->done(w->arg, status);
+	free(w);
+}
+
+int loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg, int error), void *arg)
+{
+	struct loop_work *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct loop_work) { .next = l->works, .at = &l->works, .work = work, .done = done, .arg = arg };
+	w->uv.data = w;
+	int rc = uv_queue_work(&l->uv, &w->uv, do_work, work_done);
+	if (rc) {
+		free(w);
+		return rc;
+	}
+	if (w->next)
+		w->next->at = &w->next;
+	l->works = w;
+	return 0;
+}
+
+void loop_work_finish(struct loop *l)
+{
+	for (struct loop_work *w = l->works; w; w = w->next)
+		uv_cancel((uv_req_t *)&w->uv);
+	while (l->works)
+		uv_run(&l->uv, UV_RUN_ONCE);
 }
 
 static void signal_came(uv_signal_t *uv, int signum)

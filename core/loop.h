@@ -44,6 +44,14 @@ struct loop_fd *loop_fd_create(struct loop *l, int fd, void (*on_ready)(void *ar
 int loop_fd_want(struct loop_fd *w, unsigned events);
 void loop_fd_destroy(struct loop_fd *w); /* NULL is allowed */
 
+/* Runs work(arg) on another thread, one of a few that the process shares, then done(arg, 0) on the loop's own. Work that
+ * still waits for a thread when the loop ends is left out: done(arg, -ECANCELED) alone is called. What runs by then is
+ * waited for, so work is bounded and its owner tells it to hurry. `arg` belongs to the work until done, which may
+ * release it. 0 or a negative errno, and then neither is called. */
+int loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg, int error), void *arg);
+/* Ends all work as said above, now; loop_destroy() does it, too. Not from within a callback. */
+void loop_work_finish(struct loop *l);
+
 /* At most LOOP_SIGNALS of them; they stay until loop_destroy() and keep no loop running. 0 or a negative errno. */
 enum { LOOP_SIGNALS = 4 };
 int loop_on_signal(struct loop *l, int signum, void (*on_signal)(void *arg, int signum), void *arg);

@@ -3,6 +3,7 @@
 #define P2PD_TUN_ROUTE_H
 
 #include "core/addr.h"
+#include "core/lan.h"
 #include "tun/device.h"
 
 /* -EEXIST if that very route is there already by somebody else. */
@@ -18,5 +19,9 @@ struct route_clash {
  * overlaps prefix/bits; default routes (/0) and wider routes than the prefix do not clash. 1 and *clash, 0, or a negative errno. */
 int route_find_clash(const struct addr *prefix, unsigned bits, unsigned own_ifindex,
 		     struct route_clash *clash);
+
+/* The way out for a family, of interfaces other than `skip_ifindex` (0: none): the default route of the main table
+ * with the least metric that has a gateway. 0, -ENOENT, or a negative errno. */
+int route_default(enum addr_family family, unsigned skip_ifindex, struct lan *out);
 
 #endif

@@ -9,7 +9,9 @@
 #include <netlink/route/route.h>
 #include <stdbool.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include "tun/netif.h"
 #include "tun/netlink.h"
 
 /* A route as this module looks at it. */
@@ -156,5 +158,102 @@ int route_find_clash(const struct addr *prefix, unsigned bits, unsigned own_ifin
 		nl_cache_free(routes);
 	}
 	nl_socket_free(sock);
+	return rc;
+}
+
+/* --- The way out */
+
+/* The gateway of a default route of the main table, or ADDR_NONE. */
+static struct addr gateway_of(struct rtnl_route *route, unsigned skip, unsigned *ifindex)
+{
+	struct entry e = entry_of(route);
+	struct rtnl_nexthop *hop = rtnl_route_nexthop_n(route, 0);
+	struct addr gateway = { 0 };
+
+	if (!hop || e.bits || e.table != RT_TABLE_MAIN || rtnl_route_get_type(route) != RTN_UNICAST ||
+	    e.ifindex == skip)
+		return gateway;
+	gateway = netlink_to_addr(rtnl_route_nh_get_gateway(hop));
+	if (addr_is_link_local(&gateway) && gateway.family == ADDR_V6)
+		gateway.scope = e.ifindex;
+	*ifindex = e.ifindex;
+	return gateway;
+}
+
+static void find_gateway(struct nl_cache *routes, unsigned skip, struct lan *out)
+{
+	uint32_t least = UINT32_MAX;
+
+	for (struct nl_object *o = nl_cache_get_first(routes); o; o = nl_cache_get_next(o)) {
+		struct rtnl_route *route = (struct rtnl_route *)o;
+		unsigned ifindex = 0;
+		struct addr gateway = gateway_of(route, skip, &ifindex);
+		if (!gateway.family || (out->gateway.family && rtnl_route_get_priority(route) >= least))
+			continue;
+		least = rtnl_route_get_priority(route);
+		out->gateway = gateway;
+		out->ifindex = ifindex;
+	}
+}
+
+/* The address that the kernel chooses as the source; nothing is sent. */
+static int source_towards(const struct addr *to, struct addr *out)
+{
+	struct sockaddr_storage ss;
+	unsigned size = addr_to_sockaddr(to, &ss);
+	socklen_t got = sizeof ss;
+	int fd = socket(ss.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	int rc = connect(fd, (struct sockaddr *)&ss, size);
+	if (rc == 0)
+		rc = getsockname(fd, (struct sockaddr *)&ss, &got);
+	rc = rc < 0 ? -errno : 0;
+	close(fd);
+	*out = rc ? (struct addr) { 0 } : addr_from_sockaddr((struct sockaddr *)&ss);
+	out->port = 0;
+	return rc;
+}
+
+static int find_local(struct lan *out)
+{
+	enum { LISTED = 256 };
+	static const uint8_t anywhere[16] = { 0x20, 0x01, 0x0d, 0xb8, [15] = 1 };
+	struct netif_addr listed[LISTED];
+	struct addr to = out->gateway;
+	int n = netif_list(listed, LISTED, 0);
+
+	/* Towards an IPv6 gateway's link-local address it would be a link-local one. */
+	if (to.family == ADDR_V6)
+		to = addr_from_ip(ADDR_V6, anywhere, 0);
+	to.port = 9;
+	int rc = source_towards(&to, &out->local);
+	for (int i = 0; i < n && !rc; i++)
+		if (listed[i].ifindex == out->ifindex && addr_same_ip(&listed[i].addr, &out->local)) {
+			out->bits = listed[i].bits;
+			return 0;
+		}
+	return rc ? rc : -ENOENT;
+}
+
+int route_default(enum addr_family family, unsigned skip_ifindex, struct lan *out)
+{
+	struct nl_cache *routes;
+	struct nl_sock *sock;
+	int rc = netlink_open(&sock);
+
+	*out = (struct lan) { 0 };
+	if (rc)
+		return rc;
+	rc = dump(sock, &(struct addr) { .family = (uint8_t)family }, &routes);
+	nl_socket_free(sock);
+	if (rc)
+		return rc;
+	find_gateway(routes, skip_ifindex, out);
+	nl_cache_free(routes);
+	rc = out->gateway.family ? find_local(out) : -ENOENT;
+	if (rc)
+		*out = (struct lan) { 0 };
 	return rc;
 }
