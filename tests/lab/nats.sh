@@ -52,7 +52,7 @@ lab_routers() {
 # --- What lab_site sets up
 
 lab_routers_up() {
-	local site=$1 n=${LAB_SITE_NO[$1]} carrier
+	local site=$1 n=${LAB_SITE_NO[$1]}
 	# Any port of the upper half at which all counted ports still are above 20000 and below 65536.
 	lab_first_port[$site]=$((RANDOM % 16384 + 32768))
 	lab_namespace "$site-nat" 1
