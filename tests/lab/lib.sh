@@ -4,8 +4,9 @@
 # clash, nothing of the host is touched, and all of it vanishes with the script, however that ends.
 #
 #   lab_internet                      the middle, and the host `hub` at $HUB_IP4, $HUB2_IP4 and $HUB_IP6
-#   lab_site NAME KIND                a host NAME behind a router NAME-nat of that kind, joined to the internet by a cable
+#   lab_site NAME KIND [FLAG...]      a host NAME behind a router NAME-nat of that kind, joined to the internet by a cable
 #   lab_host NAME SITE                one more host on the LAN of that site
+#   lab_move HOST SITE                the host's network cable is moved to the LAN of another site
 #   lab_in HOST CMD...                runs a command there
 #   lab_start LABEL HOST CMD...       starts a program there, in the background, its output in $LAB/LABEL.log
 #   lab_kill LABEL [SIGNAL]           ends it and waits until it has ended
@@ -16,8 +17,7 @@
 #   lab_listens HOST PORT             whether a TCP server listens there
 #   lab_fail, lab_skip, lab_note      end the test, or say something
 #
-# Kinds: open (no NAT), full-cone, address-restricted, port-restricted, symmetric, udp-blocked. RFC 4787's words are in
-# nat_rules. LAB_IP6=1 gives every site IPv6 too (routed, with a stateful firewall where there is a NAT); without it an
+# Kinds and flags of NATs, and what can be done to a router while it runs, stand in nats.sh. LAB_IP6=1 gives every site IPv6 too (routed, with a stateful firewall where there is a NAT); without it an
 # IPv6 path would stand in for the NAT that a test is about. LAB_DELAY is the one-way delay of a cable in ms.
 set -Eeuo pipefail
 
@@ -33,7 +33,9 @@ LAB_IP6=${LAB_IP6:-0}
 LAB_HOPS=6
 
 HUB_IP4=198.51.100.10 HUB2_IP4=203.0.113.10 HUB_IP6=2001:db8:10::10
+# The middle itself: takes whatever is sent to port 9 (discard), and can echo on port 7.
 GATEWAY_IP4=198.51.100.1
+LAB_DISCARD=9 LAB_ECHO=7
 
 lab_note() { printf '# %s\n' "$*"; }
 lab_skip() { printf 'SKIP: %s\n' "$*"; exit $LAB_SKIPPED; }
@@ -45,7 +47,7 @@ lab_needs() {
 	local tool
 	[ "$(id -u)" = 0 ] || lab_skip "the lab needs root"
 	[ -c /dev/net/tun ] || lab_skip "the lab needs /dev/net/tun"
-	for tool in ip ss nft unshare nsenter setpriv jq iperf3 python3; do
+	for tool in ip ss nft conntrack unshare nsenter setpriv jq iperf3 python3; do
 		command -v $tool >/dev/null || lab_skip "the lab needs $tool"
 	done
 	unshare --net --mount --pid --fork true 2>/dev/null || lab_skip "no right to make namespaces"
@@ -63,7 +65,7 @@ LAB=/run/lab
 mkdir -p $LAB /run/netns
 ip link set dev lo up
 
-declare -A LAB_PID LAB_SITE_NO lab_hosts_of
+declare -A LAB_PID LAB_SITE_NO LAB_KIND LAB_FLAGS LAB_SITE_OF lab_hosts_of lab_last_host lab_turn lab_first_port
 lab_sites=0
 
 # What a person needs who looks into a failure: which programs have ended, and each one's last words.
@@ -193,6 +195,10 @@ lab_internet() {
 	lab_in inet nft -f - <<-END
 		table inet internet {
 			set parted { type ipv4_addr . ipv4_addr; }
+			chain input {
+				type filter hook input priority 0
+				udp dport $LAB_DISCARD drop
+			}
 			chain forward {
 				type filter hook forward priority 0
 				ip saddr . ip daddr @parted drop
@@ -238,44 +244,40 @@ lab_uplink() {
 # The public addresses of a site; hosts behind its router have 2001:db8:N:1::/64 addresses of their own.
 lab_public4() {
 	local n=${LAB_SITE_NO[$1]}
-	if [ $((n % 2)) = 0 ]; then echo 198.51.100.$n; else echo 203.0.113.$n; fi
+	if [ $(((n + ${lab_turn[$1]}) % 2)) = 0 ]; then echo 198.51.100.$n; else echo 203.0.113.$n; fi
 }
 
 lab_site() {
 	local name=$1 kind=$2
+	shift 2
 	lab_sites=$((lab_sites + 1))
 	LAB_SITE_NO[$name]=$((lab_sites % 200 + 20))
-	lab_hosts_of[$name]=""
+	LAB_KIND[$name]=$kind LAB_FLAGS[$name]="$*" LAB_SITE_OF[$name]=$name
+	lab_hosts_of[$name]="" lab_last_host[$name]=9 lab_turn[$name]=0
 	if [ "$kind" = open ]; then
 		lab_hosts_of[$name]=$name
 		lab_namespace "$name" 0
 		lab_uplink "$name" "$name" eth0
 		return
 	fi
-	lab_router "$name" "$kind"
+	lab_routers_up "$name"
 	lab_host "$name" "$name"
 }
 
-lab_router() {
-	local site=$1 kind=$2 n=${LAB_SITE_NO[$1]}
-	lab_namespace "$site-nat" 1
-	lab_uplink "$site" "$site-nat" wan
-	ip -n "$site-nat" -batch - <<-END
-		link add lan type bridge
-		addr add 192.168.$n.1/24 dev lan
-		link set dev lan up
-	END
-	lab_ip6 "$site-nat" lan
-	[ "$LAB_IP6" != 1 ] || ip -n "$site-nat" addr add 2001:db8:$n:1::1/64 dev lan
-	nat_rules "$kind" | lab_in "$site-nat" nft -f -
-}
-
 lab_host() {
-	local name=$1 site=$2 n=${LAB_SITE_NO[$2]} i
-	lab_hosts_of[$site]+=" $name"
-	i=$(($(wc -w <<<"${lab_hosts_of[$site]}") + 9))
+	local name=$1 site=$2
 	lab_namespace "$name" 0
 	ip link add dev "$name" netns "$site-nat" type veth peer name eth0 netns "$name"
+	lab_plug "$name" "$site"
+}
+
+# The cable of a host, whose other end is in the router already, into its LAN.
+lab_plug() {
+	local name=$1 site=$2 n=${LAB_SITE_NO[$2]} i
+	lab_hosts_of[$site]+=" $name"
+	LAB_SITE_OF[$name]=$site
+	i=$((${lab_last_host[$site]} + 1))
+	lab_last_host[$site]=$i
 	ip -n "$site-nat" link set dev "$name" master lan up
 	lab_ip6 "$site-nat" "$name"
 	lab_ip6 "$name" eth0
@@ -290,6 +292,14 @@ lab_host() {
 			route add default via 2001:db8:$n:1::1
 		END
 	fi
+}
+
+lab_move() {
+	local name=$1 site=$2 from=${LAB_SITE_OF[$1]}
+	lab_hosts_of[$from]=${lab_hosts_of[$from]/ $name/}
+	ip -n "$from-nat" link set dev "$name" netns "$site-nat"
+	ip -n "$name" addr flush dev eth0
+	lab_plug "$name" "$site"
 }
 
 lab_cable() {
@@ -310,67 +320,11 @@ lab_rejoin() { lab_in inet nft flush set inet internet parted; }
 lab_remove() {
 	local site=$1 host
 	lab_kill "cable-$site" KILL
-	for host in ${lab_hosts_of[$site]} $site-nat; do
+	for host in ${lab_hosts_of[$site]} $(lab_routers "$site"); do
 		ip netns del "$host" 2>/dev/null || true
 	done
 	rm -f "$LAB/$site.cable"
-	unset "LAB_SITE_NO[$site]" "lab_hosts_of[$site]"
+	unset "LAB_SITE_NO[$site]" "lab_hosts_of[$site]" "lab_first_port[$site]"
 }
 
-# The rules of a router. Mapping and filtering in RFC 4787's words:
-#   full-cone            endpoint-independent, endpoint-independent
-#   address-restricted   endpoint-independent, address-dependent
-#   port-restricted      endpoint-independent, address-and-port-dependent (what a plain Linux router does)
-#   symmetric            address-and-port-dependent, both
-# Linux keeps the source port when it is free, so a mapping is known from the inside port alone: the sets below
-# remember which host opened it (full cone), and towards whom (address-restricted).
-nat_rules() {
-	local kind=$1 masquerade=masquerade opened="" inbound="" blocked=""
-	case $kind in
-	full-cone)
-		opened='ip protocol udp update @opened { udp sport timeout 180s : ip saddr }'
-		inbound='iifname "wan" dnat to udp dport map @opened'
-		;;
-	address-restricted)
-		opened='ip protocol udp update @contacted { udp sport . ip daddr timeout 180s : ip saddr }'
-		inbound='iifname "wan" dnat to udp dport . ip saddr map @contacted'
-		;;
-	port-restricted) ;;
-	symmetric) masquerade='masquerade fully-random' ;;
-	udp-blocked) blocked='iifname "lan" oifname "wan" meta l4proto udp drop' ;;
-	*) lab_fail "no such NAT: $kind" ;;
-	esac
-	cat <<-END
-		table ip nat {
-			map opened { type inet_service : ipv4_addr; flags dynamic,timeout; size 4096; }
-			map contacted { type inet_service . ipv4_addr : ipv4_addr; flags dynamic,timeout; size 4096; }
-			chain prerouting {
-				type nat hook prerouting priority dstnat
-				$inbound
-			}
-			chain postrouting {
-				type nat hook postrouting priority srcnat
-				oifname "wan" $masquerade
-			}
-			chain forward {
-				type filter hook forward priority filter + 1
-				iifname "lan" oifname "wan" $opened
-			}
-		}
-		table inet firewall {
-			chain input {
-				type filter hook input priority filter; policy accept
-				iifname "wan" ip protocol icmp accept
-				iifname "wan" ct state new drop
-			}
-			chain forward {
-				type filter hook forward priority filter; policy drop
-				meta l4proto ipv6-icmp accept
-				$blocked
-				ct state established,related accept
-				ct status dnat accept
-				iifname "lan" accept
-			}
-		}
-	END
-}
+. "$LAB_HERE/nats.sh"

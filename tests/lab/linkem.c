@@ -8,11 +8,12 @@
  *   delay, jitter, queue  milliseconds (fractions allowed); jitter never changes the order
  *   loss, reorder         per cent; a reordered frame overtakes those that are under way
  *   rate                  Mbit/s, 0 for no limit; what would wait longer than `queue` is dropped
+ *   mtu                   bytes of an IP packet; a larger one is dropped without a word; 0 for no limit
  *   cut                   1: nothing passes, 0: restored
  *   seed                  of all that is random
  * and the word `stats` answers with the counters. CONTROL is the path of a unix socket.
  *
- * The devices carry offloads: without loss, reorder, jitter and rate a frame may be a 64 KB superframe. With any of
+ * The devices carry offloads: without loss, reorder, jitter, mtu and rate a frame may be a 64 KB superframe. With any of
  * them the kernel cuts frames to the MTU first. Both devices vanish with the process, and the process with its parent. */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,7 +39,8 @@
 
 enum {
 	FRAME_MAX = 10 + 18 + 65535, /* virtio header, Ethernet with a VLAN tag, the largest IP packet */
-	WIRE_BYTES = 64 << 20,	     /* under way in one direction; only what is used costs memory */
+	FRAME_HEADERS = 10 + 14,
+	WIRE_BYTES = 64 << 20, /* under way in one direction; only what is used costs memory */
 	READS_PER_TURN = 64,
 	PPM = 1000000,
 	REPLY_MAX = 256,
@@ -48,6 +50,7 @@ struct settings {
 	uint64_t delay_ns, jitter_ns, queue_ns;
 	uint64_t rate_kbit;
 	uint32_t loss_ppm, reorder_ppm;
+	uint32_t mtu;
 	bool cut;
 };
 
@@ -165,9 +168,14 @@ static uint64_t sent_at(struct wire *w, size_t len, uint64_t now)
 	return w->idle_at_ns;
 }
 
+static bool swallows(const struct settings *s, struct rng *rng, size_t len)
+{
+	return s->cut || (s->mtu && len > s->mtu + FRAME_HEADERS) || chance(rng, s->loss_ppm);
+}
+
 static void admit(struct wire *w, struct rng *rng, const uint8_t *data, size_t len, uint64_t now)
 {
-	uint64_t due = w->set.cut || chance(rng, w->set.loss_ppm) ? 0 : sent_at(w, len, now);
+	uint64_t due = swallows(&w->set, rng, len) ? 0 : sent_at(w, len, now);
 
 	if (due == 0) {
 		w->dropped++;
@@ -217,7 +225,7 @@ static void let_out(struct wire *w)
 static void choose_offloads(const struct wire *w)
 {
 	const struct settings *s = &w->set;
-	bool whole = !s->loss_ppm && !s->reorder_ppm && !s->rate_kbit && !s->jitter_ns;
+	bool whole = !s->loss_ppm && !s->reorder_ppm && !s->rate_kbit && !s->jitter_ns && !s->mtu;
 	unsigned long tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
 #ifdef TUN_F_USO4
 	if (whole && ioctl(w->from, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
@@ -241,6 +249,8 @@ static bool set_one(struct settings *s, const char *key, double v)
 		s->loss_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "reorder") == 0)
 		s->reorder_ppm = (uint32_t)(v * (PPM / 100.0));
+	else if (strcmp(key, "mtu") == 0)
+		s->mtu = (uint32_t)v;
 	else if (strcmp(key, "cut") == 0)
 		s->cut = v != 0;
 	else

@@ -17,7 +17,7 @@ head -c 24 /dev/urandom | base64 >"$LAB/secret"
 
 hub_start() {
 	lab_start hub hub "$P2PD_BIN/p2phub" serve --data "$LAB/hub" --tls $HUB_IP4:443 --udp $HUB_IP4:3478 \
-		--udp $HUB2_IP4:3478
+		--udp $HUB_IP4:3479 --udp $HUB2_IP4:3478 --udp $HUB2_IP4:3479
 	lab_until 5 "the hub listens" lab_listens hub 443
 	HUB_URL=$("$P2PD_BIN/p2phub" url --data "$LAB/hub" --host $HUB_IP4)
 }
