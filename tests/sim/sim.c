@@ -92,6 +92,7 @@ static void drain_node(struct sim *s, struct sim_node *n)
 		sim_send_datagram(s, n, p);
 		pkt_put(&s->pool, p);
 	}
+	sim_close_unused(n);
 	while ((p = pkt_list_pop(&n->engine->tun_out))) {
 		n->received++;
 		pkt_put(&s->pool, p);
@@ -360,6 +361,7 @@ struct sim_node *sim_node_at(struct sim *s, struct sim_site *site)
 	n->config =
 		(struct engine_config) { .net = s->net, .ip4_bits = 16, .have_ip4 = true, .pool = &s->pool };
 	n->config.udp_port = n->inner.port;
+	n->config.max_sockets = SIM_SOCKETS;
 	addr_parse(&n->config.ip4_prefix, "10.77.0.0", 0);
 	snprintf(n->config.name, sizeof n->config.name, "node%zu", s->node_count);
 	rng_fill(&s->rng, n->config.ik_seed, 32);

@@ -13,6 +13,7 @@ enum {
 	SIM_NODES = 64,
 	SIM_SITES = 160,
 	SIM_POOL = 4096,
+	SIM_SOCKETS = 256, /* extra ones that a node may have at a time */
 	/* Own router, these, the peer's: the eighth hop is the peer's NAT, so a TTL of 4 or 7 dies between. */
 	SIM_MIDDLE_HOPS = 6,
 };

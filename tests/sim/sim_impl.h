@@ -30,6 +30,8 @@ bool sim_is_hub(const struct sim *s, const struct addr *a);
 void sim_launch(struct sim *s, struct sim_event ev, uint32_t delay_ms, const void *data, size_t len);
 void sim_send_datagram(struct sim *s, struct sim_node *n, const struct pkt *p);
 void sim_on_arrival(struct sim *s, const struct sim_event *ev);
+/* Those that its engine has given up; all. */
+void sim_close_unused(struct sim_node *n);
 void sim_close_sockets(struct sim_node *n);
 /* Of one more host in the network behind `site`; port 0. */
 struct addr sim_new_address(struct sim_site *site);

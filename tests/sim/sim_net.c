@@ -67,6 +67,31 @@ static bool socket_at(const struct sim_node *n, uint16_t port, uint32_t *socket)
 	return extra || port == n->inner.port;
 }
 
+static bool in_use(const struct engine *e, uint32_t socket)
+{
+	uint32_t slot = (socket - 1) % 1024; /* see engine.h on ids */
+
+	return slot < ENGINE_SOCKETS && e->sockets[slot] == socket;
+}
+
+void sim_close_unused(struct sim_node *n)
+{
+	uint32_t closed[ENGINE_SOCKETS];
+	size_t count = 0;
+
+	if (!n->engine->sockets_changed)
+		return;
+	n->engine->sockets_changed = false;
+	for (uint32_t *at = NULL; (at = map_walk(&n->socket_of_port, at)) && count < ENGINE_SOCKETS;)
+		if (!in_use(n->engine, *at))
+			closed[count++] = *at;
+	while (count--) {
+		uint16_t port = *(uint16_t *)map_find(&n->port_of_socket, &closed[count]);
+		map_remove(&n->socket_of_port, &port);
+		map_remove(&n->port_of_socket, &closed[count]);
+	}
+}
+
 void sim_close_sockets(struct sim_node *n)
 {
 	map_clear(&n->port_of_socket);

@@ -200,6 +200,24 @@ static void each_socket_has_a_port_of_its_own(void **state)
 	assert_null(shoot(a, &never));
 }
 
+static void a_socket_that_the_engine_gave_up_hears_nothing(void **state)
+{
+	struct sim_node *a = sim_node(s, NAT_FULL_CONE), *b = sim_node(s, NAT_NONE);
+	struct addr kept, closed;
+
+	(void)state;
+	assert_ptr_equal(shoot_as(a, &b->inner, (struct shot) { .socket = 1 }), b);
+	kept = heard_from;
+	assert_ptr_equal(shoot_as(a, &b->inner, (struct shot) { .socket = 2 }), b);
+	closed = heard_from;
+	a->engine->sockets[0] = 1;
+	a->engine->sockets_changed = true;
+	assert_ptr_equal(shoot(b, &kept), a);
+	assert_null(shoot(b, &closed));
+	assert_false(a->engine->sockets_changed);
+	a->engine->sockets[0] = 0;
+}
+
 static void the_hub_answers_at_two_addresses(void **state)
 {
 	struct sim_node *a = sim_node(s, NAT_SYMMETRIC);
@@ -320,6 +338,7 @@ int main(void)
 		IN_A_WORLD(customers_of_one_carrier_have_two_nats_each),
 		IN_A_WORLD(a_carrier_may_be_harder_than_the_home),
 		IN_A_WORLD(each_socket_has_a_port_of_its_own),
+		IN_A_WORLD(a_socket_that_the_engine_gave_up_hears_nothing),
 		IN_A_WORLD(the_hub_answers_at_two_addresses),
 		IN_A_WORLD(a_moved_node_is_reached_where_it_is_now),
 		IN_A_WORLD(a_sleeper_hears_nothing_and_comes_back),
