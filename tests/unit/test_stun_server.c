@@ -219,8 +219,8 @@ static void a_source_network_gets_its_burst_and_then_its_rate(void **state)
 
 	assert_int_equal(answered_of(2 * STUN_SERVER_BURST, &from, now), STUN_SERVER_BURST);
 	assert_int_equal(answered_of(STUN_SERVER_BURST, &from, now + 1000), STUN_SERVER_RATE);
-	assert_int_equal(answered_of(STUN_SERVER_BURST, &from, now + 1019), 0);
-	assert_int_equal(answered_of(STUN_SERVER_BURST, &from, now + 1020), 1);
+	assert_int_equal(answered_of(STUN_SERVER_BURST, &from, now + 1000 + 1000 / STUN_SERVER_RATE - 1), 0);
+	assert_int_equal(answered_of(STUN_SERVER_BURST, &from, now + 1000 + 1000 / STUN_SERVER_RATE), 1);
 	assert_int_equal(answered_of(2 * STUN_SERVER_BURST, &from, now + 3600000), STUN_SERVER_BURST);
 	assert_int_equal(server.answered, 2 * STUN_SERVER_BURST + STUN_SERVER_RATE + 1);
 	assert_int_equal(server.limited, 7 * STUN_SERVER_BURST - server.answered);
