@@ -27,12 +27,15 @@ struct budget {
 
 /* A probe to a new tuple; false when tuples or rate are used up. `port` below BUDGET_MIN_PORT is always refused. */
 bool budget_take(struct budget *b, uint16_t port, uint64_t now_ms);
-/* One more probe to a tuple last probed at `last_ms`: needs the rate only, while that still counts. */
+/* One more probe to a tuple last probed at `last_ms`: needs the rate only, while that still counts; else it is a new
+ * tuple. It counts from now on. */
 bool budget_again(struct budget *b, uint64_t last_ms, uint64_t now_ms);
 /* A tuple last probed at `last_ms` answered: it counts no more. */
 void budget_answered(struct budget *b, uint64_t last_ms, uint64_t now_ms);
 unsigned budget_unanswered(const struct budget *b, uint64_t now_ms);
 /* When a new tuple may be tried next, given that none is answered: now_ms if at once. */
 uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms);
+/* The same for one more probe to a tuple last probed at `last_ms`. */
+uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms);
 
 #endif
