@@ -2,17 +2,29 @@
  * pooling, hairpin, and whether our port moves when a stranger's packet comes first. Asks STUN servers from numbered
  * sockets: one family, up to four server endpoints. Says "unknown" where the servers cannot tell (filtering is judged by
  * the source address of the answer, never by what the server claims). The same code serves natcheck and p2pd.
- * All sockets are separate, so that no test spoils another's mapping. Pure. Embed by value; zeroed memory is idle. */
+ * All sockets are separate, so that no test spoils another's mapping. Pure. Embed by value; zeroed memory is idle.
+ *
+ * What a server tells of further endpoints (OTHER-ADDRESS) is not believed but asked: at most DISCOVER_LEARNT of them, of
+ * the server's family, private or loopback only if the server itself is, with three plain Bindings of 20 bytes each at
+ * most; more goes to one only after it has answered.
+ *
+ * Filtering and clash need a packet from an address that the socket has not sent to. A server with two endpoints sends it
+ * (CHANGE-REQUEST), or another server that was told our port (RESPONSE-PORT), so that two with one address each do.
+ * That nothing came counts only when the same was seen to arrive at DISCOVER_MAIN, which has sent to that address, and
+ * plain Bindings were answered before and after. (Behind a NAT with endpoint-dependent mapping nothing can be seen to
+ * arrive in that way: there it must do that the server announced the endpoint and that it answers.) */
 #ifndef P2PD_NAT_DISCOVER_H
 #define P2PD_NAT_DISCOVER_H
 
 #include "core/crypto.h"
 #include "core/verdict.h"
+#include "nat/ask.h"
 #include "nat/predict.h"
-#include "nat/stun.h"
 
 enum {
 	DISCOVER_SERVERS = 4,
+	DISCOVER_LEARNT = 4, /* two servers with a second address and a second port */
+	DISCOVER_ENDPOINTS = DISCOVER_SERVERS + DISCOVER_LEARNT,
 	/* Sockets by number. MAIN is the one whose mapping matters (p2pd's own); the others are opened for this alone. */
 	DISCOVER_MAIN = 0,
 	DISCOVER_FILTERING = 1,
@@ -20,6 +32,9 @@ enum {
 	DISCOVER_CLASH = 3,
 	DISCOVER_FRESH = 4, /* to DISCOVER_FRESH + PREDICT_FRESH_SOCKETS - 1 */
 	DISCOVER_SOCKETS = DISCOVER_FRESH + PREDICT_FRESH_SOCKETS,
+	/* Fresh sockets that ask a second endpoint, too: whether each socket counts for itself shows in no other way. */
+	DISCOVER_FRESH_TWICE = 6,
+	DISCOVER_FRESH_ASKS = PREDICT_FRESH_SOCKETS + DISCOVER_FRESH_TWICE,
 };
 
 enum discover_answer { DISCOVER_UNKNOWN, DISCOVER_NO, DISCOVER_YES };
@@ -50,11 +65,54 @@ struct discover_result {
 	enum discover_answer clash_moves_port;
 };
 
+enum discover_phase {
+	DISCOVER_ASK_SERVERS,	/* MAIN asks those that were given */
+	DISCOVER_ASK_ENDPOINTS, /* and those that they told of */
+	DISCOVER_ASK_FRESH,	/* fresh sockets make new mappings, while no other socket does */
+	DISCOVER_ASK_STRANGERS, /* filtering, hairpin, clash */
+	DISCOVER_DONE,
+};
+
+/* Where its asks stand in `asks`. TRY_: filtering; PROOF_: that such an answer arrives where nothing filters it. */
+enum discover_ask {
+	ASK_ENDPOINT = 0,
+	ASK_FRESH = ASK_ENDPOINT + DISCOVER_ENDPOINTS,
+	ASK_BEFORE = ASK_FRESH + DISCOVER_FRESH_ASKS,
+	ASK_AFTER,
+	ASK_TRY_IP,
+	ASK_TRY_PORT,
+	ASK_PROOF_IP,
+	ASK_PROOF_PORT,
+	ASK_HAIRPIN_MAPPED,
+	ASK_HAIRPIN,
+	ASK_HAIRPIN_OPENER,
+	ASK_CLASH_MAPPED,
+	ASK_CLASH_STRANGER,
+	ASK_CLASH_AGAIN,
+	DISCOVER_ASKS,
+};
+
+/* How to have a packet come from where a socket has not sent to. */
+struct discover_stranger {
+	struct addr ask, comes_from; /* ADDR_NONE: there is none */
+	uint8_t change;		     /* flags of CHANGE-REQUEST; 0: RESPONSE-PORT */
+	bool announced;		     /* the server says that it has this endpoint */
+};
+
 struct discover {
 	bool running;
 	struct discover_config config;
 	struct discover_result result; /* filled as answers come; final once running is false */
-				       /* The author of discover.c defines the rest. */
+	/* The rest is discover.c's. */
+	enum discover_phase phase;
+	uint64_t start_ms, phase_ms, end_ms;
+	uint64_t wake_ms;	   /* an answer came: what follows from it is due */
+	uint32_t rtt_ms, every_ms; /* the longest; between two tries */
+	size_t endpoint_count;
+	struct ask asks[DISCOVER_ASKS];
+	struct addr local[DISCOVER_SOCKETS]; /* ADDR_NONE: unknown */
+	struct addr home;		     /* the server that the sockets of filtering and clash send to */
+	struct discover_stranger by_ip, by_port;
 };
 
 /* Starts anew, whatever was before. -EINVAL without servers or with mixed families. */
