@@ -31,7 +31,7 @@ struct slot {
 	struct pool_head head;
 	uint32_t network;
 	uint32_t first; /* of its session links */
-	struct addr bound;
+	struct relay_route bound;
 	uint64_t seen_ms;
 	uint8_t token[RELAY_TOKEN];
 };
@@ -254,7 +254,7 @@ uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t sl
 
 static bool is_bound(const struct slot *s, uint64_t now_ms)
 {
-	return s->bound.family != ADDR_NONE && now_ms - s->seen_ms < RELAY_IDLE_MS;
+	return s->bound.node.family != ADDR_NONE && now_ms - s->seen_ms < RELAY_IDLE_MS;
 }
 
 static size_t control(uint8_t *out, uint8_t type, uint32_t id)
@@ -303,7 +303,7 @@ static enum relay_action on_bind(struct relay_server *r, uint32_t slot, const st
 }
 
 static enum relay_action on_prove(struct relay_server *r, struct slot *s, const uint8_t *msg,
-				  const struct addr *from, uint8_t *reply, size_t *reply_len)
+				  const struct relay_route *route, uint8_t *reply, size_t *reply_len)
 {
 	const uint8_t *mac = msg + RELAY_HEADER, *proof = mac + RELAY_MAC;
 	uint8_t want[RELAY_MAC];
@@ -311,11 +311,11 @@ static enum relay_action on_prove(struct relay_server *r, struct slot *s, const 
 	/* slot and mac stand one after the other in the message. */
 	crypto_blake2s(want, sizeof want, s->token, RELAY_TOKEN, &(struct part) { msg + 4, 4 + RELAY_MAC },
 		       1);
-	if (!challenge_is_ours(r, mac, from, s->head.id) || !crypto_equal(want, proof, sizeof want)) {
+	if (!challenge_is_ours(r, mac, &route->node, s->head.id) || !crypto_equal(want, proof, sizeof want)) {
 		r->stats.bad_proof++;
 		return RELAY_DROP;
 	}
-	s->bound = *from;
+	s->bound = *route;
 	s->seen_ms = r->now_ms;
 	size_t n = control(reply, RELAY_BOUND, s->head.id);
 	crypto_blake2s(reply + n, RELAY_MAC, s->token, RELAY_TOKEN,
@@ -325,7 +325,7 @@ static enum relay_action on_prove(struct relay_server *r, struct slot *s, const 
 }
 
 static enum relay_action on_control(struct relay_server *r, const uint8_t *msg, size_t len,
-				    const struct addr *from, uint8_t *reply, size_t *reply_len)
+				    const struct relay_route *route, uint8_t *reply, size_t *reply_len)
 {
 	bool bind = len == RELAY_BIND_LEN && msg[1] == RELAY_BIND;
 	bool prove = len == RELAY_PROVE_LEN && msg[1] == RELAY_PROVE;
@@ -341,8 +341,8 @@ static enum relay_action on_control(struct relay_server *r, const uint8_t *msg, 
 		return RELAY_DROP;
 	}
 	if (bind)
-		return on_bind(r, id, from, reply, reply_len);
-	return on_prove(r, s, msg, from, reply, reply_len);
+		return on_bind(r, id, &route->node, reply, reply_len);
+	return on_prove(r, s, msg, route, reply, reply_len);
 }
 
 static enum relay_action on_unbound(struct relay_server *r, uint32_t session, uint8_t *reply,
@@ -362,14 +362,14 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 	for (unsigned side = 0; side < 2; side++) {
 		struct slot *slot = slot_at(r, s->slot[side]);
 		*other = slot_at(r, s->slot[!side]);
-		if (is_bound(slot, r->now_ms) && addr_equal(&slot->bound, from))
+		if (is_bound(slot, r->now_ms) && addr_equal(&slot->bound.node, from))
 			return slot;
 	}
 	return NULL;
 }
 
 static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, size_t len,
-				 const struct addr *from, struct addr *to, uint8_t *reply, size_t *reply_len)
+				 struct relay_route *route, uint8_t *reply, size_t *reply_len)
 {
 	if (len <= RELAY_HEADER || msg[1] || msg[2] || msg[3]) {
 		r->stats.malformed++;
@@ -377,7 +377,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	}
 	uint32_t id = load_le32(msg + 4);
 	struct session *s = pool_find(&r->sessions, id);
-	struct slot *other, *sender = s ? sender_of(r, s, from, &other) : NULL;
+	struct slot *other, *sender = s ? sender_of(r, s, &route->node, &other) : NULL;
 	if (!sender)
 		return on_unbound(r, id, reply, reply_len);
 	sender->seen_ms = r->now_ms;
@@ -385,22 +385,22 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 		r->stats.undeliverable++;
 		return RELAY_DROP;
 	}
-	*to = other->bound;
+	*route = other->bound;
 	r->stats.forwarded++;
 	r->stats.bytes += len;
 	return RELAY_FORWARD;
 }
 
 enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
-					   const struct addr *from, uint64_t now_ms, struct addr *to,
+					   struct relay_route *route, uint64_t now_ms,
 					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len)
 {
 	r->now_ms = now_ms;
-	if (len >= RELAY_HEADER && from->family != ADDR_NONE && from->port) {
+	if (len >= RELAY_HEADER && route->node.family != ADDR_NONE && route->node.port) {
 		if (msg[0] == RELAY_DATA)
-			return on_data(r, msg, len, from, to, reply, reply_len);
+			return on_data(r, msg, len, route, reply, reply_len);
 		if (msg[0] == RELAY_CONTROL)
-			return on_control(r, msg, len, from, reply, reply_len);
+			return on_control(r, msg, len, route, reply, reply_len);
 	}
 	r->stats.malformed++;
 	return RELAY_DROP;

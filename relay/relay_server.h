@@ -44,11 +44,17 @@ void relay_slot_close(struct relay_server *r, uint32_t slot);
 /* The session between two slots: the same id for the same pair. 0 when full, for different networks, or unknown slots. */
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b);
 
+/* The two ends of a datagram: the hub's (ADDR_NONE: it does not matter) and a node's. */
+struct relay_route {
+	struct addr hub, node;
+};
+
 enum relay_action { RELAY_DROP, RELAY_FORWARD, RELAY_REPLY };
-/* RELAY_FORWARD: send `msg` unchanged (the id is the same in both directions) to *to. RELAY_REPLY: send the *reply_len
- * bytes in `reply` back to `from`. */
+/* `route` is how `msg` came, and on return how to answer. RELAY_FORWARD: send `msg` unchanged (the id is the same in
+ * both directions) to the other member, from where that one is bound: its NAT lets nothing else in. RELAY_REPLY: send the
+ * *reply_len bytes in `reply` back. */
 enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
-					   const struct addr *from, uint64_t now_ms, struct addr *to,
+					   struct relay_route *route, uint64_t now_ms,
 					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
 struct relay_stats relay_server_stats(const struct relay_server *r);
 

@@ -197,7 +197,10 @@ int cmd_serve(int argc, char **argv)
 		.about = "Runs the hub until SIGTERM or SIGINT.",
 		.entries = entries,
 		.more = "The first --udp of each of IPv4 and IPv6 is the relay's, too; the others answer "
-			"STUN.\n",
+			"STUN. Two ports let\nnodes see how their NAT maps. Two public addresses with the "
+			"same two ports on each also tell them\n(and `natcheck`, `stun`, "
+			"`turnutils_natdiscovery`) what it lets in. 0.0.0.0 and [::] find two by\n"
+			"themselves if the machine has them; private ones must be named.\n",
 	};
 	struct serve_config c = { 0 };
 	struct options_list args;

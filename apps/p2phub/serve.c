@@ -179,14 +179,15 @@ static void relay_datagram(struct serve *s, struct udp_socket *in, const struct 
 	const uint8_t *msg = p->buf + p->off;
 	uint8_t reply[RELAY_PROVE_LEN];
 	size_t reply_len;
-	struct addr to;
+	struct relay_route route = { .hub = p->local, .node = p->addr };
 
 	if (in != relay_socket(s, p->addr.family))
 		return;
-	switch (relay_server_on_datagram(s->relay, msg, p->len, &p->addr, loop_now_ms(), &to, reply,
-					 &reply_len)) {
-	case RELAY_FORWARD: udp_send_bytes(relay_socket(s, to.family), msg, p->len, &to); break;
-	case RELAY_REPLY: udp_send_bytes_from(in, &p->local, reply, reply_len, &p->addr); break;
+	switch (relay_server_on_datagram(s->relay, msg, p->len, &route, loop_now_ms(), reply, &reply_len)) {
+	case RELAY_FORWARD:
+		udp_send_bytes_from(relay_socket(s, route.node.family), &route.hub, msg, p->len, &route.node);
+		break;
+	case RELAY_REPLY: udp_send_bytes_from(in, &route.hub, reply, reply_len, &route.node); break;
 	case RELAY_DROP: break;
 	}
 }

@@ -15,6 +15,10 @@ static struct addr address(uint8_t n)
 	return addr_from_ip(ADDR_V4, (const uint8_t[]) { 198, 51, 100, n & 3 }, (uint16_t)(n >> 2));
 }
 
+/* Where members bind, and where everything else comes in. */
+static const struct addr hub = { .ip = { 203, 0, 113, 1 }, .port = 3478, .family = ADDR_V4 };
+static const struct addr stranger = { .ip = { 203, 0, 113, 2 }, .port = 3478, .family = ADDR_V4 };
+
 static void must(bool ok)
 {
 	if (!ok)
@@ -24,15 +28,15 @@ static void must(bool ok)
 static void bind_slot(struct relay_server *r, uint32_t slot, const uint8_t *token, const struct addr *from)
 {
 	uint8_t msg[RELAY_PROVE_LEN] = { RELAY_CONTROL, RELAY_BIND }, reply[RELAY_PROVE_LEN];
-	struct addr to;
+	struct relay_route route = { hub, *from };
 	size_t n;
 
 	store_le32(msg + 4, slot);
-	must(relay_server_on_datagram(r, msg, RELAY_BIND_LEN, from, 0, &to, reply, &n) == RELAY_REPLY);
+	must(relay_server_on_datagram(r, msg, RELAY_BIND_LEN, &route, 0, reply, &n) == RELAY_REPLY);
 	msg[1] = RELAY_PROVE;
 	memcpy(msg + 8, reply + 8, RELAY_MAC);
 	crypto_blake2s(msg + 24, RELAY_MAC, token, RELAY_TOKEN, &(struct part) { msg + 4, 20 }, 1);
-	must(relay_server_on_datagram(r, msg, RELAY_PROVE_LEN, from, 0, &to, reply, &n) == RELAY_REPLY);
+	must(relay_server_on_datagram(r, msg, RELAY_PROVE_LEN, &route, 0, reply, &n) == RELAY_REPLY);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -50,18 +54,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bind_slot(r, slot_a, tokens[0], &a);
 	bind_slot(r, slot_b, tokens[1], &b);
 	while (in.left > 2) {
-		struct addr from = address(read_u8(&in)), to;
+		struct addr from = address(read_u8(&in));
+		struct relay_route route = { stranger, from };
 		uint8_t reply[RELAY_PROVE_LEN];
 		size_t reply_len = 0;
 		now += read_u8(&in) * 100U;
 		size_t len = read_u8(&in);
 		len = len < in.left ? len : in.left;
 		const uint8_t *msg = read_bytes(&in, len);
-		enum relay_action what = relay_server_on_datagram(r, msg, len, &from, now, &to, reply,
+		enum relay_action what = relay_server_on_datagram(r, msg, len, &route, now, reply,
 								  &reply_len);
 		must(what != RELAY_REPLY || reply_len <= len);
-		must(what != RELAY_FORWARD || (addr_equal(&from, &a) && addr_equal(&to, &b)) ||
-		     (addr_equal(&from, &b) && addr_equal(&to, &a)));
+		must(what != RELAY_FORWARD || (addr_equal(&from, &a) && addr_equal(&route.node, &b)) ||
+		     (addr_equal(&from, &b) && addr_equal(&route.node, &a)));
+		must(what != RELAY_FORWARD || addr_equal(&route.hub, &hub));
+		must(what != RELAY_REPLY || addr_equal(&route.node, &from));
 		must(relay_server_stats(r).bound <= 2 && relay_server_stats(r).slots == 2);
 	}
 	relay_server_destroy(r);

@@ -28,7 +28,7 @@ static void answer_stun(struct sim *s, const struct sim_event *ev)
 void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev)
 {
 	uint8_t reply[RELAY_PROVE_LEN];
-	struct addr to;
+	struct relay_route route = { .hub = ev->to, .node = ev->from };
 	size_t len;
 
 	if (!s->coord)
@@ -37,10 +37,9 @@ void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev)
 		answer_stun(s, ev);
 		return;
 	}
-	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &ev->from, s->now_ms, &to, reply,
-					 &len)) {
-	case RELAY_FORWARD: hub_send(s, &ev->to, &to, ev->data, ev->len); break;
-	case RELAY_REPLY: hub_send(s, &ev->to, &ev->from, reply, len); break;
+	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &route, s->now_ms, reply, &len)) {
+	case RELAY_FORWARD: hub_send(s, &route.hub, &route.node, ev->data, ev->len); break;
+	case RELAY_REPLY: hub_send(s, &route.hub, &route.node, reply, len); break;
 	case RELAY_DROP: break;
 	}
 }

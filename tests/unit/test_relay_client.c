@@ -72,14 +72,14 @@ static void land(struct world *w, struct flight *f)
 {
 	uint8_t reply[RELAY_PROVE_LEN];
 	size_t reply_len = 0;
-	struct addr to;
+	struct relay_route route = { .node = f->from };
 
 	f->at = 0;
 	if (!f->to_server) {
 		relay_client_on_message(&w->c, f->msg, f->len, &f->from, w->now);
 		return;
 	}
-	if (relay_server_on_datagram(w->r, f->msg, f->len, &f->from, w->now, &to, reply, &reply_len) ==
+	if (relay_server_on_datagram(w->r, f->msg, f->len, &route, w->now, reply, &reply_len) ==
 		    RELAY_REPLY &&
 	    addr_equal(&f->from, &w->client))
 		launch(w, false, reply, reply_len);
@@ -294,16 +294,16 @@ static void forged_messages_do_not_bind(void **state)
 	(void)state;
 	struct world w;
 	uint8_t out[RELAY_PROVE_LEN], reply[RELAY_PROVE_LEN], bad[RELAY_BOUND_LEN + 1] = { 0 };
-	struct addr to, thief = address(3, 3478);
+	struct addr thief = address(3, 3478);
 	size_t n;
 
 	world_start(&w, 1, 0, 0);
-	relay_server_on_datagram(w.r, out, relay_client_next(&w.c, w.now, out), &w.client, w.now, &to, reply,
-				 &n);
+	struct relay_route route = { .node = w.client };
+	relay_server_on_datagram(w.r, out, relay_client_next(&w.c, w.now, out), &route, w.now, reply, &n);
 	assert_false(relay_client_on_message(&w.c, reply, n, &thief, w.now));
 	assert_true(relay_client_on_message(&w.c, reply, n, &w.server, w.now));
 	assert_int_equal(relay_client_next(&w.c, w.now, out), RELAY_PROVE_LEN);
-	relay_server_on_datagram(w.r, out, RELAY_PROVE_LEN, &w.client, w.now, &to, reply, &n);
+	relay_server_on_datagram(w.r, out, RELAY_PROVE_LEN, &route, w.now, reply, &n);
 	for (size_t bit = 0; bit < RELAY_BOUND_LEN * 8; bit++) {
 		memcpy(bad, reply, n);
 		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);

@@ -16,7 +16,8 @@ struct bench {
 	struct relay_server *r;
 	struct rng rng;
 	uint64_t now;
-	struct addr to;
+	struct addr hub; /* where what is given comes in */
+	struct relay_route route;
 	uint8_t reply[RELAY_PROVE_LEN];
 	size_t reply_len;
 };
@@ -41,8 +42,8 @@ static struct addr address(uint32_t n)
 static enum relay_action give(struct bench *b, const uint8_t *msg, size_t len, struct addr from)
 {
 	b->reply_len = 0;
-	b->to = (struct addr) { 0 };
-	return relay_server_on_datagram(b->r, msg, len, &from, b->now, &b->to, b->reply, &b->reply_len);
+	b->route = (struct relay_route) { .hub = b->hub, .node = from };
+	return relay_server_on_datagram(b->r, msg, len, &b->route, b->now, b->reply, &b->reply_len);
 }
 
 static void bind_message(uint8_t out[static RELAY_BIND_LEN], uint32_t slot)
@@ -98,7 +99,7 @@ static enum relay_action send_data(struct bench *b, uint32_t session, struct add
 static void assert_forwarded(struct bench *b, uint32_t session, struct addr from, struct addr to)
 {
 	assert_int_equal(send_data(b, session, from), RELAY_FORWARD);
-	assert_true(addr_equal(&b->to, &to));
+	assert_true(addr_equal(&b->route.node, &to));
 }
 
 struct pair {
@@ -129,6 +130,28 @@ static void it_forwards_both_ways_between_bound_members(void **state)
 	assert_int_equal(s.forwarded, 2);
 	assert_int_equal(s.bytes, 80);
 	assert_int_equal(s.bound, 2);
+	relay_server_destroy(b.r);
+}
+
+static void each_member_is_answered_from_where_it_is_bound(void **state)
+{
+	(void)state;
+	struct bench b;
+	struct addr one = address(1000), other = address(2000);
+	bench_start(&b, 8, 8);
+	struct pair p = { relay_slot_open(b.r, 1, token_a), relay_slot_open(b.r, 1, token_b), 0 };
+
+	p.session = relay_session_open(b.r, p.a, p.b);
+	b.hub = one;
+	bind_slot(&b, p.a, token_a, address(1));
+	assert_true(addr_equal(&b.route.hub, &one));
+	b.hub = other;
+	bind_slot(&b, p.b, token_b, address(2));
+	assert_forwarded(&b, p.session, address(2), address(1));
+	assert_true(addr_equal(&b.route.hub, &one));
+	b.hub = one;
+	assert_forwarded(&b, p.session, address(1), address(2));
+	assert_true(addr_equal(&b.route.hub, &other));
 	relay_server_destroy(b.r);
 }
 
@@ -432,6 +455,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_forwards_both_ways_between_bound_members),
+		cmocka_unit_test(each_member_is_answered_from_where_it_is_bound),
 		cmocka_unit_test(the_same_pair_has_one_session),
 		cmocka_unit_test(sessions_join_one_network_only),
 		cmocka_unit_test(strangers_and_other_members_cannot_use_a_session),
