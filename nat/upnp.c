@@ -409,7 +409,7 @@ static int do_mapping(struct upnp_igd *igd, const struct gateway_job *job, const
 {
 	struct call c = { &job->lan, limit, buf };
 	bool known = igd->wan.type && same_lan(&igd->lan, &job->lan);
-	int ret = known ? 0 : find(igd, &job->lan, limit, buf);
+	int ret = known ? 0 : job->unmap ? -ENOENT : find(igd, &job->lan, limit, buf);
 
 	if (!ret)
 		ret = job->unmap ? unmap4(&c, igd, job, out) : map4(&c, igd, job, out);

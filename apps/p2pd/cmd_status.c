@@ -43,6 +43,17 @@ static void print_nat(const char *mapping, const char *seen)
 		printf("mapping %s, seen from outside as %s\n", mapping, seen);
 }
 
+static void print_portmap(json_t *portmap)
+{
+	const char *external = text_of(portmap, "external", NULL);
+
+	if (external)
+		printf("  router   forwards %s to this node%s\n", external,
+		       json_is_true(json_object_get(portmap, "double_nat"))
+			       ? ", but is behind another NAT itself"
+			       : "");
+}
+
 static void print_self(json_t *status)
 {
 	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
@@ -57,6 +68,7 @@ static void print_self(json_t *status)
 		printf(", %lld ms", (long long)json_integer_value(rtt));
 	print_nat(text_of(json_object_get(self, "nat"), "mapping", "unknown"),
 		  text_of(self, "reflexive", NULL));
+	print_portmap(json_object_get(json_object_get(self, "nat"), "portmap"));
 }
 
 /* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */

@@ -128,6 +128,8 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE,
 				 "--tun takes a name of 1 to %d characters without / : %% or spaces",
 				 TUN_NAME_MAX);
+	if (up->wish.portmap && up->wish.no_portmap)
+		return fail_with(EXIT_USAGE, "give --portmap or --no-portmap, not both");
 	if (up->wish.name && !*up->wish.name)
 		return fail_with(EXIT_USAGE, "--name is empty");
 	return make_absolute(up);
@@ -153,6 +155,9 @@ int cmd_up(int argc, char **argv)
 		  "the network's IPv4 addresses, the same on all machines (" JOIN_IP4_PREFIX ")",
 		  .text = &w->ip4_prefix },
 		{ "port", "N", "UDP port (a random one, kept)", .number = &w->port, .min = 1, .max = 65535 },
+		{ "no-portmap", NULL, "do not ask the router to forward the port (kept until --portmap)",
+		  .flag = &w->no_portmap },
+		{ "portmap", NULL, "ask it again (PCP, NAT-PMP, UPnP; the default)", .flag = &w->portmap },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",

@@ -25,6 +25,7 @@
 #include "core/record.h"
 #include "core/session.h"
 #include "nat/candidates.h"
+#include "nat/portmap.h"
 #include "nat/punch.h"
 #include "nat/stun_client.h"
 #include "relay/relay_client.h"
@@ -139,6 +140,7 @@ struct engine {
 
 	struct addr hosts[ENGINE_HOSTS];
 	size_t host_count;
+	struct portmap_view portmap;
 	struct candidate_list candidates;
 	bool publish_due;
 	uint64_t publish_at_ms; /* the record is renewed then */
@@ -196,6 +198,8 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms);
 /* Interface addresses (port 0) of the host, our own device left out; at start and after each change. `moved`: the
  * default route or an address changed, so all mappings are to be measured anew. */
 void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms);
+/* What the gateways map to us, whenever that changed. */
+void engine_on_portmap(struct engine *e, const struct portmap_view *view, uint64_t now_ms);
 void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
 		      const struct addr *remote, uint64_t now_ms);
 void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uint64_t now_ms);

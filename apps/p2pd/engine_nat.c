@@ -31,6 +31,8 @@ void engine_gather(struct engine *e, uint64_t now_ms)
 	struct candidate_list list = { 0 };
 
 	candidates_add_hosts(&list, e->hosts, e->host_count, e->config.udp_port, overlay, bits, 2);
+	for (size_t i = 0; i < e->portmap.count; i++)
+		candidates_add(&list, CANDIDATE_MAPPED, &e->portmap.items[i].external);
 	for (size_t i = 0; i < e->hub_udp_count; i++)
 		candidates_add(&list, CANDIDATE_REFLEXIVE, &e->reflexive[i]);
 	if (candidates_equal(&list, &e->candidates))
@@ -38,6 +40,12 @@ void engine_gather(struct engine *e, uint64_t now_ms)
 	e->candidates = list;
 	e->publish_due = true;
 	engine_due(e, now_ms);
+}
+
+void engine_on_portmap(struct engine *e, const struct portmap_view *view, uint64_t now_ms)
+{
+	e->portmap = *view;
+	engine_gather(e, now_ms);
 }
 
 const struct addr *engine_reflexive(const struct engine *e)

@@ -204,5 +204,6 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 	out->any_port = !wish->port && !n->port;
 	if (wish->port)
 		n->port = (uint16_t)wish->port;
+	n->no_portmap = wish->no_portmap || (n->no_portmap && !wish->portmap);
 	return EXIT_OK;
 }

@@ -12,7 +12,7 @@
 struct join_wish {
 	const char *hub, *network, *secret, *name, *ip4, *ip4_prefix;
 	long port;
-	bool found_new, allow_weak;
+	bool found_new, allow_weak, portmap, no_portmap;
 };
 
 struct join_plan {

@@ -40,8 +40,9 @@ uint64_t shell_now(struct shell *s)
 
 static uint64_t earliest(const struct shell *s)
 {
-	uint64_t due[] = { engine_deadline(s->engine), s->hosts_due_ms, s->timestamps_due_ms, s->join_by_ms,
-			   api_deadline(s->api) };
+	uint64_t due[] = { engine_deadline(s->engine), s->hosts_due_ms,
+			   s->timestamps_due_ms,       s->join_by_ms,
+			   api_deadline(s->api),       shell_portmap_deadline(s) };
 	uint64_t least = UINT64_MAX;
 
 	for (size_t i = 0; i < sizeof due / sizeof *due; i++)
@@ -61,6 +62,7 @@ static void on_due(void *arg)
 	if (now >= s->join_by_ms)
 		shell_on_join_timeout(s);
 	api_tick(s->api, now);
+	shell_run_portmap(s, now);
 	engine_tick(s->engine, now);
 	shell_settle(s);
 }
@@ -135,6 +137,7 @@ void shell_settle(struct shell *s)
 	while (shell_drain_packets(s) | shell_drain_hub(s) | drain_events(s))
 		shell_keep_clock(s);
 	shell_close_unused(s);
+	shell_portmap_on_settle(s);
 	if (!s->ending)
 		loop_timer_set(s->timer, earliest(s));
 }
@@ -251,8 +254,8 @@ static int start_api(struct shell *s)
 static int start(struct shell *s)
 {
 	static int (*const steps[])(struct shell *) = {
-		start_loop, shell_open_tun,   shell_check_clash, shell_open_udp,  start_engine,
-		start_api,  shell_set_device, shell_watch_hosts, shell_start_link
+		start_loop, shell_open_tun,   shell_check_clash, shell_open_udp,      start_engine,
+		start_api,  shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_link
 	};
 	int code = 0;
 
@@ -270,6 +273,7 @@ static void stop(struct shell *s)
 {
 	shell_close_link(s);
 	api_stop(s->api);
+	shell_close_portmap(s);
 	shell_close_host(s);
 	shell_close_io(s);
 	shell_close_keep(s);

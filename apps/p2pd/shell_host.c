@@ -120,6 +120,7 @@ void shell_look_at_hosts(struct shell *s, uint64_t now_ms)
 	bool first = s->hosts_due_ms == 0;
 
 	s->hosts_due_ms = UINT64_MAX;
+	shell_portmap_on_hosts(s, now_ms); /* a route alone may have changed */
 	if (!first && count == s->host_count && !memcmp(now_there, s->hosts, count * sizeof *s->hosts))
 		return;
 	if (!first)

@@ -43,6 +43,9 @@ struct shell {
 	uint64_t complained_ms;
 	char trouble[256]; /* why the hub does not answer, for a person */
 
+	/* shell_portmap.c */
+	struct shell_portmap *portmap; /* NULL: not wanted */
+
 	/* shell_keep.c */
 	struct timestamps timestamps;
 	uint64_t timestamps_due_ms;
@@ -90,6 +93,18 @@ void shell_close_link(struct shell *s);
 bool shell_drain_hub(struct shell *s);
 void shell_on_refused(struct shell *s, int reason);
 void shell_on_join_timeout(struct shell *s);
+
+/* shell_portmap.c: all do nothing when no mapping is wanted. */
+int shell_start_portmap(struct shell *s);
+/* Starts what is due. */
+void shell_run_portmap(struct shell *s, uint64_t now_ms);
+uint64_t shell_portmap_deadline(const struct shell *s);
+/* Addresses or routes of the machine changed. */
+void shell_portmap_on_hosts(struct shell *s, uint64_t now_ms);
+/* The engine may have learnt by which address the world sees us. */
+void shell_portmap_on_settle(struct shell *s);
+/* Gives the mappings back, which takes a second at most. */
+void shell_close_portmap(struct shell *s);
 
 /* shell_keep.c */
 int shell_restore(struct shell *s);

@@ -37,6 +37,7 @@ struct state_network {
 	struct addr ip4_wish; /* the address it had last, or asked for; ADDR_NONE without */
 	uint64_t cert_not_before;
 	uint16_t port;
+	bool no_portmap; /* the router is not asked to forward the port */
 };
 
 /* Makes the folder if need be, and locks it. 0, -EBUSY (another daemon has it), or another negative errno. */

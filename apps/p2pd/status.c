@@ -62,6 +62,23 @@ static json_t *endpoints(const struct engine *e)
 	return list;
 }
 
+/* null when no mapping is wanted. */
+static json_t *portmap(const struct portmap_view *v)
+{
+	const struct addr none = { 0 };
+	bool double_nat = false;
+
+	if (!v->enabled)
+		return json_null();
+	for (size_t i = 0; i < v->count; i++)
+		double_nat |= v->items[i].double_nat;
+	return json_pack("{ss ss ss so sb}", "upnp", portmap_state_name(v->state[GATEWAY_UPNP]), "natpmp",
+			 portmap_state_name(v->state[GATEWAY_NATPMP]), "pcp",
+			 portmap_state_name(v->state[GATEWAY_PCP]), "external",
+			 endpoint_or_null(v->count ? &v->items[0].external : &none), "double_nat",
+			 double_nat);
+}
+
 static json_t *self(const struct status *s)
 {
 	const struct engine *e = s->engine;
@@ -69,11 +86,12 @@ static json_t *self(const struct status *s)
 	char key[WG_KEY_TEXT];
 
 	wg_key_format(e->local.pk, key);
-	return json_pack("{ss so so s{ss ss ss ss} so ss si ss so}", "name", e->config.name, "ip4",
+	return json_pack("{ss so so s{ss ss ss ss so} so ss si ss so}", "name", e->config.name, "ip4",
 			 ip_or_null(&e->ip4), "ip6", ip_or_null(&e->ip6), "nat", "mapping", mapping,
 			 "filtering", "unknown", "type", nat_type(mapping), "allocation", "unknown",
-			 "endpoints", endpoints(e), "wg_key", key, "port", (int)e->config.udp_port, "tun",
-			 s->tun, "reflexive", endpoint_or_null(engine_reflexive(e)));
+			 "portmap", portmap(&e->portmap), "endpoints", endpoints(e), "wg_key", key, "port",
+			 (int)e->config.udp_port, "tun", s->tun, "reflexive",
+			 endpoint_or_null(engine_reflexive(e)));
 }
 
 static json_t *hub(const struct status *s)
@@ -100,7 +118,11 @@ const char *status_technique(const struct engine_peer *ep, const struct addr *di
 {
 	for (size_t i = 0; i < ep->remote.count; i++) {
 		const struct candidate *c = &ep->remote.items[i];
-		if (c->kind != CANDIDATE_HOST || !addr_equal(&c->addr, direct))
+		if (!addr_equal(&c->addr, direct))
+			continue;
+		if (c->kind == CANDIDATE_MAPPED)
+			return "port-mapping";
+		if (c->kind != CANDIDATE_HOST)
 			continue;
 		if (addr_is_private(direct))
 			return "lan";

@@ -17,7 +17,8 @@ struct status {
 /* In memory to be freed; NULL without memory. */
 char *status_format(const struct status *s);
 
-/* How a direct address of the peer came to be known: "lan", "ipv6", "public", "simultaneous-open". */
+/* How a direct address of the peer came to be known: "lan", "ipv6", "public", "port-mapping",
+ * "simultaneous-open". */
 const char *status_technique(const struct engine_peer *ep, const struct addr *direct);
 /* Why packets to this peer do not go directly, for a person; NULL when they do. */
 const char *status_reason(const struct engine *e, const struct engine_peer *ep);
