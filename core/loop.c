@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 #include <uv.h>
 
 #include "core/log.h"
+#include "core/timers.h"
 
 struct loop_signal {
 	uv_signal_t uv;
@@ -25,13 +28,19 @@ struct loop_work {
 struct loop {
 	uv_loop_t uv;
 	struct loop_work *works;
+	struct timers timers;
+	size_t timer_count;
+	int clock_fd;
+	uv_poll_t clock;
+	uint64_t armed_ms; /* when it fires; UINT64_MAX: not set */
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
 	struct loop_orphan *orphans;
 };
 
 struct loop_timer {
-	uv_timer_t uv; /* first: released by a cast */
+	struct timers_entry entry; /* first: found by a cast */
+	struct loop *loop;
 	void (*on_due)(void *arg);
 	void *arg;
 };
@@ -43,13 +52,134 @@ struct loop_fd {
 	unsigned wanted;
 };
 
+uint64_t loop_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_BOOTTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* --- Timers: all of a loop's wait in one heap, and one timer of the kernel wakes the loop for the first. It counts while
+ * the machine sleeps, which libuv's do not, so that what became due meanwhile is done on waking. */
+
+static void arm(struct loop *l, uint64_t at_ms)
+{
+	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(at_ms / 1000),
+						 .tv_nsec = (long)(at_ms % 1000) * 1000000 } };
+
+	l->armed_ms = at_ms;
+	timerfd_settime(l->clock_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* Waking once too often is cheaper than telling the kernel of each timer that moves away. */
+static void wait_for_first(struct loop *l)
+{
+	const struct timers_entry *first = timers_first(&l->timers);
+
+	if (!first) {
+		uv_unref((uv_handle_t *)&l->clock);
+		return;
+	}
+	uv_ref((uv_handle_t *)&l->clock);
+	if (first->at_ms < l->armed_ms)
+		arm(l, first->at_ms);
+}
+
+/* What is set anew in a callback has its turn later, so that others get theirs. */
+static void on_clock(uv_poll_t *uv, int status, int events)
+{
+	struct loop *l = uv->data;
+	uint64_t now = loop_now_ms(), last = l->timers.last_order, wakes;
+	struct timers_entry *first;
+
+	(void)status;
+	(void)events;
+	if (read(l->clock_fd, &wakes, sizeof wakes) < 0)
+		return;
+	l->armed_ms = UINT64_MAX;
+	while ((first = timers_first(&l->timers)) && first->at_ms <= now && first->order <= last) {
+		struct loop_timer *t = (struct loop_timer *)first;
+		timers_remove(&l->timers, first);
+		t->on_due(t->arg);
+	}
+	wait_for_first(l);
+}
+
+static int open_clock(struct loop *l)
+{
+	l->armed_ms = UINT64_MAX;
+	l->clock_fd = timerfd_create(CLOCK_BOOTTIME, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (l->clock_fd < 0)
+		return -errno;
+	int rc = uv_poll_init(&l->uv, &l->clock, l->clock_fd);
+	if (rc) {
+		close(l->clock_fd);
+		return rc;
+	}
+	l->clock.data = l;
+	uv_poll_start(&l->clock, UV_READABLE, on_clock);
+	uv_unref((uv_handle_t *)&l->clock);
+	return 0;
+}
+
+static void close_clock(struct loop *l)
+{
+	if (l->timer_count)
+		log_error("loop", "%zu timers were left open", l->timer_count);
+	uv_close((uv_handle_t *)&l->clock, NULL);
+	close(l->clock_fd);
+	timers_free(&l->timers);
+}
+
+struct loop_timer *loop_timer_create(struct loop *l, void (*on_due)(void *arg), void *arg)
+{
+	struct loop_timer *t = timers_reserve(&l->timers, l->timer_count + 1) ? NULL : calloc(1, sizeof *t);
+
+	if (!t)
+		return NULL;
+	l->timer_count++;
+	t->loop = l;
+	t->on_due = on_due;
+	t->arg = arg;
+	return t;
+}
+
+void loop_timer_set(struct loop_timer *t, uint64_t at_ms)
+{
+	uint64_t now = loop_now_ms();
+
+	if (at_ms == UINT64_MAX)
+		timers_remove(&t->loop->timers, &t->entry);
+	else
+		timers_set(&t->loop->timers, &t->entry, at_ms > now ? at_ms : now);
+	wait_for_first(t->loop);
+}
+
+void loop_timer_destroy(struct loop_timer *t)
+{
+	if (!t)
+		return;
+	timers_remove(&t->loop->timers, &t->entry);
+	wait_for_first(t->loop);
+	t->loop->timer_count--;
+	free(t);
+}
+
+/* --- Life */
+
 /* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
 struct loop *loop_create(void)
 {
 	struct loop *l = calloc(1, sizeof *l);
 
 	signal(SIGPIPE, SIG_IGN);
-	if (l && uv_loop_init(&l->uv) != 0) {
+	if (!l || uv_loop_init(&l->uv) != 0) {
+		free(l);
+		return NULL;
+	}
+	if (open_clock(l)) {
+		uv_loop_close(&l->uv);
 		free(l);
 		return NULL;
 	}
@@ -66,31 +196,35 @@ void loop_stop(struct loop *l)
 	uv_stop(&l->uv);
 }
 
-static void count_open(uv_handle_t *handle, void *arg)
+static void name_open(uv_handle_t *handle, void *arg)
 {
-	unsigned *open = arg;
+	const struct loop *l = arg;
 
-	if (uv_is_closing(handle))
-		return;
-	log_error("loop", "a %s was left open", uv_handle_type_name(handle->type));
-	++*open;
+	if (!uv_is_closing(handle) && handle != (const uv_handle_t *)&l->clock)
+		log_error("loop", "a %s was left open", uv_handle_type_name(handle->type));
+}
+
+static void run_turns(struct loop *l)
+{
+	for (int turn = 0; turn < 100 && uv_loop_alive(&l->uv); turn++)
+		uv_run(&l->uv, UV_RUN_NOWAIT);
 }
 
 /* Handles are released in their close callbacks, which need a few turns. A name look-up under way cannot be broken off
  * and is not waited for: its thread may need seconds, and the memory goes with the process. */
 void loop_destroy(struct loop *l)
 {
-	unsigned open = 0;
-
 	loop_work_finish(l);
 	while (l->orphans)
 		l->orphans->drop(l->orphans);
 	for (unsigned i = 0; i < l->signal_count; i++)
 		uv_close((uv_handle_t *)&l->signals[i].uv, NULL);
-	uv_walk(&l->uv, count_open, &open);
-	for (int turn = 0; turn < 100 && uv_loop_alive(&l->uv); turn++)
-		uv_run(&l->uv, UV_RUN_NOWAIT);
-	if (uv_loop_close(&l->uv) == 0)
+	uv_walk(&l->uv, name_open, l);
+	run_turns(l);
+	size_t timers_open = l->timer_count;
+	close_clock(l);
+	run_turns(l);
+	if (uv_loop_close(&l->uv) == 0 && !timers_open)
 		free(l);
 }
 
@@ -115,55 +249,9 @@ void loop_orphan_remove(struct loop_orphan *o)
 		o->next->at = o->at;
 }
 
-uint64_t loop_now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_BOOTTIME, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static void free_handle(uv_handle_t *handle)
 {
 	free(handle);
-}
-
-struct loop_timer *loop_timer_create(struct loop *l, void (*on_due)(void *arg), void *arg)
-{
-	struct loop_timer *t = calloc(1, sizeof *t);
-
-	if (!t)
-		return NULL;
-	t->on_due = on_due;
-	t->arg = arg;
-	uv_timer_init(&l->uv, &t->uv);
-	return t;
-}
-
-static void timer_due(uv_timer_t *uv)
-{
-	struct loop_timer *t = (struct loop_timer *)uv;
-
-	t->on_due(t->arg);
-}
-
-/* libuv counts from the start of the loop's turn, which may be a while ago: its clock is brought up to date. */
-void loop_timer_set(struct loop_timer *t, uint64_t at_ms)
-{
-	uint64_t now = loop_now_ms();
-
-	if (at_ms == UINT64_MAX) {
-		uv_timer_stop(&t->uv);
-		return;
-	}
-	uv_update_time(t->uv.loop);
-	uv_timer_start(&t->uv, timer_due, at_ms > now ? at_ms - now : 0, 0);
-}
-
-void loop_timer_destroy(struct loop_timer *t)
-{
-	if (t)
-		uv_close((uv_handle_t *)&t->uv, free_handle);
 }
 
 struct loop_fd *loop_fd_create(struct loop *l, int fd, void (*on_ready)(void *arg, unsigned events),

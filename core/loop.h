@@ -31,7 +31,8 @@ uint64_t loop_now_ms(void);
 
 struct loop_timer;
 struct loop_timer *loop_timer_create(struct loop *l, void (*on_due)(void *arg), void *arg);
-/* Due once at `at_ms` of loop_now_ms(), at the loop's next turn if that is over; UINT64_MAX: never. */
+/* Due once at `at_ms` of loop_now_ms(), at the loop's next turn if that is over (on waking, if the machine slept then);
+ * UINT64_MAX: never. */
 void loop_timer_set(struct loop_timer *t, uint64_t at_ms);
 void loop_timer_destroy(struct loop_timer *t); /* NULL is allowed */
 
