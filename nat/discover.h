@@ -5,14 +5,14 @@
  * All sockets are separate, so that no test spoils another's mapping. Pure. Embed by value; zeroed memory is idle.
  *
  * What a server tells of further endpoints (OTHER-ADDRESS) is not believed but asked: at most DISCOVER_LEARNT of them, of
- * the server's family, private or loopback only if the server itself is, with three plain Bindings of 20 bytes each at
+ * the server's family, private or loopback only if the server itself is, with four plain Bindings of 20 bytes each at
  * most; more goes to one only after it has answered.
  *
  * Filtering and clash need a packet from an address that the socket has not sent to. A server with two endpoints sends it
  * (CHANGE-REQUEST), or another server that was told our port (RESPONSE-PORT), so that two with one address each do.
  * That nothing came counts only when the same was seen to arrive at DISCOVER_MAIN, which has sent to that address, and
- * plain Bindings were answered before and after. (Behind a NAT with endpoint-dependent mapping nothing can be seen to
- * arrive in that way: there it must do that the server announced the endpoint and that it answers.) */
+ * plain Bindings were answered before and after. (Behind a NAT with endpoint-dependent mapping no CHANGE-REQUEST brings
+ * anything there: then it must do that the server announces the endpoint, and that it answers.) */
 #ifndef P2PD_NAT_DISCOVER_H
 #define P2PD_NAT_DISCOVER_H
 
