@@ -17,7 +17,6 @@ void offer_write(const struct offer *o, uint8_t out[static OFFER_WIRE])
 	write_u8(&w, o->round);
 	write_le16(&w, o->side.max_sockets);
 	write_le16(&w, o->base);
-	write_le16(&w, o->rendezvous);
 	addr_write(&w, &o->endpoint);
 	verdict_write(&w, &o->side.nat);
 }
@@ -31,7 +30,7 @@ static bool makes_sense(const struct offer *o)
 {
 	const struct addr *to = &o->endpoint, *ip = &o->side.nat.public_ip;
 
-	if (!o->attempt || !is_port(o->base) || !is_port(o->rendezvous))
+	if (!o->attempt || !is_port(o->base))
 		return false;
 	if (to->family && (addr_is_unusable(to) || !is_port(to->port)))
 		return false;
@@ -54,7 +53,6 @@ bool offer_read(struct offer *o, const uint8_t *msg, size_t len)
 	o->round = read_u8(&r);
 	o->side.max_sockets = read_le16(&r);
 	o->base = read_le16(&r);
-	o->rendezvous = read_le16(&r);
 	o->endpoint = addr_read(&r);
 	o->side.nat = verdict_read(&r);
 	return !r.bad && makes_sense(o);

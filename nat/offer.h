@@ -1,7 +1,7 @@
 /* What two nodes tell each other before a technique that needs both ends (techniques other than plain simultaneous
  * open): the NAT in front of each, where the next mappings will lie, that the sockets are open. It travels inside the
  * tunnel (control.h), by the relay, so the hub sees none of it. Pure.
- * Layout (OFFER_WIRE bytes): attempt(LE16) heard(LE16) flags(1) round(1) max_sockets(LE16) base(LE16) rendezvous(LE16)
+ * Layout (OFFER_WIRE bytes): attempt(LE16) heard(LE16) flags(1) round(1) max_sockets(LE16) base(LE16)
  * endpoint(19) verdict(VERDICT_WIRE). */
 #ifndef P2PD_NAT_OFFER_H
 #define P2PD_NAT_OFFER_H
@@ -10,7 +10,7 @@
 
 #include "nat/technique.h"
 
-enum { OFFER_WIRE = 12 + ADDR_WIRE_LEN + VERDICT_WIRE };
+enum { OFFER_WIRE = 10 + ADDR_WIRE_LEN + VERDICT_WIRE };
 
 struct offer {
 	uint16_t attempt; /* numbers this node's attempts with that peer, from 1 */
@@ -20,7 +20,6 @@ struct offer {
 	uint8_t round;	  /* failed rounds so far */
 	struct technique_side side;
 	uint16_t base;	      /* where our NAT put its last mapping, just measured; 0: not sequential */
-	uint16_t rendezvous;  /* where one of our sockets will be, by prediction; 0: none */
 	struct addr endpoint; /* our mapping that is the same for everyone; ADDR_NONE: there is none */
 };
 

@@ -25,6 +25,7 @@ struct punch_plan {
 	uint64_t start_ms;	 /* agreed with the peer through the hub; a time that has passed means now */
 	uint32_t one_way_ms;	 /* estimate to the peer: half the sum of both RTTs to the hub, halved */
 	unsigned round;		 /* 0, 1, 2, ...: opener TTL 4, then 7, then none */
+	uint8_t depth;		 /* of our outermost NAT, 0 if unknown: the first opener's TTL is one more */
 };
 
 struct punch_probe {

@@ -197,8 +197,7 @@ void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, b
 		for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 			peer_distrust_paths(&ep->peer);
 			peer_choose_path(&ep->peer, now_ms);
-			ep->punch_round = 0;
-			ep->introduce_at_ms = now_ms;
+			engine_try_anew(ep, now_ms);
 			engine_touch(e, ep, now_ms);
 		}
 		relay_client_rebind(&e->relay, now_ms);

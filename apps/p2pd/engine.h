@@ -4,8 +4,9 @@
  * Use: after any engine_on_* call or engine_tick, drain udp_out, tun_out and hub_out (packets go back to the pool) and
  * engine_next_event; call engine_tick at engine_deadline at the latest. Not thread-safe, no callbacks.
  *
- * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out),
- * engine_nat.c (STUN, candidates, punching), engine_hub.c (the hub's messages), engine_peers.c (who is in the network).
+ * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
+ * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_sockets.c.
  */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
 #define P2PD_APPS_P2PD_ENGINE_H
@@ -24,7 +25,11 @@
 #include "core/pkt.h"
 #include "core/record.h"
 #include "core/session.h"
+#include "nat/birthday.h"
 #include "nat/candidates.h"
+#include "nat/discover.h"
+#include "nat/lifetime.h"
+#include "nat/offer.h"
 #include "nat/portmap.h"
 #include "nat/punch.h"
 #include "nat/stun_client.h"
@@ -50,6 +55,8 @@ enum {
 		100, /* of the hub, for its peers: it ends the link of who says more than it allows */
 	ENGINE_ASKS_BURST = 200,
 	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
+	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
+	ENGINE_ATTEMPTS = 8,  /* remembered for each peer */
 };
 
 /* What a node is, restored or made by the shell. */
@@ -66,6 +73,7 @@ struct engine_config {
 	uint16_t udp_port;	  /* for host candidates */
 	bool have_ip4, have_ip6;  /* sockets that the shell could open */
 	uint16_t max_sockets;	  /* extra UDP sockets that the process can afford */
+	bool hard_nat;		  /* punch.hard_nat: many probes for a small chance are allowed */
 	struct pkt_pool *pool;
 	uint64_t seed; /* 0: system randomness; else a simulation's */
 };
@@ -91,6 +99,39 @@ struct engine_event {
 	uint32_t rtt_ms;
 };
 
+/* How an attempt at a direct path ended. */
+enum engine_outcome {
+	OUTCOME_DIRECT,
+	OUTCOME_FAILED,	  /* nothing answered in time */
+	OUTCOME_NO_OFFER, /* the peer did not say what it can do */
+	OUTCOME_NO_STUN,  /* our own mapping could not be measured */
+	OUTCOME_NO_PLAN,  /* the two ends together know no technique */
+};
+
+struct engine_attempt {
+	uint8_t technique; /* enum technique */
+	uint8_t outcome;   /* enum engine_outcome */
+	uint16_t probes;
+	uint64_t began_ms, ended_ms;
+};
+
+/* A technique that needs both ends to speak, under way: see engine_round.c. */
+struct engine_round {
+	struct engine_peer *peer; /* NULL: free */
+	enum { ROUND_MEASURING, ROUND_OFFERING, ROUND_RUNNING } state;
+	bool have_theirs;
+	bool running; /* the plan's probes are being sent */
+	uint16_t attempt;
+	struct offer ours, theirs;
+	struct technique_plan plan;
+	struct stun_client stun;
+	uint32_t stun_socket;
+	struct birthday birthday;
+	uint32_t sockets[TECHNIQUE_MAX_SOCKETS]; /* by the birthday's numbers */
+	unsigned socket_count, offers_sent;
+	uint64_t began_ms, offer_at_ms, start_ms, end_ms;
+};
+
 /* A peer and what the engine knows of it beyond core's. */
 struct engine_peer {
 	struct peer peer;	  /* first: owner pointers of session and lpm point here */
@@ -103,8 +144,18 @@ struct engine_peer {
 	struct candidate_list remote;
 	struct bucket
 		strangers; /* its pings from addresses that are new: a recorded one can be sent from anywhere */
+	struct verdict nat; /* as its record says */
 	struct punch punch;
-	unsigned punch_round;	  /* failed rounds since the last success or change */
+	uint32_t punch_socket; /* ours that it goes by */
+	uint64_t punch_began_ms;
+	unsigned punch_round; /* failed rounds since the last success or change */
+	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
+	unsigned rounds_failed;
+	uint64_t round_at_ms, round_began_ms;
+	uint16_t our_attempt, their_attempt;
+	enum technique round_technique;			 /* of the last round that both ends agreed on */
+	struct engine_attempt attempts[ENGINE_ATTEMPTS]; /* a ring: attempt_count - 1 is the last */
+	unsigned attempt_count;
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
@@ -158,7 +209,16 @@ struct engine {
 	size_t hub_udp_count;
 	struct stun_client stun[ENGINE_HUB_UDP];
 	struct addr reflexive[ENGINE_HUB_UDP]; /* as each hub endpoint last saw us */
-	uint64_t stun_at_ms;
+	uint64_t stun_at_ms, checked_ms;
+	struct verdict verdict; /* of our own NAT, IPv4 */
+	struct discover discover;
+	uint64_t discovered_ms; /* when the last discovery began */
+	struct lifetime lifetime;
+	uint64_t lifetime_at_ms;
+	uint32_t discover_sockets[DISCOVER_SOCKETS],
+		lifetime_sockets[LIFETIME_SOCKETS]; /* ids, by number; 0: none */
+	struct budget budget;
+	struct engine_round rounds[ENGINE_ROUNDS];
 	uint32_t hub_rtt_ms;
 	struct bucket asks;
 	uint64_t joined_by_ms; /* publish by then even without STUN's answer */
@@ -172,6 +232,8 @@ struct engine {
 	 * generation * 1024 + slot + 1, so a slot's next id is another one. The shell opens a socket when something is
 	 * first sent by its id; the engine says by `sockets_changed` that some ids are in use no more. */
 	uint32_t sockets[ENGINE_SOCKETS];
+	const void *socket_owners[ENGINE_SOCKETS]; /* only to be compared with */
+	uint32_t socket_generation;
 	bool sockets_changed;
 
 	struct pkt_list udp_out, tun_out, hub_out;
@@ -210,6 +272,9 @@ void engine_tick(struct engine *e, uint64_t now_ms);
 uint64_t engine_deadline(struct engine *e);
 bool engine_next_event(struct engine *e, struct engine_event *out);
 
+/* Routers up to and with the outermost NAT (0: unknown), and whether it is a carrier's: nat/hops.h. */
+void engine_on_hops(struct engine *e, unsigned depth, bool cgnat);
+
 /* --- Asked by a person. */
 struct engine_peer *engine_find_peer(struct engine *e, const char *name_or_address);
 /* Sends an in-tunnel ping; its pong comes as ENGINE_EV_PONG with this id. -ENOTSUP for stock peers. */
@@ -236,8 +301,10 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
 /* The address we have behind the NAT as the hub sees it; ADDR_NONE while unknown. */
 const struct addr *engine_reflexive(const struct engine *e);
-/* "endpoint-independent", "address-and-port-dependent", "none" or "unknown" (RFC 4787), from the hub's answers. */
-const char *engine_mapping(const struct engine *e);
+/* What is to be tried with this peer, given what both NATs are known to do, and why. */
+struct technique_plan engine_expected(const struct engine *e, const struct engine_peer *ep);
+/* How often the mapping to the hub is kept open: by its measured lifetime, once that is known. */
+uint32_t engine_keepalive_ms(const struct engine *e);
 /* Peers are linked: e->peers, ep->next. Timestamps to keep on disk: session_peer_timestamp(&ep->peer.session), by wk. */
 int engine_restore_timestamp(struct engine *e, const uint8_t wk[static 32],
 			     const uint8_t ts[static NOISE_TIMESTAMP_LEN]);

@@ -81,6 +81,7 @@ static void publish(struct engine *e, uint64_t now_ms)
 	r.seq = e->clock.last_ns;
 	r.candidate_count = (uint8_t)e->candidates.count;
 	memcpy(r.candidates, e->candidates.items, sizeof r.candidates);
+	r.nat = e->verdict;
 	len = record_seal(&r, e->cert_bytes, e->cert_len, e->ik_sk, &e->config.net, &e->rng, sealed);
 	if (len < 0) {
 		log_error("engine", "our own record does not seal (%d)", len);

@@ -32,6 +32,9 @@ void engine_peers_free(struct engine *e);
 /* engine_tx.c */
 /* Sends an IP packet or control message (owned from here on) to the peer, or keeps it until that is possible. */
 void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms);
+/* A control message to a peer that there is a way and a session to; else it is lost. Is no traffic that keeps a path. */
+void engine_send_control(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
+			 uint64_t now_ms);
 void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Sends what the session has to say of itself. */
 void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
@@ -46,20 +49,71 @@ void engine_reply(struct engine *e, const void *msg, size_t len, const struct en
 void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,
 		      uint64_t now_ms);
 
+/* engine_sockets.c */
+/* Takes an extra socket; 0 when there is none. */
+uint32_t engine_socket_open(struct engine *e, const void *owner);
+void engine_socket_close(struct engine *e, uint32_t id);
+unsigned engine_sockets_free(const struct engine *e);
+/* Closes a peer's sockets that carry no path of it; with `all` the others, too. */
+void engine_sockets_sweep(struct engine *e, const struct engine_peer *ep, bool all);
+
+/* engine_stun.c */
+void engine_measure(struct engine *e, uint64_t now_ms); /* all anew: mappings, what the NAT does, lifetime */
+/* Something does not answer: is our mapping still what it was? At a bounded rate. */
+void engine_check_mapping(struct engine *e, uint64_t now_ms);
+void engine_run_stun(struct engine *e, uint64_t now_ms);
+uint64_t engine_stun_deadline(const struct engine *e);
+/* False for what nobody of us awaits. */
+bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
+
 /* engine_nat.c */
+void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms);
+void engine_gather(struct engine *e, uint64_t now_ms);
+
+/* engine_punch.c */
 /* The peer is wanted: sees to a relay session and a direct path. */
 void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 void engine_on_introduction(struct engine *e, struct engine_peer *ep, uint32_t in_ms, uint32_t one_way_ms,
 			    uint64_t now_ms);
-void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms);
-/* Liveness pings, punching and new introductions of one peer. */
+/* Starts a simultaneous open, IPv4 from `socket`. */
+void engine_punch(struct engine *e, struct engine_peer *ep, const struct punch_plan *plan, uint32_t socket,
+		  uint64_t now_ms);
+bool engine_punching(const struct engine_peer *ep);
+/* Whether the budget lets us probe an address that has not answered. */
+bool engine_may_probe(struct engine *e, const struct engine_peer *ep, const struct addr *to, uint32_t socket,
+		      uint64_t now_ms);
+/* Something changed: failed attempts do not count any more, the next may begin at `at_ms`. */
+void engine_try_anew(struct engine_peer *ep, uint64_t at_ms);
+/* There is a direct path, and there was none. */
+void engine_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Our public address changed. */
+void engine_on_moved(struct engine *e, uint64_t now_ms);
+/* What our NAT does is news. */
+void engine_on_own_verdict(struct engine *e, uint64_t now_ms);
+/* Liveness pings, punching, rounds and new introductions of one peer. */
 void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
-void engine_measure(struct engine *e, uint64_t now_ms); /* STUN to all of the hub's endpoints */
-void engine_run_stun(struct engine *e, uint64_t now_ms);
-uint64_t engine_stun_deadline(const struct engine *e);
-bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
-void engine_gather(struct engine *e, uint64_t now_ms);
+
+/* engine_round.c */
+/* Begins a round if it is time for one. */
+void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Whether one is to begin at ep->round_at_ms. */
+bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+void engine_round_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+uint64_t engine_round_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
+			   uint64_t now_ms);
+/* True if the message was the answer to a round's request. */
+bool engine_round_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
+/* The path that the pong proves, or NULL. */
+struct path *engine_round_on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
+				  uint32_t socket, const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
+void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* The peer goes: its round ends, its sockets close. */
+void engine_round_drop(struct engine *e, struct engine_peer *ep);
+/* Writes an attempt into the peer's memory of them. */
+void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
+		    unsigned probes, uint64_t began_ms, uint64_t now_ms);
 
 /* engine_hub.c */
 /* These two ask for nothing when that was done too often lately: whoever still wants it asks again. */

@@ -140,6 +140,7 @@ static void link_peer(struct engine *e, struct engine_peer *ep)
 
 static void free_peer(struct engine *e, struct engine_peer *ep)
 {
+	engine_round_drop(e, ep);
 	lpm_remove_owner(&e->allowed, ep);
 	map_remove(&e->by_wk, ep->peer.wk);
 	if (ep->peer.own_kind) {
@@ -256,8 +257,9 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	session_reset(&ep->peer.session);
 	peer_distrust_paths(&ep->peer);
 	peer_choose_path(&ep->peer, now_ms);
-	ep->punch_round = 0;
-	ep->introduce_at_ms = 0;
+	ep->their_attempt = 0;
+	engine_round_drop(e, ep);
+	engine_try_anew(ep, 0);
 	if (ep->peer.last_tx_ms && now_ms - ep->peer.last_tx_ms < ENGINE_HOT_MS)
 		engine_connect(e, ep, now_ms);
 	if (had_keys || ep->peer.staged.count)
@@ -270,10 +272,11 @@ static void set_candidates(struct engine_peer *ep, const struct record *r, uint6
 
 	ep->remote.count = r->candidate_count;
 	memcpy(ep->remote.items, r->candidates, sizeof r->candidates);
-	if (candidates_equal(&before, &ep->remote))
+	bool same_nat = !memcmp(&ep->nat, &r->nat, sizeof ep->nat);
+	ep->nat = r->nat;
+	if (candidates_equal(&before, &ep->remote) && same_nat)
 		return;
-	ep->punch_round = 0;
-	ep->introduce_at_ms = now_ms;
+	engine_try_anew(ep, now_ms);
 	for (size_t i = 0; i < ep->remote.count; i++)
 		punch_add_remote(&ep->punch, ep->remote.items[i].kind, &ep->remote.items[i].addr, now_ms);
 }

@@ -159,6 +159,11 @@ static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p,
 	enum control_type type;
 	uint64_t id;
 
+	if (ep->peer.own_kind && control_type(pkt_data(p), p->len) == CONTROL_OFFER) {
+		engine_round_on_offer(e, ep, pkt_data(p) + CONTROL_HEADER, p->len - CONTROL_HEADER, now_ms);
+		pkt_put(e->config.pool, p);
+		return;
+	}
 	if (!ep->peer.own_kind || !control_read(pkt_data(p), p->len, &type, &id)) {
 		e->drops.malformed++;
 		pkt_put(e->config.pool, p);

@@ -142,6 +142,23 @@ static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *
 	push(e, ep, p);
 }
 
+void engine_send_control(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
+			 uint64_t now_ms)
+{
+	struct pkt *p;
+
+	if (engine_way(ep, e) == ENGINE_WAY_NONE || !session_ready(&ep->peer.session, now_ms))
+		return;
+	p = pkt_get(e->config.pool);
+	if (!p) {
+		e->drops.no_buffer++;
+		return;
+	}
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	seal_and_push(e, ep, p, now_ms);
+}
+
 void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	struct pkt_list staged = ep->peer.staged;

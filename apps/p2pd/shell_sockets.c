@@ -71,6 +71,7 @@ static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32
 		return rc;
 	}
 	udp_set_buffer(&s->udp, UDP_BUFFER_SMALL);
+	udp_want_local(&s->udp); /* the port that the system chose tells whether a NAT keeps it */
 	s->id = id;
 	s->table = t;
 	*slot = s;

@@ -46,11 +46,17 @@ static json_t *endpoint_or_null(const struct addr *a)
 
 /* --- The node */
 
-static const char *nat_type(const char *mapping)
+/* The verdict on a NAT, as natcheck says it. */
+static json_t *nat(const struct verdict *v)
 {
-	if (!strcmp(mapping, "none"))
-		return "none";
-	return strcmp(mapping, "address-and-port-dependent") ? "unknown" : "symmetric";
+	bool block = v->block_lo;
+
+	return json_pack("{ss ss ss ss ss si sf s[ii] si sb}", "mapping", nat_mapping_name(v->mapping),
+			 "filtering", nat_filtering_name(v->filtering), "type",
+			 nat_type_name(verdict_type(v)), "allocation", nat_allocation_name(v->allocation),
+			 "scope", nat_scope_name(v->scope), "step", (int)v->step, "noise_per_s",
+			 v->noise_per_10s / 10.0, "block", block ? (int)v->block_lo : 0,
+			 block ? (int)v->block_hi : 0, "depth", (int)v->depth, "cgnat", (int)v->cgnat);
 }
 
 static json_t *endpoints(const struct engine *e)
@@ -82,15 +88,14 @@ static json_t *portmap(const struct portmap_view *v)
 static json_t *self(const struct status *s)
 {
 	const struct engine *e = s->engine;
-	const char *mapping = engine_mapping(e);
+	json_t *seen = nat(&e->verdict);
 	char key[WG_KEY_TEXT];
 
 	wg_key_format(e->local.pk, key);
-	return json_pack("{ss so so s{ss ss ss ss so} so ss si ss so}", "name", e->config.name, "ip4",
-			 ip_or_null(&e->ip4), "ip6", ip_or_null(&e->ip6), "nat", "mapping", mapping,
-			 "filtering", "unknown", "type", nat_type(mapping), "allocation", "unknown",
-			 "portmap", portmap(&e->portmap), "endpoints", endpoints(e), "wg_key", key, "port",
-			 (int)e->config.udp_port, "tun", s->tun, "reflexive",
+	json_object_set_new(seen, "portmap", portmap(&e->portmap));
+	return json_pack("{ss so so so so ss si ss so}", "name", e->config.name, "ip4", ip_or_null(&e->ip4),
+			 "ip6", ip_or_null(&e->ip6), "nat", seen, "endpoints", endpoints(e), "wg_key", key,
+			 "port", (int)e->config.udp_port, "tun", s->tun, "reflexive",
 			 endpoint_or_null(engine_reflexive(e)));
 }
 
@@ -152,7 +157,7 @@ const char *status_reason(const struct engine *e, const struct engine_peer *ep)
 		return "looking for a direct path now";
 	if (!ep->remote.count)
 		return "the peer has told no address where it can be reached";
-	if (ep->punch_round && !strcmp(engine_mapping(e), "address-and-port-dependent"))
+	if (ep->punch_round && verdict_is_hard(&e->verdict))
 		return "the NAT on this side gives each destination another port (symmetric)";
 	if (ep->punch_round)
 		return "no address of the peer answered; tried again while traffic flows";

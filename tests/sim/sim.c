@@ -161,8 +161,8 @@ static bool asleep(const struct sim *s, const struct sim_node *n)
 	return n->asleep_until_ms > s->now_ms;
 }
 
-static void hand_over(struct sim *s, struct sim_node *to, uint32_t socket, const struct addr *from,
-		      const uint8_t *data, size_t len)
+static void hand_over(struct sim *s, struct sim_node *to, uint32_t socket, uint16_t port,
+		      const struct addr *from, const uint8_t *data, size_t len)
 {
 	struct pkt *p = to->engine ? pkt_get(&s->pool) : NULL;
 
@@ -172,12 +172,14 @@ static void hand_over(struct sim *s, struct sim_node *to, uint32_t socket, const
 	p->len = (uint32_t)len;
 	p->addr = *from;
 	p->socket = socket;
+	p->local = to->inner;
+	p->local.port = port;
 	engine_on_datagram(to->engine, p, s->now_ms);
 }
 
 void sim_inject(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len)
 {
-	hand_over(s, to, 0, from, data, len);
+	hand_over(s, to, 0, to->inner.port, from, data, len);
 }
 
 void sim_deliver(struct sim *s, struct sim_node *n, uint32_t socket, const struct sim_event *ev)
@@ -187,7 +189,7 @@ void sim_deliver(struct sim *s, struct sim_node *n, uint32_t socket, const struc
 	n->last_socket = socket;
 	if (s->tap && n->engine)
 		s->tap(s, n, &ev->from, ev->data, ev->len);
-	hand_over(s, n, socket, &ev->from, ev->data, ev->len);
+	hand_over(s, n, socket, ev->to.port, &ev->from, ev->data, ev->len);
 }
 
 static void run_event(struct sim *s, const struct sim_event *ev)

@@ -207,29 +207,40 @@ static void a_peer_without_a_way_says_why(void **state)
 	json_decref(s);
 }
 
-static void the_mapping_is_what_two_views_of_one_family_agree_on(void **state)
+static void the_verdict_on_the_nat_is_told_in_words(void **state)
 {
 	(void)state;
 	static const struct {
-		const char *first, *second, *mapping, *type;
+		struct verdict verdict;
+		const char *mapping, *filtering, *type, *allocation;
 	} cases[] = {
-		{ NULL, NULL, "unknown", "unknown" },
-		{ "203.0.113.7:1000", NULL, "unknown", "unknown" },
-		{ "203.0.113.7:1000", "[2001:db8::7]:1000", "unknown", "unknown" },
-		{ "203.0.113.7:1000", "203.0.113.7:1000", "endpoint-independent", "unknown" },
-		{ "203.0.113.7:1000", "203.0.113.7:1001", "address-and-port-dependent", "symmetric" },
-		{ NULL, "192.0.2.5:1000", "none", "none" },
+		{ { 0 }, "unknown", "unknown", "unknown", "unknown" },
+		{ { .mapping = MAPPING_NONE, .filtering = FILTERING_ENDPOINT_INDEPENDENT },
+		  "none",
+		  "endpoint-independent",
+		  "open",
+		  "unknown" },
+		{ { .mapping = MAPPING_ENDPOINT_INDEPENDENT,
+		    .filtering = FILTERING_ADDRESS_DEPENDENT,
+		    .allocation = ALLOCATION_PRESERVING },
+		  "endpoint-independent",
+		  "address-dependent",
+		  "nat2",
+		  "preserving" },
+		{ { .mapping = MAPPING_ADDRESS_AND_PORT_DEPENDENT, .allocation = ALLOCATION_SEQUENTIAL },
+		  "address-and-port-dependent",
+		  "unknown",
+		  "nat4",
+		  "sequential" },
 	};
 
-	engine.hosts[0] = at("192.0.2.5");
-	engine.host_count = 1;
-	engine.hub_udp_count = 2;
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		engine.reflexive[0] = cases[i].first ? at(cases[i].first) : (struct addr) { 0 };
-		engine.reflexive[1] = cases[i].second ? at(cases[i].second) : (struct addr) { 0 };
+		engine.verdict = cases[i].verdict;
 		json_t *s = status(), *nat = json_object_get(json_object_get(s, "self"), "nat");
 		assert_string_equal(text_at(nat, "mapping"), cases[i].mapping);
+		assert_string_equal(text_at(nat, "filtering"), cases[i].filtering);
 		assert_string_equal(text_at(nat, "type"), cases[i].type);
+		assert_string_equal(text_at(nat, "allocation"), cases[i].allocation);
 		json_decref(s);
 	}
 }
@@ -256,7 +267,7 @@ int main(void)
 		with_a_node(a_direct_path_tells_where_how_and_since_when),
 		with_a_node(the_technique_is_that_of_the_candidate),
 		with_a_node(a_peer_without_a_way_says_why),
-		with_a_node(the_mapping_is_what_two_views_of_one_family_agree_on),
+		with_a_node(the_verdict_on_the_nat_is_told_in_words),
 		with_a_node(peers_come_in_the_order_of_their_names),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,0 +1,547 @@
+/* Rounds: techniques that need both ends to speak first. Each end measures what will have changed since the verdict (where
+ * its NAT puts the next mapping), tells the other in an offer inside the tunnel, and both compute the same plan from the
+ * two offers (nat/technique.h). Then the opening side opens many mappings and says "ready", the probing side looks for
+ * them (nat/birthday.h); or both meet at a rendezvous; or, when simultaneous open failed time and again, both meet at
+ * fresh ports.
+ *
+ *	measuring ----- offering ------------------------ running ------ direct, or failed
+ *	  STUN            own offer is repeated until       birthday,
+ *	                  the peer says that it has it      or punch
+ *
+ * Timers of a round: offer_at_ms, the STUN client's, the birthday's, end_ms. When the next round is due stands in the
+ * peer's round_at_ms. */
+#include "apps/p2pd/engine_internal.h"
+
+#include <string.h>
+
+#include "core/control.h"
+#include "core/log.h"
+
+enum {
+	MEASURE_LIMIT_MS = 3000,
+	OFFER_LIMIT_MS = 3000,
+	READY_LIMIT_MS = 1600, /* 256 sockets at 250 probes a second, when "ready" is lost */
+	OPENER_LIMIT_MS = 9000,
+	HEAD_START_MS = 400, /* simultaneous open comes first: it needs no sockets, and suffices mostly */
+	JOIN_GAP_MS = 500,   /* offers of a peer that make us begin a round */
+	ROTATE_ROUNDS = 3,   /* B1: failed rounds on a tuple until the local port changes */
+	ROUNDS_AT_ONCE = 3,
+	OFFERS = 6,
+};
+
+static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
+/* After the first ROUNDS_AT_ONCE; B2. */
+static const uint32_t again_ms[] = { 30000, 120000, 600000, 3600000 };
+
+static struct engine_round *round_of(struct engine *e, const struct engine_peer *ep)
+{
+	for (int i = 0; i < ENGINE_ROUNDS; i++)
+		if (e->rounds[i].peer == ep)
+			return &e->rounds[i];
+	return NULL;
+}
+
+/* ---- what is to be done */
+
+static struct technique_side our_side(const struct engine *e)
+{
+	unsigned sockets = engine_sockets_free(e);
+
+	return (struct technique_side) {
+		.nat = e->verdict,
+		.max_sockets = (uint16_t)(sockets < TECHNIQUE_MAX_SOCKETS ? sockets : TECHNIQUE_MAX_SOCKETS),
+		.allows_hard = e->config.hard_nat
+	};
+}
+
+struct technique_plan engine_expected(const struct engine *e, const struct engine_peer *ep)
+{
+	struct technique_side ours = our_side(e);
+	struct technique_side theirs = { .nat = ep->nat,
+					 .max_sockets = TECHNIQUE_MAX_SOCKETS,
+					 .allows_hard = true };
+
+	return technique_choose(&ours, &theirs, ep->rounds_failed);
+}
+
+static bool rotates(const struct engine_peer *ep)
+{
+	return ep->punch_round >= ROTATE_ROUNDS;
+}
+
+static bool is_wanted(const struct engine *e, const struct engine_peer *ep)
+{
+	switch (engine_expected(e, ep).technique) {
+	case TECHNIQUE_NONE: return false;
+	case TECHNIQUE_SIMULTANEOUS_OPEN: return rotates(ep) && e->hub_udp_count;
+	default: return true;
+	}
+}
+
+/* ---- ending */
+
+static void schedule(struct engine_peer *ep, uint64_t now_ms)
+{
+	unsigned step = ep->rounds_failed < ROUNDS_AT_ONCE ? 0 : ep->rounds_failed - ROUNDS_AT_ONCE;
+	unsigned last = sizeof again_ms / sizeof *again_ms - 1;
+	bool quick = ep->rounds_failed < ROUNDS_AT_ONCE && ep->round_technique != TECHNIQUE_BIRTHDAY &&
+		     ep->round_technique != TECHNIQUE_HARD_BIRTHDAY;
+
+	ep->round_at_ms = now_ms + (quick ? 300 : again_ms[step < last ? step : last]);
+}
+
+void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
+		    unsigned probes, uint64_t began_ms, uint64_t now_ms)
+{
+	ep->attempts[ep->attempt_count++ % ENGINE_ATTEMPTS] = (struct engine_attempt) {
+		.technique = (uint8_t)technique,
+		.outcome = (uint8_t)outcome,
+		.probes = (uint16_t)probes,
+		.began_ms = began_ms,
+		.ended_ms = now_ms,
+	};
+}
+
+static void end_round(struct engine *e, struct engine_round *r, enum engine_outcome outcome, uint64_t now_ms)
+{
+	struct engine_peer *ep = r->peer;
+
+	engine_attempt(ep, r->plan.technique, outcome, r->birthday.sent, r->began_ms, now_ms);
+	log_debug("round", "%s: %s %s after %u probes", ep->peer.name, technique_name(r->plan.technique),
+		  outcome == OUTCOME_DIRECT ? "opened a path" : "failed", r->birthday.sent);
+	memset(r, 0, sizeof *r);
+	if (outcome == OUTCOME_DIRECT)
+		ep->rounds_failed = 0;
+	else
+		ep->rounds_failed++;
+	schedule(ep, now_ms);
+	engine_sockets_sweep(e, ep, false);
+}
+
+void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	struct engine_round *r = round_of(e, ep);
+
+	if (r)
+		end_round(e, r, OUTCOME_DIRECT, now_ms);
+}
+
+void engine_round_drop(struct engine *e, struct engine_peer *ep)
+{
+	struct engine_round *r = round_of(e, ep);
+
+	if (r)
+		memset(r, 0, sizeof *r);
+	engine_sockets_sweep(e, ep, true);
+}
+
+/* ---- beginning */
+
+static bool needs_measuring(const struct engine *e, const struct engine_peer *ep)
+{
+	return e->verdict.allocation == ALLOCATION_SEQUENTIAL ||
+	       (rotates(ep) && engine_expected(e, ep).technique == TECHNIQUE_SIMULTANEOUS_OPEN);
+}
+
+static void make_offer(struct engine *e, struct engine_round *r)
+{
+	struct offer *o = &r->ours;
+	const struct addr *seen = engine_reflexive(e);
+
+	*o = (struct offer) { .attempt = r->attempt,
+			      .round = (uint8_t)(r->peer->rounds_failed < 255 ? r->peer->rounds_failed : 255),
+			      .side = our_side(e) };
+	if (verdict_is_easy(&e->verdict) && seen->family == ADDR_V4)
+		o->endpoint = *seen;
+	if (!r->stun_socket)
+		return;
+	o->rotated = e->verdict.allocation != ALLOCATION_SEQUENTIAL;
+	if (o->rotated) {
+		o->endpoint = r->stun.mapped;
+		return;
+	}
+	o->base = r->stun.mapped.port;
+}
+
+static void begin_offering(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	make_offer(e, r);
+	r->state = ROUND_OFFERING;
+	r->offer_at_ms = now_ms;
+	r->end_ms = now_ms + OFFER_LIMIT_MS;
+}
+
+static void begin(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	if (!needs_measuring(e, r->peer)) {
+		begin_offering(e, r, now_ms);
+		return;
+	}
+	r->stun_socket = engine_socket_open(e, r->peer);
+	r->state = ROUND_MEASURING;
+	r->end_ms = now_ms + MEASURE_LIMIT_MS;
+	stun_client_start(&r->stun, &e->hub_udp[0], e->hub_rtt_ms * 2 + 100, &e->rng, now_ms);
+}
+
+static struct engine_round *start_round(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	struct engine_round *r = round_of(e, NULL);
+
+	if (!r || !e->hub_udp_count)
+		return NULL;
+	*r = (struct engine_round) { .peer = ep, .began_ms = now_ms };
+	r->plan = engine_expected(e, ep);
+	if (!++ep->our_attempt)
+		ep->our_attempt = 1;
+	r->attempt = ep->our_attempt;
+	ep->round_began_ms = now_ms;
+	begin(e, r, now_ms);
+	return r;
+}
+
+bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
+{
+	return !round_of((struct engine *)e, ep) && !ep->peer.best && ep->online && e->verdict.mapping &&
+	       engine_way(ep, e) == ENGINE_WAY_RELAY && session_ready(&ep->peer.session, now_ms) &&
+	       is_wanted(e, ep);
+}
+
+void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	if (now_ms >= ep->round_at_ms && engine_round_due(e, ep, now_ms) && !start_round(e, ep, now_ms))
+		ep->round_at_ms = now_ms + JOIN_GAP_MS;
+}
+
+/* ---- running */
+
+static void send_offer(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	uint8_t msg[CONTROL_HEADER + OFFER_WIRE] = { CONTROL_FIRST_BYTE, CONTROL_OFFER };
+
+	r->ours.heard = r->have_theirs ? r->theirs.attempt : 0;
+	offer_write(&r->ours, msg + CONTROL_HEADER);
+	engine_send_control(e, r->peer, msg, sizeof msg, now_ms);
+}
+
+/* Takes `count` sockets; how many there were. */
+static unsigned open_sockets(struct engine *e, struct engine_round *r, unsigned count)
+{
+	while (r->socket_count < count && r->socket_count < TECHNIQUE_MAX_SOCKETS) {
+		uint32_t id = engine_socket_open(e, r->peer);
+		if (!id)
+			break;
+		r->sockets[r->socket_count++] = id;
+	}
+	return r->socket_count;
+}
+
+/* We open: many sockets, one destination. */
+static void run_opener(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct birthday_plan plan = {
+		.to = r->theirs.endpoint, .ports = 1, .start_ms = now_ms, .end_ms = now_ms + OPENER_LIMIT_MS
+	};
+
+	plan.sockets = open_sockets(e, r, r->plan.sockets);
+	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
+}
+
+/* We look for the peer's mappings: one socket, the one that its packets were sent to. */
+static void run_prober(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	const struct verdict *v = &r->theirs.side.nat;
+	struct birthday_plan plan = { .to = v->public_ip,
+				      .sockets = 1,
+				      .ports = r->plan.ports,
+				      .lo = r->plan.lo,
+				      .hi = r->plan.hi,
+				      .skip = r->plan.ports * r->peer->rounds_failed,
+				      .seed = r->peer->boot ^ e->boot,
+				      .start_ms = now_ms,
+				      .one_way_ms = e->hub_rtt_ms };
+
+	if (r->plan.technique == TECHNIQUE_SEQUENTIAL) {
+		plan.order = BIRTHDAY_OUTWARD;
+		plan.to.port = r->theirs.base;
+		plan.step = v->step;
+	}
+	r->sockets[r->socket_count++] = 0;
+	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
+}
+
+/* Both open mappings towards the port where one of the other's will be. */
+static void run_rendezvous(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct prediction theirs = predict_from_verdict(&r->theirs.side.nat);
+	struct birthday_plan plan = {
+		.to = r->theirs.side.nat.public_ip,
+		.ports = 1,
+		.repeats = 3,
+		.start_ms = now_ms,
+		.one_way_ms = e->hub_rtt_ms,
+	};
+
+	plan.to.port = predict_port(&theirs, r->theirs.base, (int)r->plan.ahead);
+	plan.sockets = open_sockets(e, r, r->plan.sockets);
+	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
+}
+
+/* Each probe makes a mapping of its own and aims at one of the peer's. */
+static void run_hard(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct birthday_plan plan = { .to = r->theirs.side.nat.public_ip,
+				      .ports = r->plan.ports,
+				      .lo = r->plan.lo,
+				      .hi = r->plan.hi,
+				      .skip = r->plan.ports * r->peer->rounds_failed,
+				      .seed = r->peer->boot ^ e->boot,
+				      .start_ms = now_ms,
+				      .one_way_ms = e->hub_rtt_ms };
+
+	plan.sockets = open_sockets(e, r, 1);
+	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
+}
+
+static void run_rotated(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct punch_plan plan = { .have_ip4 = true,
+				   .start_ms = now_ms + e->hub_rtt_ms,
+				   .one_way_ms = e->hub_rtt_ms };
+
+	candidates_add(&plan.remote, CANDIDATE_REFLEXIVE, &r->theirs.endpoint);
+	engine_punch(e, r->peer, &plan, r->ours.rotated ? r->stun_socket : 0, now_ms);
+}
+
+static bool has_place_to_go(const struct engine_round *r)
+{
+	const struct offer *o = &r->theirs;
+
+	switch (r->plan.technique) {
+	case TECHNIQUE_SIMULTANEOUS_OPEN: return o->endpoint.family == ADDR_V4;
+	case TECHNIQUE_RENDEZVOUS: return o->base && r->ours.base && o->side.nat.public_ip.family == ADDR_V4;
+	case TECHNIQUE_NONE: return false;
+	default: break;
+	}
+	if (r->plan.role == ROLE_OPENS)
+		return o->endpoint.family == ADDR_V4;
+	return o->side.nat.public_ip.family == ADDR_V4 &&
+	       (r->plan.technique != TECHNIQUE_SEQUENTIAL || o->base);
+}
+
+static void run_plan(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	r->running = true;
+	switch (r->plan.technique) {
+	case TECHNIQUE_SIMULTANEOUS_OPEN: run_rotated(e, r, now_ms); return;
+	case TECHNIQUE_RENDEZVOUS: run_rendezvous(e, r, now_ms); return;
+	case TECHNIQUE_HARD_BIRTHDAY:
+		if (r->plan.role == ROLE_BOTH) {
+			run_hard(e, r, now_ms);
+			return;
+		}
+		break;
+	default: break;
+	}
+	if (r->plan.role == ROLE_OPENS)
+		run_opener(e, r, now_ms);
+	else
+		run_prober(e, r, now_ms);
+}
+
+/* Both offers are here. */
+static void agree(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct engine_peer *ep = r->peer;
+	unsigned round = r->ours.round > r->theirs.round ? r->ours.round : r->theirs.round;
+
+	r->plan = technique_choose(&r->ours.side, &r->theirs.side, round);
+	ep->round_technique = r->plan.technique;
+	if (!has_place_to_go(r)) {
+		end_round(e, r, OUTCOME_NO_PLAN, now_ms);
+		return;
+	}
+	r->state = ROUND_RUNNING;
+	r->start_ms = now_ms;
+	r->end_ms = UINT64_MAX;
+	log_debug("round", "%s: %s, %u sockets, %u ports of %u to %u", ep->peer.name,
+		  technique_name(r->plan.technique), r->plan.sockets, r->plan.ports, r->plan.lo, r->plan.hi);
+	if (r->plan.technique != TECHNIQUE_RENDEZVOUS && r->plan.technique != TECHNIQUE_SIMULTANEOUS_OPEN)
+		r->start_ms = now_ms > ep->round_began_ms + HEAD_START_MS
+				      ? now_ms
+				      : ep->round_began_ms + HEAD_START_MS;
+	if (r->plan.role == ROLE_PROBES)
+		r->start_ms += READY_LIMIT_MS;
+}
+
+void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
+			   uint64_t now_ms)
+{
+	struct engine_round *r = round_of(e, ep);
+	struct offer o;
+
+	if (!offer_read(&o, msg, len)) {
+		e->drops.malformed++;
+		return;
+	}
+	if ((int16_t)(o.attempt - ep->their_attempt) < 0 && ep->their_attempt)
+		return;
+	bool is_new = o.attempt != ep->their_attempt;
+	ep->their_attempt = o.attempt;
+	/* Its end of the last round is over: so is ours. */
+	if (is_new && r && r->state == ROUND_RUNNING) {
+		end_round(e, r, OUTCOME_FAILED, now_ms);
+		r = NULL;
+	}
+	if (!r && is_new && !ep->peer.best && now_ms - ep->round_began_ms >= JOIN_GAP_MS)
+		r = start_round(e, ep, now_ms);
+	if (!r)
+		return;
+	bool said_ready = o.ready && r->state == ROUND_RUNNING && r->plan.role == ROLE_PROBES;
+	r->theirs = o;
+	r->have_theirs = true;
+	if (said_ready && !r->running)
+		r->start_ms = now_ms;
+	if (r->state == ROUND_OFFERING)
+		r->offer_at_ms = now_ms;
+	engine_touch(e, ep, now_ms);
+}
+
+static void run_measuring(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	uint8_t msg[STUN_MAX];
+	size_t len;
+
+	while ((len = stun_client_next(&r->stun, now_ms, msg)))
+		engine_emit(e, msg, len, &r->stun.server, r->stun_socket, 0);
+	if (r->stun.state == STUN_FAILED || now_ms >= r->end_ms)
+		end_round(e, r, OUTCOME_NO_STUN, now_ms);
+}
+
+static void run_offering(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	if (now_ms >= r->end_ms) {
+		end_round(e, r, OUTCOME_NO_OFFER, now_ms);
+		return;
+	}
+	if (now_ms < r->offer_at_ms)
+		return;
+	send_offer(e, r, now_ms);
+	if (r->offers_sent < OFFERS)
+		r->offers_sent++;
+	r->offer_at_ms = r->offers_sent < OFFERS ? now_ms + offer_gap_ms[r->offers_sent] : UINT64_MAX;
+	if (r->have_theirs)
+		agree(e, r, now_ms);
+}
+
+static void say_ready(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	if (r->plan.role != ROLE_OPENS || r->ours.ready || r->birthday.sent < r->socket_count)
+		return;
+	r->ours.ready = true;
+	send_offer(e, r, now_ms);
+	r->offers_sent = OFFERS - 1; /* once more, in case that it is lost */
+	r->offer_at_ms = now_ms + offer_gap_ms[1];
+}
+
+static void run_probes(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	struct probe ping = { .kind = PROBE_PING };
+	struct birthday_probe out;
+	uint8_t msg[PROBE_MAX];
+
+	while (birthday_next(&r->birthday, &e->budget, now_ms, &out)) {
+		memcpy(ping.txid, out.txid, sizeof ping.txid);
+		size_t len = probe_seal(&r->peer->peer.probe, &ping, &e->rng, PROBE_MIN, msg);
+		engine_emit(e, msg, len, &out.to, r->sockets[out.socket], 0);
+	}
+}
+
+static void run_running(struct engine *e, struct engine_round *r, uint64_t now_ms)
+{
+	if (now_ms >= r->offer_at_ms) {
+		send_offer(e, r, now_ms);
+		/* Ours may not have arrived, though the peer's has: it goes on until the peer says that it has it. */
+		r->offers_sent++;
+		r->offer_at_ms = r->offers_sent < OFFERS && r->theirs.heard != r->attempt
+					 ? now_ms + offer_gap_ms[r->offers_sent]
+					 : UINT64_MAX;
+	}
+	if (!r->running && now_ms >= r->start_ms)
+		run_plan(e, r, now_ms);
+	if (!r->running)
+		return;
+	if (r->plan.technique == TECHNIQUE_SIMULTANEOUS_OPEN) {
+		if (!engine_punching(r->peer))
+			end_round(e, r, OUTCOME_FAILED, now_ms);
+		return;
+	}
+	run_probes(e, r, now_ms);
+	say_ready(e, r, now_ms);
+	if (r->birthday.state == BIRTHDAY_FAILED)
+		end_round(e, r, OUTCOME_FAILED, now_ms);
+}
+
+void engine_round_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	struct engine_round *r = round_of(e, ep);
+
+	if (r && r->state == ROUND_MEASURING)
+		run_measuring(e, r, now_ms);
+	else if (r && r->state == ROUND_OFFERING)
+		run_offering(e, r, now_ms);
+	if (r && r->peer && r->state == ROUND_RUNNING)
+		run_running(e, r, now_ms);
+}
+
+uint64_t engine_round_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
+{
+	const struct engine_round *r = round_of((struct engine *)e, ep);
+	uint64_t due;
+
+	if (!r)
+		return UINT64_MAX;
+	due = r->end_ms;
+	if (r->state == ROUND_MEASURING)
+		return engine_min(due, stun_client_deadline(&r->stun));
+	due = engine_min(due, r->offer_at_ms);
+	if (r->state == ROUND_RUNNING && !r->running)
+		due = engine_min(due, r->start_ms);
+	if (r->running)
+		due = engine_min(due, birthday_deadline(&r->birthday, &e->budget, now_ms));
+	return due;
+}
+
+/* ---- answers */
+
+bool engine_round_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms)
+{
+	for (int i = 0; p->socket && i < ENGINE_ROUNDS; i++) {
+		struct engine_round *r = &e->rounds[i];
+		if (!r->peer || r->state != ROUND_MEASURING || r->stun_socket != p->socket ||
+		    !stun_client_on_message(&r->stun, p->buf + p->off, p->len, &p->addr, now_ms))
+			continue;
+		if (r->stun.state == STUN_DONE)
+			begin_offering(e, r, now_ms);
+		engine_touch(e, r->peer, now_ms);
+		return true;
+	}
+	return false;
+}
+
+struct path *engine_round_on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
+				  uint32_t socket, const uint8_t txid[static PROBE_TXID], uint64_t now_ms)
+{
+	struct engine_round *r = round_of(e, ep);
+	struct path *path;
+
+	for (unsigned i = 0; r && i < r->socket_count; i++) {
+		if (r->sockets[i] != socket ||
+		    !birthday_on_pong(&r->birthday, &e->budget, i, from, txid, now_ms))
+			continue;
+		path = peer_path_get(&ep->peer, from, socket, now_ms);
+		if (path)
+			path_on_proof(path, ep->peer.name, now_ms);
+		return path;
+	}
+	return NULL;
+}
