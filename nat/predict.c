@@ -205,22 +205,39 @@ static void set_block(struct prediction *p, int lo, int hi)
 	p->hi = (uint16_t)(hi < MOST_PORT ? hi : MOST_PORT);
 }
 
-/* The smallest block of a common size, counted from 0 or from the first usable port, that holds all samples and is not
- * much larger than they let expect. */
+/* Widens lo..hi by the blocks of `size`, counted from 0 or from the first usable port, that hold all samples. */
+static bool add_aligned(const struct span *span, int size, int *lo, int *hi)
+{
+	static const int origins[] = { 0, LEAST_PORT };
+	bool found = false;
+
+	for (size_t i = 0; i < 2; i++) {
+		int first = span->min - (span->min - origins[i]) % size, last = first + size - 1;
+		if (first < LEAST_PORT || last > MOST_PORT || last < span->max)
+			continue;
+		*lo = first < *lo ? first : *lo;
+		*hi = last > *hi ? last : *hi;
+		found = true;
+	}
+	return found;
+}
+
+/* The smallest block of a common size that holds all samples and is not much larger than they let expect. Between 1,000
+ * and 1,024 they cannot decide: all of those that they may come from. */
 static bool find_aligned(struct prediction *p, const struct span *span)
 {
 	static const int sizes[] = { 64, 128, 256, 512, 1000, 1024, 2048, 4096, 8192, 16384, 32768 };
-	static const int origins[] = { 0, LEAST_PORT };
+	int lo = span->min, hi = span->max, found = 0;
 
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && sizes[i] <= 1.75 * span->estimate; i++)
-		for (size_t j = 0; j < 2; j++) {
-			int lo = span->min - (span->min - origins[j]) % sizes[i], hi = lo + sizes[i] - 1;
-			if (lo < LEAST_PORT || hi > MOST_PORT || hi < span->max)
-				continue;
-			set_block(p, lo, hi);
-			return true;
-		}
-	return false;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]) && sizes[i] <= 1.75 * span->estimate; i++) {
+		if (found && sizes[i] > found * 9 / 8)
+			break;
+		if (add_aligned(span, sizes[i], &lo, &hi))
+			found = sizes[i];
+	}
+	if (found)
+		set_block(p, lo, hi);
+	return found != 0;
 }
 
 /* Beyond the outermost samples another 1/(k - 1) of the span is expected on either side; with three times that, either
