@@ -12,6 +12,7 @@
 #   lab_kill LABEL [SIGNAL]           ends it and waits until it has ended
 #   lab_cable SITE SETTING...         changes the site's cable: cut=1, cut=0, loss=5, a.delay=40 ... (see linkem.c)
 #   lab_part SITE SITE, lab_rejoin    nothing passes between the two sites any more; all may talk again
+#   lab_narrow SITE SITE BYTES        larger packets between them vanish without a word, until lab_rejoin
 #   lab_remove SITE                   the site with its hosts (LAN hosts that joined by lab_host too)
 #   lab_until SECONDS WHAT CMD...     waits until the command succeeds; the test fails when it does not in time
 #   lab_listens HOST PORT             whether a TCP server listens there
@@ -195,6 +196,7 @@ lab_internet() {
 	lab_in inet nft -f - <<-END
 		table inet internet {
 			set parted { type ipv4_addr . ipv4_addr; }
+			set narrowed { typeof ip saddr . ip daddr . ip length; flags interval; }
 			chain input {
 				type filter hook input priority 0
 				udp dport $LAB_DISCARD drop
@@ -202,6 +204,7 @@ lab_internet() {
 			chain forward {
 				type filter hook forward priority 0
 				ip saddr . ip daddr @parted drop
+				ip saddr . ip daddr . ip length @narrowed drop
 				oifname != "hub" iifname != "hub" ip ttl < $LAB_HOPS drop
 				oifname != "hub" iifname != "hub" ip6 hoplimit < $LAB_HOPS drop
 			}
@@ -315,7 +318,14 @@ lab_part() {
 	lab_in inet nft add element inet internet parted "{ $a . $b, $b . $a }"
 }
 
-lab_rejoin() { lab_in inet nft flush set inet internet parted; }
+lab_narrow() {
+	local a b
+	a=$(lab_public4 "$1")
+	b=$(lab_public4 "$2")
+	lab_in inet nft add element inet internet narrowed "{ $a . $b . $(($3 + 1))-65535, $b . $a . $(($3 + 1))-65535 }"
+}
+
+lab_rejoin() { lab_in inet nft "flush set inet internet parted; flush set inet internet narrowed"; }
 
 lab_remove() {
 	local site=$1 host

@@ -8,6 +8,9 @@
 #   node_stop NAME               `p2pd down`, and waits until it has ended
 #   status NAME FILTER           jq over its status, raw
 #   peer NAME PEER FILTER        the same for one of its peers
+#   traffic_start A B [BYTES]    datagrams to and fro through the tunnel (traffic.py), from now on; traffic_end A B
+#   traffic_since A B TIME       what became of them since a time (lab_now_ms): "ANSWERED DIRECT LOST"
+#   direct_since A B TIME        whether they go directly, as the internet sees it
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [ -x "$P2PD_BIN/p2pd" ] && [ -x "$P2PD_BIN/p2phub" ] || lab_skip "p2pd and p2phub are not built"
@@ -68,6 +71,16 @@ node_stop() {
 	wait "${LAB_PID[$1]}" || lab_fail "$1 ended with exit code $?"
 	unset "LAB_PID[$1]"
 }
+
+traffic_start() {
+	lab_start "traffic-$1-$2" hub python3 "$LAB_HERE/traffic.py" run "$1" "$2" "$(status "$2" .self.ip4)" "${3:-700}"
+}
+traffic_end() {
+	lab_kill "traffic-$1-$2"
+	rm "$LAB/traffic-$1-$2.log"
+}
+traffic_since() { "$LAB_HERE/traffic.py" after "$LAB/traffic-$1-$2.log" "$3"; }
+direct_since() { [ "$(traffic_since "$1" "$2" "$3" | cut -d' ' -f2)" != - ]; }
 
 # Mbit/s of an iperf3 run from $1 to the overlay address of $2, of $3 (for iperf3: -t 3, -n 1G ...).
 overlay_rate() {
