@@ -246,6 +246,14 @@ static void run_opener(struct engine *e, struct engine_round *r, uint64_t now_ms
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 
+/* What earlier rounds tried of the range; a block is widened from round to round, and so begun anew. */
+static unsigned skipped(const struct engine_round *r)
+{
+	bool all = r->plan.lo <= BUDGET_MIN_PORT && r->plan.hi == UINT16_MAX;
+
+	return all ? r->plan.ports * r->peer->rounds_failed : 0;
+}
+
 /* We look for the peer's mappings: one socket, the one that its packets were sent to. */
 static void run_prober(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
@@ -255,7 +263,7 @@ static void run_prober(struct engine *e, struct engine_round *r, uint64_t now_ms
 				      .ports = r->plan.ports,
 				      .lo = r->plan.lo,
 				      .hi = r->plan.hi,
-				      .skip = r->plan.ports * r->peer->rounds_failed,
+				      .skip = skipped(r),
 				      .seed = r->peer->boot ^ e->boot,
 				      .start_ms = now_ms,
 				      .one_way_ms = e->hub_rtt_ms };
@@ -293,12 +301,12 @@ static void run_hard(struct engine *e, struct engine_round *r, uint64_t now_ms)
 				      .ports = r->plan.ports,
 				      .lo = r->plan.lo,
 				      .hi = r->plan.hi,
-				      .skip = r->plan.ports * r->peer->rounds_failed,
+				      .skip = skipped(r),
 				      .seed = r->peer->boot ^ e->boot,
 				      .start_ms = now_ms,
 				      .one_way_ms = e->hub_rtt_ms };
 
-	plan.sockets = open_sockets(e, r, 1);
+	plan.sockets = open_sockets(e, r, r->plan.sockets);
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 
