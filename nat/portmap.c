@@ -256,6 +256,8 @@ void portmap_view(const struct portmap *p, const struct addr *stun, struct portm
 	for (int i = 0; i < GATEWAY_PROTOCOLS; i++) {
 		for (int f = 0; f < FAMILIES; f++) {
 			const struct portmap_entry *e = &p->entries[i][f];
+			if (f == 1 && !p->lan[f].gateway.family)
+				continue; /* no IPv6: says nothing of the protocol */
 			if (e->state > out->state[i]) {
 				out->state[i] = e->state;
 				out->code[i] = e->code;
