@@ -11,8 +11,8 @@
 
 enum {
 	PORTMAP_LEASE_S = 7200,
-	PORTMAP_SHORTEST_S =
-		120, /* a lease is renewed as if it were for no less, nor for more than the one above */
+	/* A lease is renewed as if it were for no less than this, nor for more than the one above. */
+	PORTMAP_SHORTEST_S = 30,
 	PORTMAP_LOST_MS = 10000, /* whoever claims that all is lost is believed this often */
 	PORTMAP_VIEW = 4,
 };
