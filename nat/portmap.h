@@ -23,6 +23,7 @@ struct portmap_entry {
 	enum portmap_state state;
 	unsigned code;	      /* of PORTMAP_REFUSED, in the protocol's own numbers */
 	struct addr external; /* of PORTMAP_WORKING */
+	uint64_t made_ms;     /* of PORTMAP_WORKING: when the gateway last granted it */
 	uint64_t expires_ms;  /* of PORTMAP_WORKING: when the gateway ends the mapping */
 	bool busy;	      /* a job is under way */
 	bool held;	      /* the gateway may have a mapping of ours */

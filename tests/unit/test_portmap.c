@@ -220,6 +220,24 @@ static void another_external_address_is_asked_about_at_once(void **state)
 	assert_int_equal(portmap_deadline(&p), 100000);
 }
 
+static void a_gateway_younger_than_a_mapping_is_asked_anew(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t epoch_s;
+		bool anew;
+	} cases[] = { { 0, true }, { 90, true }, { 99, false }, { 100, false }, { 5000, false } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct portmap p = begun(&none, 0);
+		struct gateway_job job = only(&p, GATEWAY_UPNP, 0);
+
+		grant(&p, &job, "203.0.113.5:4242", 7200, 100000);
+		portmap_on_announcement(&p, GATEWAY_PCP, cases[i].epoch_s, NULL, 200000);
+		assert_int_equal(portmap_deadline(&p) == 200000, cases[i].anew);
+	}
+}
+
 static void many_claims_of_a_loss_make_few_requests(void **state)
 {
 	(void)state;
@@ -376,6 +394,7 @@ int main(void)
 		cmocka_unit_test(a_refused_renewal_ends_the_mapping),
 		cmocka_unit_test(a_gateway_that_forgot_is_asked_anew_at_once),
 		cmocka_unit_test(another_external_address_is_asked_about_at_once),
+		cmocka_unit_test(a_gateway_younger_than_a_mapping_is_asked_anew),
 		cmocka_unit_test(many_claims_of_a_loss_make_few_requests),
 		cmocka_unit_test(a_result_from_before_a_change_does_not_count),
 		cmocka_unit_test(without_a_gateway_nobody_is_asked),
