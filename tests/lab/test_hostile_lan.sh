@@ -57,6 +57,7 @@ for mode in garbage huge drip redirect lying silent flood; do
 		# It is believed to be what it says, but nobody finds the node there.
 		[[ $told = *"external $victim"* ]] || lab_fail "$mode: the lie did not even arrive: $told"
 		;;
+	redirect) [[ $told = *"upnp absent"* ]] || lab_fail "$mode: $told" ;;
 	*) [[ $told = *"external null"* ]] || lab_fail "$mode: $told" ;;
 	esac
 	lab_kill hostile-$mode KILL

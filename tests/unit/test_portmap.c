@@ -214,9 +214,9 @@ static void another_external_address_is_asked_about_at_once(void **state)
 	struct gateway_job job = only(&p, GATEWAY_NATPMP, 0);
 
 	grant(&p, &job, "203.0.113.5:4242", 7200, 0);
-	portmap_on_announcement(&p, GATEWAY_NATPMP, 10, &same, 100000);
+	portmap_on_announcement(&p, GATEWAY_NATPMP, 1000, &same, 100000);
 	assert_true(portmap_deadline(&p) > 100000);
-	portmap_on_announcement(&p, GATEWAY_NATPMP, 10, &other, 100000);
+	portmap_on_announcement(&p, GATEWAY_NATPMP, 1000, &other, 100000);
 	assert_int_equal(portmap_deadline(&p), 100000);
 }
 
