@@ -5,7 +5,11 @@
 
 #include "core/log.h"
 
-enum { FAMILIES = 2, MINUTE_MS = 60000 };
+enum {
+	FAMILIES = 2,
+	MINUTE_MS = 60000,
+	YOUNGER_MS = 2000, /* epochs are whole seconds, and packets take their time */
+};
 
 static const uint32_t retry_min[] = { 1, 5, 15, 60 };
 
@@ -161,6 +165,7 @@ static void on_success(struct portmap_entry *e, const struct gateway_job *job, c
 
 	lease = lease > PORTMAP_SHORTEST_S ? lease : PORTMAP_SHORTEST_S;
 	e->failures = 0;
+	e->made_ms = now_ms;
 	e->expires_ms = r->lifetime_s ? now_ms + r->lifetime_s * 1000ull : UINT64_MAX;
 	e->due_ms = now_ms + lease * 500ull;
 	set_state(e, PORTMAP_WORKING, job, r);
@@ -217,6 +222,17 @@ void portmap_on_lost(struct portmap *p, uint64_t now_ms)
 				ask_anew(&p->entries[i][f], now_ms);
 }
 
+/* Did the gateway start after it granted a mapping? That may have been by another protocol, whose epochs we do not see. */
+static bool is_younger(const struct portmap *p, uint32_t epoch_s, uint64_t now_ms)
+{
+	for (int i = 0; i < GATEWAY_PROTOCOLS; i++) {
+		const struct portmap_entry *e = &p->entries[i][0];
+		if (e->state == PORTMAP_WORKING && e->made_ms + epoch_s * 1000ull + YOUNGER_MS < now_ms)
+			return true;
+	}
+	return false;
+}
+
 void portmap_on_announcement(struct portmap *p, enum gateway_protocol protocol, uint32_t epoch_s,
 			     const struct addr *external, uint64_t now_ms)
 {
@@ -225,7 +241,7 @@ void portmap_on_announcement(struct portmap *p, enum gateway_protocol protocol, 
 
 	if (external && e->state == PORTMAP_WORKING && !addr_same_ip(external, &e->external))
 		lost = true;
-	if (lost)
+	if (lost || is_younger(p, epoch_s, now_ms))
 		portmap_on_lost(p, now_ms);
 }
 
@@ -256,6 +272,8 @@ void portmap_view(const struct portmap *p, const struct addr *stun, struct portm
 	for (int i = 0; i < GATEWAY_PROTOCOLS; i++) {
 		for (int f = 0; f < FAMILIES; f++) {
 			const struct portmap_entry *e = &p->entries[i][f];
+			if (f == 1 && !p->lan[f].gateway.family)
+				continue; /* no IPv6: says nothing of the protocol */
 			if (e->state > out->state[i]) {
 				out->state[i] = e->state;
 				out->code[i] = e->code;

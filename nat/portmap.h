@@ -11,8 +11,8 @@
 
 enum {
 	PORTMAP_LEASE_S = 7200,
-	PORTMAP_SHORTEST_S =
-		120, /* a lease is renewed as if it were for no less, nor for more than the one above */
+	/* A lease is renewed as if it were for no less than this, nor for more than the one above. */
+	PORTMAP_SHORTEST_S = 30,
 	PORTMAP_LOST_MS = 10000, /* whoever claims that all is lost is believed this often */
 	PORTMAP_VIEW = 4,
 };
@@ -23,6 +23,7 @@ struct portmap_entry {
 	enum portmap_state state;
 	unsigned code;	      /* of PORTMAP_REFUSED, in the protocol's own numbers */
 	struct addr external; /* of PORTMAP_WORKING */
+	uint64_t made_ms;     /* of PORTMAP_WORKING: when the gateway last granted it */
 	uint64_t expires_ms;  /* of PORTMAP_WORKING: when the gateway ends the mapping */
 	bool busy;	      /* a job is under way */
 	bool held;	      /* the gateway may have a mapping of ours */
