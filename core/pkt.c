@@ -38,6 +38,7 @@ struct pkt *pkt_get(struct pkt_pool *pool)
 	p->addr = (struct addr) { 0 };
 	p->local = (struct addr) { 0 };
 	p->ttl = 0;
+	p->dont_fragment = false;
 	p->socket = 0;
 	p->off = PKT_HEADROOM;
 	p->len = 0;

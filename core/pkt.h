@@ -21,6 +21,8 @@ struct pkt {
 	 * system chooses. */
 	struct addr local;
 	uint8_t ttl; /* datagrams out: IP TTL or hop limit; 0 for the system's default */
+	/* Datagrams out: lost rather than split on the way: pings that measure a path's MTU, and what was cut to it. */
+	bool dont_fragment;
 	/* Which of the node's UDP sockets it came in by or goes out by: 0 the main one of the family, else an extra
 	 * IPv4 socket's id. */
 	uint32_t socket;

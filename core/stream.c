@@ -304,6 +304,17 @@ const struct addr *stream_remote(const struct stream *s)
 	return &s->remote;
 }
 
+struct addr stream_local(const struct stream *s)
+{
+	struct sockaddr_storage sa;
+	int len = sizeof sa;
+
+	if (s->state == STREAM_CONNECTING || !s->io || s->io->handle.type != UV_TCP ||
+	    uv_tcp_getsockname(&s->io->tcp, (struct sockaddr *)&sa, &len))
+		return (struct addr) { 0 };
+	return addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
 const uint8_t *stream_exporter(const struct stream *s)
 {
 	return s->tls ? tls_exporter(s->tls) : NULL;

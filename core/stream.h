@@ -56,6 +56,8 @@ void stream_finish(struct stream *s);
 void stream_attach(struct stream *s, const struct stream_handler *handler, void *arg);
 
 const struct addr *stream_remote(const struct stream *s); /* ADDR_NONE for a Unix socket */
+/* Our end of a TCP connection; ADDR_NONE while it is being made. */
+struct addr stream_local(const struct stream *s);
 /* See tls_exporter(); NULL without TLS. */
 const uint8_t *stream_exporter(const struct stream *s);
 /* What TLS said of the failure; for on_close. Empty when it has nothing to say. */

@@ -158,6 +158,19 @@ void udp_set_buffer(struct udp_socket *s, int bytes)
 	ask_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
 }
 
+/* Kept by the socket, for the kernel takes no such wish with a datagram. PROBE: marked as not to be split, whatever the
+ * kernel believes of the path. Otherwise not marked, where that is possible: routers that tell nobody why they drop
+ * what is too large then split it. */
+static void set_dont_fragment(struct udp_socket *s, bool dont)
+{
+	bool v6 = s->local.family == ADDR_V6;
+	int mode = dont ? IP_PMTUDISC_PROBE : v6 ? IPV6_PMTUDISC_WANT : IP_PMTUDISC_DONT;
+
+	setsockopt(s->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MTU_DISCOVER : IP_MTU_DISCOVER, &mode,
+		   sizeof mode);
+	s->dont_fragment = dont;
+}
+
 int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const struct addr *local,
 	     const struct udp_handler *handler, void *arg)
 {
@@ -170,6 +183,7 @@ int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const 
 		return -errno;
 	s->fd = fd;
 	udp_set_buffer(s, UDP_BUFFER);
+	set_dont_fragment(s, false);
 	rc = bind_socket(fd, &s->local);
 	if (rc)
 		goto fail;
@@ -304,6 +318,8 @@ static int counted(struct udp_socket *s, int rc)
 
 int udp_send(struct udp_socket *s, const struct pkt *p)
 {
+	if (s->watch && p->dont_fragment != s->dont_fragment)
+		set_dont_fragment(s, p->dont_fragment);
 	return counted(s, send_bytes(s, &p->local, p->buf + p->off, p->len, &p->addr, p->ttl));
 }
 
@@ -315,5 +331,7 @@ int udp_send_bytes(struct udp_socket *s, const void *data, size_t len, const str
 int udp_send_bytes_from(struct udp_socket *s, const struct addr *local, const void *data, size_t len,
 			const struct addr *to)
 {
+	if (s->watch && s->dont_fragment)
+		set_dont_fragment(s, false);
 	return counted(s, send_bytes(s, local, data, len, to, 0));
 }

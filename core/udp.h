@@ -40,7 +40,7 @@ struct udp_socket {
 	struct pkt_pool *pool;
 	struct udp_handler handler;
 	void *arg;
-	bool wants_local;
+	bool wants_local, dont_fragment;
 };
 
 /* Binds to `local` (port 0: any; an IPv6 socket takes IPv6 only). 0; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
@@ -55,8 +55,9 @@ bool udp_is_open(const struct udp_socket *s);
 /* From now on p->local tells to which of this machine's addresses (and the socket's port) a datagram came: for a socket
  * that is bound to all of them and answers from the one that was asked. 0 or a negative errno. */
 int udp_want_local(struct udp_socket *s);
-/* Sends p to p->addr with p->ttl, from the IP of p->local if set; the packet stays the caller's. 0, or a negative errno that was counted: -EAGAIN (full),
- * -EAFNOSUPPORT (address of the other family), -EMSGSIZE, -ENETUNREACH ... */
+/* Sends p to p->addr with p->ttl, from the IP of p->local if set; the packet stays the caller's. 0, or a negative errno
+ * that was counted: -EAGAIN (full), -EAFNOSUPPORT (address of the other family), -ENETUNREACH ..., and -EMSGSIZE: with
+ * p->dont_fragment it is larger than its interface's MTU. */
 int udp_send(struct udp_socket *s, const struct pkt *p);
 /* The same for bytes that are in no packet. */
 int udp_send_bytes(struct udp_socket *s, const void *data, size_t len, const struct addr *to);

@@ -323,6 +323,7 @@ int hub_link_send(struct hub_link *k, const void *msg, size_t len)
 
 void hub_link_kick(struct hub_link *k)
 {
+	k->outage_since_ms = 0;
 	if (k->state == HUB_LINK_UP) {
 		websocket_ping(k->ws);
 		stream_set_timeout(k->stream, HUB_LINK_KICKED_MS);
@@ -330,8 +331,22 @@ void hub_link_kick(struct hub_link *k)
 	}
 	drop_connection(k, false);
 	k->state = HUB_LINK_WAITING;
-	k->outage_since_ms = 0;
 	loop_timer_set(k->retry, 0);
+}
+
+void hub_link_renew(struct hub_link *k)
+{
+	k->busy++;
+	if (k->state == HUB_LINK_UP)
+		go_down(k, -ENETDOWN, "");
+	if (!k->dead)
+		hub_link_kick(k);
+	leave(k);
+}
+
+struct addr hub_link_local(const struct hub_link *k)
+{
+	return k->stream ? stream_local(k->stream) : (struct addr) { 0 };
 }
 
 enum hub_link_state hub_link_state(const struct hub_link *k)

@@ -2,7 +2,7 @@
  * ways. A lost link comes back by itself.
  *
  * Timers: connecting as in core/stream.h; 10 s for the upgrade; a link over which nothing came for 50 s is lost (the hub
- * pings every 20 s), after a kick for 5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
+ * pings every 20 s), after a kick for 1.5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
  * else at random up to 1 s, 2 s, 4 s ... 30 s. */
 #ifndef P2PD_RELAY_HUB_LINK_H
 #define P2PD_RELAY_HUB_LINK_H
@@ -19,7 +19,7 @@
 enum {
 	HUB_LINK_UPGRADE_MS = 10000,
 	HUB_LINK_SILENT_MS = 50000,
-	HUB_LINK_KICKED_MS = 5000,
+	HUB_LINK_KICKED_MS = 1500,
 	HUB_LINK_QUEUE_MAX = 262144,
 	HUB_LINK_TEXT = 256,
 };
@@ -46,6 +46,10 @@ void hub_link_destroy(struct hub_link *k);
 int hub_link_send(struct hub_link *k, const void *msg, size_t len);
 /* The network changed: connects at once; a link that is up has to prove that it still works. */
 void hub_link_kick(struct hub_link *k);
+/* The link cannot work any more: says so by on_down and connects anew at once. */
+void hub_link_renew(struct hub_link *k);
+/* Our end of the connection; ADDR_NONE while there is none. */
+struct addr hub_link_local(const struct hub_link *k);
 enum hub_link_state hub_link_state(const struct hub_link *k);
 /* What on_down told last; 0 and "" before, and since the link is up. */
 int hub_link_error(const struct hub_link *k, const char **text);

@@ -3,6 +3,7 @@
 #define P2PD_TUN_NETIF_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "core/addr.h"
 
@@ -20,6 +21,8 @@ int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 /* Sets the MTU and brings it up. It gets no link-local address by itself. */
 int netif_up(unsigned ifindex, unsigned mtu);
+/* How often the interface has lost or got its carrier; 0 where that is not known. */
+uint32_t netif_carrier_changes(unsigned ifindex);
 
 /* A socket whose readability says that addresses, links or routes of the host changed. Read it empty with
  * netif_watch_drain. A descriptor (nonblocking) or a negative errno. */

@@ -149,6 +149,22 @@ out:
 	return rc;
 }
 
+uint32_t netif_carrier_changes(unsigned ifindex)
+{
+	struct rtnl_link *link = NULL;
+	struct nl_sock *sock;
+	uint32_t count = 0;
+
+	if (netlink_open(&sock))
+		return 0;
+	if (rtnl_link_get_kernel(sock, (int)ifindex, NULL, &link) == 0) {
+		rtnl_link_get_carrier_changes(link, &count);
+		rtnl_link_put(link);
+	}
+	nl_socket_free(sock);
+	return count;
+}
+
 int netif_watch_open(void)
 {
 	struct sockaddr_nl groups = {

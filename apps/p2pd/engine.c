@@ -188,22 +188,33 @@ enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e)
 	return ENGINE_WAY_NONE;
 }
 
+/* No mapping is what it was. */
+static void begin_anew(struct engine *e, uint64_t now_ms)
+{
+	memset(e->reflexive, 0, sizeof e->reflexive);
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
+		peer_distrust_paths(&ep->peer);
+		peer_choose_path(&ep->peer, now_ms);
+		engine_try_anew(ep, now_ms);
+		engine_touch(e, ep, now_ms);
+	}
+	relay_client_rebind(&e->relay, now_ms);
+	engine_measure(e, now_ms);
+	engine_due(e, now_ms);
+}
+
 void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms)
 {
 	e->host_count = count < ENGINE_HOSTS ? count : ENGINE_HOSTS;
 	memcpy(e->hosts, addrs, e->host_count * sizeof *addrs);
-	if (moved) {
-		memset(e->reflexive, 0, sizeof e->reflexive);
-		for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-			peer_distrust_paths(&ep->peer);
-			peer_choose_path(&ep->peer, now_ms);
-			engine_try_anew(ep, now_ms);
-			engine_touch(e, ep, now_ms);
-		}
-		relay_client_rebind(&e->relay, now_ms);
-		engine_measure(e, now_ms);
-		engine_due(e, now_ms);
-	}
+	if (moved)
+		begin_anew(e, now_ms);
+	engine_gather(e, now_ms);
+}
+
+void engine_on_wake(struct engine *e, uint64_t now_ms)
+{
+	begin_anew(e, now_ms);
 	engine_gather(e, now_ms);
 }
 

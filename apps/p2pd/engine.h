@@ -87,6 +87,7 @@ enum engine_event_kind {
 	ENGINE_EV_ALONE_WITH_SAME_NAME, /* nobody here uses our secret, but another network of this name is there */
 	ENGINE_EV_ADDRESS, /* ip4 changed (another node has the older claim): set it on the device */
 	ENGINE_EV_PONG,	   /* id, peer, way, from (direct), rtt_ms */
+	ENGINE_EV_MOVED,   /* the NAT maps us to another address: what goes by TCP may be dead, too */
 };
 
 struct engine_event {
@@ -262,6 +263,8 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms);
 void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms);
 /* What the gateways map to us, whenever that changed. */
 void engine_on_portmap(struct engine *e, const struct portmap_view *view, uint64_t now_ms);
+/* The machine slept: all mappings may be gone: measures and punches anew. */
+void engine_on_wake(struct engine *e, uint64_t now_ms);
 void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
 		      const struct addr *remote, uint64_t now_ms);
 void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uint64_t now_ms);

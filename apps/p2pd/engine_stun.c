@@ -277,6 +277,7 @@ static void ask_others_again(struct engine *e, uint64_t now_ms)
 static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 {
 	const struct stun_client *c = &e->stun[i];
+	struct engine_event moved = { .kind = ENGINE_EV_MOVED };
 	char text[ADDR_TEXT_MAX];
 
 	if (i == 0 && c->rtt_ms)
@@ -289,6 +290,7 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 		relay_client_rebind(&e->relay, now_ms);
 		ask_others_again(e, now_ms);
 		engine_on_moved(e, now_ms);
+		engine_event(e, &moved);
 	}
 	e->reflexive[i] = c->mapped;
 	engine_gather(e, now_ms);

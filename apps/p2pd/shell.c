@@ -27,14 +27,33 @@ static uint64_t unix_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
 }
 
+static uint64_t awake_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+/* Also where the machine stayed: what NATs and the hub knew of it may be forgotten. */
+static void on_wake(struct shell *s, uint64_t now)
+{
+	log_info("host", "awake again");
+	engine_on_wake(s->engine, now);
+	s->hosts_due_ms = now;
+	shell_check_link(s);
+}
+
 uint64_t shell_now(struct shell *s)
 {
 	uint64_t now = loop_now_ms();
 
-	if (now - s->wall_at_ms >= WALL_EVERY_MS) {
-		s->wall_at_ms = now;
-		engine_set_wall(s->engine, now, unix_ns());
-	}
+	if (now - s->wall_at_ms < WALL_EVERY_MS)
+		return now;
+	s->wall_at_ms = now;
+	engine_set_wall(s->engine, now, unix_ns());
+	if (wake_look(&s->wake, now, awake_ms(), s->due_ms))
+		on_wake(s, now);
 	return now;
 }
 
@@ -115,6 +134,7 @@ static void on_event(struct shell *s, const struct engine_event *ev)
 	case ENGINE_EV_REFUSED: shell_on_refused(s, ev->code); break;
 	case ENGINE_EV_ALONE_WITH_SAME_NAME: on_alone(s); break;
 	case ENGINE_EV_ADDRESS: on_address(s); break;
+	case ENGINE_EV_MOVED: shell_check_link(s); break;
 	case ENGINE_EV_PONG: api_on_pong(s->api, ev, shell_now(s)); break;
 	}
 }
@@ -138,8 +158,9 @@ void shell_settle(struct shell *s)
 		shell_keep_clock(s);
 	shell_close_unused(s);
 	shell_portmap_on_settle(s);
+	s->due_ms = earliest(s);
 	if (!s->ending)
-		loop_timer_set(s->timer, earliest(s));
+		loop_timer_set(s->timer, s->due_ms);
 }
 
 void shell_end(struct shell *s, int exit_code)
@@ -294,7 +315,7 @@ int shell_run(const struct shell_config *config)
 		return fail_with(EXIT_FAILED, "out of memory");
 	s->config = *config;
 	s->tun.fd = s->host_fd = -1;
-	s->timestamps_due_ms = s->join_by_ms = UINT64_MAX;
+	s->timestamps_due_ms = s->join_by_ms = s->due_ms = UINT64_MAX;
 	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 }); /* keys do not belong in a core file */
 	int code = start(s);
 	if (!code) {

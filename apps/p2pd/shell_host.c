@@ -14,7 +14,7 @@
 enum {
 	IP6_PREFIX_BITS = 48, /* the network's, see core/network.h */
 	LISTED = 256,
-	DEBOUNCE_MS = 200, /* a change comes as several messages */
+	DEBOUNCE_MS = 100, /* a change comes as several messages */
 };
 
 /* --- Our device */
@@ -113,23 +113,78 @@ static size_t list_hosts(struct shell *s, struct addr out[static ENGINE_HOSTS])
 	return count;
 }
 
+/* An interface that got a carrier again may be in another network, though all addresses are as before. */
+static struct shell_way look_at_way(const struct shell *s, enum addr_family family)
+{
+	struct shell_way way = { 0 };
+
+	if (route_default(family, s->tun.ifindex, &way.lan))
+		return (struct shell_way) { 0 };
+	way.carrier_changes = netif_carrier_changes(way.lan.ifindex);
+	return way;
+}
+
+static bool same_way(const struct shell_way *a, const struct shell_way *b)
+{
+	return a->lan.ifindex == b->lan.ifindex && a->carrier_changes == b->carrier_changes &&
+	       addr_equal(&a->lan.gateway, &b->lan.gateway) && addr_equal(&a->lan.local, &b->lan.local);
+}
+
+/* True if packets now take another way out of this machine. */
+static bool look_at_ways(struct shell *s)
+{
+	struct shell_way now_there[2] = { look_at_way(s, ADDR_V4), look_at_way(s, ADDR_V6) };
+	bool same = same_way(&now_there[0], &s->ways[0]) && same_way(&now_there[1], &s->ways[1]);
+
+	memcpy(s->ways, now_there, sizeof s->ways);
+	return !same;
+}
+
+/* Link-local ones come and go with every container, and no way to a peer leads over them. */
+static size_t without_link_local(const struct addr *in, size_t count, struct addr out[static ENGINE_HOSTS])
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (!addr_is_link_local(&in[i]))
+			out[kept++] = in[i];
+	return kept;
+}
+
+static bool same_addresses(const struct addr *a, size_t a_count, const struct addr *b, size_t b_count)
+{
+	return a_count == b_count && !memcmp(a, b, a_count * sizeof *a);
+}
+
+static bool moved(const struct shell *s, const struct addr *now_there, size_t count)
+{
+	struct addr before[ENGINE_HOSTS] = { 0 }, after[ENGINE_HOSTS] = { 0 };
+	size_t before_count = without_link_local(s->hosts, s->host_count, before);
+	size_t after_count = without_link_local(now_there, count, after);
+
+	return !same_addresses(before, before_count, after, after_count);
+}
+
 void shell_look_at_hosts(struct shell *s, uint64_t now_ms)
 {
 	struct addr now_there[ENGINE_HOSTS] = { 0 };
 	size_t count = list_hosts(s, now_there);
 	bool first = s->hosts_due_ms == 0;
+	bool same = same_addresses(now_there, count, s->hosts, s->host_count);
+	bool was_moved = (look_at_ways(s) || moved(s, now_there, count)) && !first;
 
 	s->hosts_due_ms = UINT64_MAX;
 	shell_portmap_on_hosts(s, now_ms); /* a route alone may have changed */
-	if (!first && count == s->host_count && !memcmp(now_there, s->hosts, count * sizeof *s->hosts))
+	if (!first && same && !was_moved)
 		return;
 	if (!first)
-		log_info("host", "the addresses of this machine changed: %zu now", count);
+		log_info("host", "%s of this machine changed: %zu addresses now",
+			 same ? "the way out" : "the addresses", count);
 	memcpy(s->hosts, now_there, sizeof s->hosts);
 	s->host_count = count;
-	engine_on_hosts(s->engine, s->hosts, count, !first, now_ms);
-	if (!first)
-		shell_kick_link(s);
+	engine_on_hosts(s->engine, s->hosts, count, was_moved, now_ms);
+	if (was_moved)
+		shell_check_link(s);
 }
 
 static void on_host_change(void *arg, unsigned events)

@@ -10,7 +10,9 @@
 #include "apps/p2pd/timestamps.h"
 #include "apps/p2pd/wg_peers.h"
 #include "core/loop.h"
+#include "core/lan.h"
 #include "core/udp.h"
+#include "core/wake.h"
 #include "relay/hub_link.h"
 #include "tun/device.h"
 
@@ -21,6 +23,8 @@ struct shell {
 	struct pkt_pool pool;
 	struct engine *engine;
 	uint64_t wall_at_ms; /* when the engine was last told the wall clock */
+	struct wake wake;
+	uint64_t due_ms; /* when the timer is set for */
 
 	/* shell_io.c */
 	struct tun_device tun;
@@ -35,7 +39,11 @@ struct shell {
 	uint64_t hosts_due_ms; /* look at the host's addresses then; UINT64_MAX: never */
 	struct addr hosts[ENGINE_HOSTS];
 	size_t host_count;
-	struct addr device_ip4; /* as set on the device */
+	struct shell_way {
+		struct lan lan;
+		uint32_t carrier_changes; /* of its interface */
+	} ways[2];			  /* out of this machine, by IPv4 and IPv6 */
+	struct addr device_ip4;		  /* as set on the device */
 
 	/* shell_link.c */
 	struct hub_link *link;
@@ -87,8 +95,8 @@ void shell_close_host(struct shell *s);
 
 /* shell_link.c */
 int shell_start_link(struct shell *s);
-/* The network under the link changed. */
-void shell_kick_link(struct shell *s);
+/* The network under the link changed: proves that it still works, or replaces it. */
+void shell_check_link(struct shell *s);
 void shell_close_link(struct shell *s);
 bool shell_drain_hub(struct shell *s);
 void shell_on_refused(struct shell *s, int reason);

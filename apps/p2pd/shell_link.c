@@ -120,9 +120,23 @@ bool shell_drain_hub(struct shell *s)
 	return any;
 }
 
-void shell_kick_link(struct shell *s)
+/* A list that is full may have left it out, and loopback is not in it. */
+static bool is_gone(const struct shell *s, const struct addr *local)
 {
-	if (s->link)
+	for (size_t i = 0; i < s->host_count; i++)
+		if (addr_same_ip(&s->hosts[i], local))
+			return false;
+	return local->family && !addr_is_loopback(local) && s->host_count < ENGINE_HOSTS;
+}
+
+void shell_check_link(struct shell *s)
+{
+	if (!s->link)
+		return;
+	struct addr local = hub_link_local(s->link);
+	if (is_gone(s, &local))
+		hub_link_renew(s->link);
+	else
 		hub_link_kick(s->link);
 }
 

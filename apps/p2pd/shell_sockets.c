@@ -38,6 +38,7 @@ static void on_packet(void *arg, struct pkt *p)
 	if (!s->carries_data && s->udp.stats.rx >= CARRIES_DATA)
 		grow(s);
 	p->socket = s->id;
+	p->local = s->udp.local;
 	s->table->handler.on_packet(s->table->arg, p);
 }
 

@@ -20,7 +20,7 @@ struct shell_sockets {
 	uint64_t lost;				    /* packets out: no socket could be opened for them */
 };
 
-/* `handler` gets what arrives by any of them, with p->socket set. */
+/* `handler` gets what arrives by any of them, with p->socket and the port of p->local set. */
 void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct pkt_pool *pool,
 			const struct udp_handler *handler, void *arg);
 /* Sends p by the socket p->socket (not 0); the packet stays the caller's. As udp_send(), or the errno of a socket that

@@ -74,6 +74,7 @@ static void on_event(struct sim_node *n, const struct engine_event *ev)
 		n->joined = true;
 		n->joined_ms = s->now_ms;
 	}
+	n->moves += ev->kind == ENGINE_EV_MOVED;
 	if (ev->kind != ENGINE_EV_PONG)
 		return;
 	n->pongs++;
@@ -256,6 +257,14 @@ static bool waits_for_sleeper(struct sim *s, const struct sim_event *ev)
 	return true;
 }
 
+static void wake(struct sim *s, struct sim_node *n)
+{
+	if (!n->asleep_until_ms)
+		return;
+	n->asleep_until_ms = 0;
+	engine_on_wake(n->engine, s->now_ms);
+}
+
 /* All that happens at s->now_ms. */
 static void run_moment(struct sim *s)
 {
@@ -272,6 +281,7 @@ static void run_moment(struct sim *s)
 		struct sim_node *n = &s->nodes[i];
 		if (!n->engine || asleep(s, n))
 			continue;
+		wake(s, n);
 		if (!n->conn && n->reconnect_ms <= s->now_ms)
 			connect_node(s, n);
 		engine_tick(n->engine, s->now_ms);

@@ -43,7 +43,7 @@ struct sim_node {
 	uint64_t received;
 	uint32_t last_socket; /* by which the last datagram came */
 	uint64_t first_pong_ms, first_direct_pong_ms;
-	uint64_t pongs;
+	uint64_t pongs, moves;
 };
 
 struct sim {

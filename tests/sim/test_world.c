@@ -355,6 +355,40 @@ static int setup(void **state)
 	return crypto_init();
 }
 
+static void a_node_tells_when_its_nat_maps_it_elsewhere(void **state)
+{
+	(void)state;
+	struct sim *s = world(5);
+	struct sim_node *a = sim_node(s, NAT_PORT_RESTRICTED);
+	struct addr elsewhere;
+
+	assert_int_equal(addr_parse(&elsewhere, "192.0.2.99", 1), 0);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 30000);
+	assert_int_equal(a->moves, 0);
+	sim_nat_readdress(&a->site->nat, &elsewhere);
+	sim_run(s, ENGINE_STUN_MS + 1000);
+	assert_int_equal(a->moves, 1);
+	end(s);
+}
+
+static void a_node_that_slept_measures_at_once(void **state)
+{
+	(void)state;
+	struct sim *s = world(6);
+	struct sim_node *a = sim_node(s, NAT_PORT_RESTRICTED);
+	struct addr elsewhere;
+
+	assert_int_equal(addr_parse(&elsewhere, "192.0.2.99", 1), 0);
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 1000);
+	sim_sleep(s, a, 3000); /* less than between two measurements */
+	sim_nat_readdress(&a->site->nat, &elsewhere);
+	sim_run(s, 3000 + 4 * s->one_way_ms + 50);
+	assert_true(addr_same_ip(engine_reflexive(a->engine), &elsewhere));
+	end(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +404,8 @@ int main(void)
 		cmocka_unit_test(of_two_claims_to_an_address_the_older_wins),
 		cmocka_unit_test(stock_peers_talk_and_roam),
 		cmocka_unit_test(one_seed_is_one_history),
+		cmocka_unit_test(a_node_tells_when_its_nat_maps_it_elsewhere),
+		cmocka_unit_test(a_node_that_slept_measures_at_once),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -366,6 +366,29 @@ static void a_kick_leaves_a_living_link_up(void **state)
 	end(&w);
 }
 
+static void a_link_that_cannot_work_any_more_is_replaced_at_once(void **state)
+{
+	(void)state;
+	static struct world w;
+
+	begin(&w);
+	assert_int_equal(hub_link_create(&w.link, w.loop, &w.url, &w.rng, &handler, &w), 0);
+	assert_int_equal(hub_link_local(w.link).family, ADDR_NONE);
+	run(&w);
+	struct addr first = hub_link_local(w.link);
+	assert_true(addr_is_loopback(&first));
+	assert_int_not_equal(first.port, w.url.port);
+	hub_link_renew(w.link);
+	assert_int_equal(w.downs, 1);
+	assert_int_equal(w.error, -ENETDOWN);
+	while (w.ups < 2)
+		run(&w);
+	assert_int_equal(w.downs, 1);
+	struct addr second = hub_link_local(w.link);
+	assert_int_not_equal(first.port, second.port);
+	end(&w);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -384,6 +407,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_hub_is_said_so),
 		cmocka_unit_test(a_link_can_be_destroyed_in_its_callback),
 		cmocka_unit_test(a_kick_leaves_a_living_link_up),
+		cmocka_unit_test(a_link_that_cannot_work_any_more_is_replaced_at_once),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

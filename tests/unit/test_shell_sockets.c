@@ -154,6 +154,7 @@ static void what_arrives_says_by_which_socket_it_came(void **state)
 		struct pkt *p = pkt_list_pop(&w.got);
 		assert_int_equal(p->socket, ids[i]);
 		assert_int_equal(p->len, 6);
+		assert_int_equal(p->local.port, there.port);
 		assert_true(addr_equal(&p->addr, &w.peer.local));
 		pkt_put(&w.pool, p);
 	}

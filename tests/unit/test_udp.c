@@ -1,11 +1,14 @@
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -340,6 +343,57 @@ static void closing_in_the_callback_gives_the_rest_of_the_batch_back(void **stat
 	loop_destroy(l);
 }
 
+/* In a network of our own, whose loopback takes IP packets of so many bytes. False without the right to make one. */
+static bool narrow_loopback(int mtu)
+{
+	struct ifreq ifr = { .ifr_name = "lo", .ifr_mtu = mtu };
+	bool ok = unshare(CLONE_NEWNET) == 0;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	ok = ok && ioctl(fd, SIOCSIFMTU, &ifr) == 0;
+	ifr.ifr_flags = IFF_UP;
+	ok = ok && ioctl(fd, SIOCSIFFLAGS, &ifr) == 0;
+	close(fd);
+	return ok;
+}
+
+static void send_long(struct end *from, const struct end *to, bool dont_fragment, int outcome)
+{
+	struct pkt *p = pkt_get(&from->pool);
+
+	p->addr = to->sock.local;
+	p->dont_fragment = dont_fragment;
+	p->len = 1400;
+	memset(pkt_data(p), 'x', p->len);
+	assert_int_equal(udp_send(&from->sock, p), outcome);
+	pkt_put(&from->pool, p);
+}
+
+static void datagrams_are_split_unless_they_ask_not_to_be(void **state)
+{
+	(void)state;
+	if (!narrow_loopback(1300))
+		skip();
+	for (int family = 4; family <= 6; family += 2) {
+		struct loop *l = loop_create();
+		struct end a, b;
+		open_end(&a, l, family, 4);
+		open_end(&b, l, family, 40);
+		send_long(&a, &b, true, -EMSGSIZE);
+		send_long(&a, &b, false, 0);
+		send_long(&a, &b, true, -EMSGSIZE);
+		send_text(&a, &b, "short", 0);
+		b.awaited = 2;
+		run(l);
+		assert_int_equal(b.got.count, 2);
+		assert_int_equal(b.got.head->len, 1400);
+		assert_int_equal(a.sock.stats.tx_errors, 2);
+		close_end(&a);
+		close_end(&b);
+		loop_destroy(l);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -352,6 +406,8 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_sent_says_why_and_is_counted),
 		cmocka_unit_test(a_port_in_use_is_named_so),
 		cmocka_unit_test(closing_in_the_callback_gives_the_rest_of_the_batch_back),
+		cmocka_unit_test(
+			datagrams_are_split_unless_they_ask_not_to_be), /* last: it stays in that network */
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
