@@ -1,11 +1,14 @@
 /* How long a UDP mapping lives without traffic (RFC 5780 section 4.6; report 6 of the traversal notes): one socket's
  * mapping is left alone, then another socket asks the server to answer to it (RESPONSE-PORT): an answer means that it
- * was still there. Searches upwards by steps, then halves the interval. It takes minutes. Pure; zeroed memory is idle. */
+ * was still there. Searches upwards by steps, then halves the interval. It takes minutes. Pure; zeroed memory is idle.
+ *
+ * Before it is left alone the mapping sees two exchanges 2.5 s apart: Linux routers give a flow its long life only when
+ * it goes on for more than 2 s, as those that are kept alive do. Nothing is concluded from an answer that did not come
+ * unless three were asked for, and the asking socket itself was answered then. */
 #ifndef P2PD_NAT_LIFETIME_H
 #define P2PD_NAT_LIFETIME_H
 
-#include "core/crypto.h"
-#include "nat/stun.h"
+#include "nat/ask.h"
 
 enum {
 	LIFETIME_SUBJECT = 0, /* the socket whose mapping is watched */
@@ -17,9 +20,27 @@ enum {
 
 struct lifetime_config {
 	struct addr server; /* honours RESPONSE-PORT; else the result is unknown */
-	uint32_t
-		max_s; /* do not look further than this: p2pd needs to know up to 157 s (0.7 of it is 110 s) */
+	/* Do not look further than this: p2pd needs to know up to 157 s (0.7 of it is 110 s). 0: LIFETIME_MAX_S. */
+	uint32_t max_s;
 	uint32_t precision_s;
+	bool inbound; /* then find out, too, whether what comes in keeps a mapping alive: 1.5 lifetimes more */
+};
+
+enum lifetime_inbound { LIFETIME_INBOUND_UNKNOWN, LIFETIME_INBOUND_REFRESHES, LIFETIME_INBOUND_DOES_NOT };
+
+enum lifetime_phase {
+	LIFETIME_OPENING,    /* the subject asks, so that there is a mapping */
+	LIFETIME_STREAMING,  /* is waited for, before the subject asks once more */
+	LIFETIME_CONFIRMING, /* the subject asks once more */
+	LIFETIME_LEFT_ALONE,
+	LIFETIME_QUERYING,
+};
+
+enum lifetime_goal {
+	LIFETIME_PROVING, /* that the server serves RESPONSE-PORT */
+	LIFETIME_SEARCHING,
+	LIFETIME_INBOUND,    /* a packet comes in while the mapping lives */
+	LIFETIME_INBOUND_TOO /* does it live when only that can have kept it alive? */
 };
 
 struct lifetime {
@@ -27,7 +48,14 @@ struct lifetime {
 	struct lifetime_config config;
 	uint32_t alive_s, dead_s; /* known: still there after alive_s; gone after dead_s (0: not seen dead) */
 	bool unknown;		  /* the server does not serve RESPONSE-PORT, or all was lost */
-				  /* The author of lifetime.c defines the rest. */
+	enum lifetime_inbound inbound;
+	/* The rest is lifetime.c's. */
+	enum lifetime_phase phase;
+	enum lifetime_goal goal;
+	uint32_t wait_s;
+	unsigned failures;
+	uint64_t until_ms, wake_ms;
+	struct ask open, query, control;
 };
 
 struct lifetime_out {
