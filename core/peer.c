@@ -28,7 +28,8 @@ struct path *peer_path_get(struct peer *p, const struct addr *addr, uint32_t soc
 		return found;
 	for (int i = 0; i < PEER_PATHS; i++) {
 		struct path *c = &p->paths[i];
-		if (c != p->best && (!victim || usefulness(c, now_ms) < usefulness(victim, now_ms)))
+		if (c != p->best && c != p->watched &&
+		    (!victim || usefulness(c, now_ms) < usefulness(victim, now_ms)))
 			victim = c;
 	}
 	if (path_usable(victim, now_ms))
@@ -48,6 +49,8 @@ bool peer_choose_path(struct peer *p, uint64_t now_ms)
 			best = c;
 	}
 	p->best = best;
+	if (best)
+		p->watched = best;
 	if (best == before)
 		return false;
 	if (best)
@@ -84,11 +87,8 @@ void peer_distrust_paths(struct peer *p)
 
 uint64_t peer_paths_deadline(const struct peer *p, uint64_t now_ms)
 {
-	uint64_t ping, stale;
+	uint64_t ping = p->watched ? path_deadline(p->watched, p->last_tx_ms, now_ms) : UINT64_MAX;
+	uint64_t stale = p->best ? p->best->last_pong_ms + PATH_TRUST_MS : UINT64_MAX;
 
-	if (!p->best)
-		return UINT64_MAX;
-	ping = path_deadline(p->best, p->last_tx_ms, now_ms);
-	stale = p->best->last_pong_ms + PATH_TRUST_MS;
 	return ping < stale ? ping : stale;
 }

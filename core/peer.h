@@ -25,6 +25,7 @@ struct peer {
 	struct probe_keys probe;       /* own kind only */
 	struct path paths[PEER_PATHS]; /* own kind: proven by probes; addr ADDR_NONE marks a free slot */
 	struct path *best;	       /* the usable path in use, or NULL */
+	struct path *watched;	/* the one that was in use last, and is pinged until it is dead; or NULL */
 	struct addr endpoint;	/* stock peers: configured, then where authenticated data last came from */
 	struct pkt_list staged; /* IP packets that wait for keys or for a way */
 	uint64_t last_tx_ms;	/* of data packets, keepalives left out; 0 for never */
@@ -45,7 +46,7 @@ bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
 /* The network under us changed: no path is proven any more. */
 void peer_distrust_paths(struct peer *p);
-/* When the path in use wants a ping, or stops being usable. */
+/* When the path that is watched wants a ping, or the one in use stops being usable. */
 uint64_t peer_paths_deadline(const struct peer *p, uint64_t now_ms);
 
 #endif

@@ -59,6 +59,9 @@ enum {
 	ENGINE_ATTEMPTS = 8,  /* remembered for each peer */
 };
 
+_Static_assert(ENGINE_MTU + WG_DATA_OVERHEAD == PATH_FULL_SIZE,
+	       "paths are watched with pings of the size of data");
+
 /* What a node is, restored or made by the shell. */
 struct engine_config {
 	struct network net;
@@ -150,6 +153,7 @@ struct engine_peer {
 	uint32_t punch_socket; /* ours that it goes by */
 	uint64_t punch_began_ms;
 	unsigned punch_round; /* failed rounds since the last success or change */
+	unsigned flaps;	      /* paths in a row that died soon */
 	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
 	unsigned rounds_failed;
 	uint64_t round_at_ms, round_began_ms;

@@ -41,12 +41,13 @@ void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_m
 /* The same for a peer that there is no way to: old keys and packets that have waited too long go. */
 void engine_expire(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 uint64_t engine_expiry(const struct engine_peer *ep);
-/* A copy of `msg` as a datagram straight to an address, from one of our sockets (0: the main one). */
-void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
-		 uint8_t ttl);
+/* A copy of `msg` as a datagram straight to an address, from one of our sockets (0: the main one). The datagram, on its
+ * way already, or NULL. */
+struct pkt *engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
+			uint8_t ttl);
 /* A copy of a WireGuard message back to where another one came from. */
 void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin);
-void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,
+void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl,
 		      uint64_t now_ms);
 
 /* engine_sockets.c */

@@ -73,7 +73,7 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 	if (!path || now_ms - path->last_ping_ms < TRIGGERED_MS)
 		return;
 	if (path->state != PATH_UP || now_ms - path->last_pong_ms > FRESH_MS)
-		engine_send_ping(e, ep, path, 0, PROBE_MIN, now_ms);
+		engine_send_ping(e, ep, path, 0, now_ms);
 }
 
 /* The path that a pong proves, or NULL. */

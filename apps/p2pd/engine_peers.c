@@ -277,6 +277,8 @@ static void set_candidates(struct engine_peer *ep, const struct record *r, uint6
 	if (candidates_equal(&before, &ep->remote) && same_nat)
 		return;
 	engine_try_anew(ep, now_ms);
+	if (ep->peer.watched)
+		path_on_doubt(ep->peer.watched, now_ms);
 	for (size_t i = 0; i < ep->remote.count; i++)
 		punch_add_remote(&ep->punch, ep->remote.items[i].kind, &ep->remote.items[i].addr, now_ms);
 }

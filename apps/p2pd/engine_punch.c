@@ -6,6 +6,9 @@
 
 enum {
 	ASK_AGAIN_MS = 1000, /* a RelayOpen or Introduce that brought nothing */
+	ASK_OLD_MS = 250,
+	FLAP_MS = 10000, /* a path that lived less than this did not live */
+	FLAPS_MAX = 7,	 /* 500 << 7: 64 s */
 };
 
 /* Waits between rounds of punching while traffic flows. */
@@ -29,8 +32,8 @@ static void ask_old_paths(struct engine *e, struct engine_peer *ep, uint64_t now
 	for (int i = 0; i < PEER_PATHS; i++) {
 		struct path *path = &ep->peer.paths[i];
 		if (path->addr.family && path->state == PATH_UP && path->unanswered < PATH_MAX_TRIES &&
-		    now_ms - path->last_ping_ms > PATH_RETRY_MS)
-			engine_send_ping(e, ep, path, 0, PROBE_MIN, now_ms);
+		    now_ms - path->last_ping_ms > ASK_OLD_MS)
+			engine_send_ping(e, ep, path, 0, now_ms);
 	}
 }
 
@@ -82,7 +85,7 @@ void engine_on_moved(struct engine *e, uint64_t now_ms)
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 		engine_try_anew(ep, now_ms);
 		if (ep->peer.best && hot(ep, now_ms))
-			engine_send_ping(e, ep, ep->peer.best, 0, PROBE_MIN, now_ms);
+			engine_send_ping(e, ep, ep->peer.best, 0, now_ms);
 		engine_touch(e, ep, now_ms);
 	}
 }
@@ -138,7 +141,7 @@ static void run_punch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 			continue;
 		struct path *path = peer_path_get(&ep->peer, &probe.to, socket, now_ms);
 		if (path)
-			engine_send_ping(e, ep, path, probe.ttl, PROBE_MIN, now_ms);
+			engine_send_ping(e, ep, path, probe.ttl, now_ms);
 	}
 	if (ep->punch.state != PUNCH_FAILED)
 		return;
@@ -151,30 +154,43 @@ static void run_punch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 
 /* ---- the path in use */
 
-static void on_lost(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+/* A path that comes up and dies again soon is sought less and less often: see FLAP_MS. */
+static uint64_t flap_pause_ms(struct engine_peer *ep, uint64_t up_since_ms, uint64_t now_ms)
 {
-	engine_check_mapping(e, now_ms);
+	if (now_ms - up_since_ms >= FLAP_MS)
+		ep->flaps = 0;
+	else if (ep->flaps < FLAPS_MAX)
+		ep->flaps++;
+	return ep->flaps > 1 ? 500ULL << ep->flaps : 0;
+}
+
+static void seek_anew(struct engine *e, struct engine_peer *ep, uint64_t at_ms, uint64_t now_ms)
+{
 	if (!hot(ep, now_ms))
 		return;
-	ep->introduce_at_ms = now_ms;
-	ep->round_at_ms = now_ms;
+	ep->introduce_at_ms = at_ms;
+	ep->round_at_ms = at_ms;
 	engine_connect(e, ep, now_ms);
 }
 
-/* Data goes over the path: pings as large as data, so that a path which drops large packets is found out. */
-static void run_best(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+/* The path in use is pinged until it is dead, also after it was left for another or for the relay. */
+static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	struct path *best = ep->peer.best;
-	bool active = ep->peer.last_tx_ms && now_ms - ep->peer.last_tx_ms < PATH_ACTIVE_MS;
+	struct path *path = ep->peer.watched;
+	bool due = path && path_next(path, ep->peer.last_tx_ms, ep->peer.name, now_ms);
 
-	if (best && path_next(best, ep->peer.last_tx_ms, ep->peer.name, now_ms))
-		engine_send_ping(e, ep, best, 0, active ? ENGINE_MTU + WG_DATA_OVERHEAD : PROBE_MIN, now_ms);
-	if (!best || path_usable(best, now_ms))
+	if (due)
+		engine_send_ping(e, ep, path, 0, now_ms);
+	if (due && path->unanswered > 1)
+		engine_check_mapping(e, now_ms);
+	if (ep->peer.best && !path_usable(ep->peer.best, now_ms))
+		peer_choose_path(&ep->peer, now_ms);
+	if (!path || path->state == PATH_UP)
 		return;
-	if (peer_choose_path(&ep->peer, now_ms))
-		engine_sockets_sweep(e, ep, false);
+	ep->peer.watched = NULL;
+	engine_sockets_sweep(e, ep, false);
 	if (!ep->peer.best)
-		on_lost(e, ep, now_ms);
+		seek_anew(e, ep, now_ms + flap_pause_ms(ep, path->up_since_ms, now_ms), now_ms);
 }
 
 void engine_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -189,7 +205,7 @@ void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	if (!ep->peer.own_kind)
 		return;
-	run_best(e, ep, now_ms);
+	run_watched(e, ep, now_ms);
 	run_punch(e, ep, now_ms);
 	if (hot(ep, now_ms)) {
 		introduce(e, ep, now_ms);

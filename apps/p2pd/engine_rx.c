@@ -214,6 +214,17 @@ static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p,
 	pkt_list_push(&e->tun_out, p);
 }
 
+/* What came by the relay though we go directly may say that the peer has lost that path. */
+static void hear(struct engine_peer *ep, const struct engine_origin *origin, uint64_t now_ms)
+{
+	struct path *path = ep->peer.watched;
+
+	if (path && origin->relay_session)
+		path_on_doubt(path, now_ms);
+	else if (path && path->socket == origin->socket && addr_equal(&path->addr, &origin->from))
+		path_on_heard(path, now_ms);
+}
+
 /* Consumes the packet. */
 static void on_data(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
 {
@@ -232,6 +243,7 @@ static void on_data(struct engine *e, struct pkt *p, const struct engine_origin 
 		return;
 	}
 	learn_origin(ep, origin);
+	hear(ep, origin, now_ms);
 	if (opened.confirmed)
 		engine_flush_staged(e, ep, now_ms);
 	p->off = (uint32_t)(opened.data - p->buf);

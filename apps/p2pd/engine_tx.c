@@ -5,14 +5,14 @@
 
 #include "core/ip.h"
 
-void engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
-		 uint8_t ttl)
+struct pkt *engine_emit(struct engine *e, const void *msg, size_t len, const struct addr *to, uint32_t socket,
+			uint8_t ttl)
 {
 	struct pkt *p = pkt_get(e->config.pool);
 
 	if (!p) {
 		e->drops.no_buffer++;
-		return;
+		return NULL;
 	}
 	memcpy(pkt_data(p), msg, len);
 	p->len = (uint32_t)len;
@@ -20,6 +20,7 @@ void engine_emit(struct engine *e, const void *msg, size_t len, const struct add
 	p->socket = socket;
 	p->ttl = ttl;
 	pkt_list_push(&e->udp_out, p);
+	return p;
 }
 
 static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
@@ -33,13 +34,15 @@ static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
 }
 
 /* A sealed message, by the way the peer is reached now. */
-static void push(struct engine *e, struct engine_peer *ep, struct pkt *p)
+static void push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
 {
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_RELAY: push_relayed(e, p, ep->relay_session); return;
 	case ENGINE_WAY_DIRECT:
 		p->addr = ep->peer.best ? ep->peer.best->addr : ep->peer.endpoint;
 		p->socket = ep->peer.best ? ep->peer.best->socket : 0;
+		if (ep->peer.best)
+			path_on_sent(ep->peer.best, now_ms);
 		pkt_list_push(&e->udp_out, p);
 		return;
 	case ENGINE_WAY_NONE: break;
@@ -48,7 +51,7 @@ static void push(struct engine *e, struct engine_peer *ep, struct pkt *p)
 	pkt_put(e->config.pool, p);
 }
 
-static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg, size_t len)
+static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg, size_t len, uint64_t now_ms)
 {
 	struct pkt *p = pkt_get(e->config.pool);
 
@@ -58,7 +61,7 @@ static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg,
 	}
 	memcpy(pkt_data(p), msg, len);
 	p->len = (uint32_t)len;
-	push(e, ep, p);
+	push(e, ep, p, now_ms);
 }
 
 void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin)
@@ -89,7 +92,7 @@ void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_m
 		if (due == SESSION_GAVE_UP)
 			pkt_list_clear(&ep->peer.staged, e->config.pool);
 		else
-			push_copy(e, ep, msg, len);
+			push_copy(e, ep, msg, len, now_ms);
 	}
 }
 
@@ -139,7 +142,7 @@ static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *
 	ep->peer.tx_bytes += p->len;
 	p->off -= WG_DATA_HEADER;
 	p->len = (uint32_t)len;
-	push(e, ep, p);
+	push(e, ep, p, now_ms);
 }
 
 void engine_send_control(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
@@ -188,6 +191,54 @@ void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 	engine_touch(e, ep, now_ms);
 }
 
+/* ---- packets larger than the path carries */
+
+static void answer_too_big(struct engine *e, struct pkt *p, size_t mtu)
+{
+	struct pkt *answer = pkt_get(e->config.pool);
+
+	if (!answer) {
+		e->drops.no_buffer++;
+		return;
+	}
+	answer->len = (uint32_t)ip_too_big(pkt_data(p), p->len, mtu, pkt_data(answer));
+	if (answer->len)
+		pkt_list_push(&e->tun_out, answer);
+	else
+		pkt_put(e->config.pool, answer);
+}
+
+static void send_fragments(struct engine *e, struct engine_peer *ep, struct ip_fragments *f, uint64_t now_ms)
+{
+	struct pkt *p;
+
+	while ((p = pkt_get(e->config.pool))) {
+		p->len = (uint32_t)ip_fragments_next(f, pkt_data(p));
+		if (!p->len)
+			break;
+		engine_send(e, ep, p, now_ms);
+	}
+	if (!p)
+		e->drops.no_buffer++;
+	pkt_put(e->config.pool, p);
+}
+
+/* What the path in use is known not to carry is split, or its sender told to send less. True if that was so. */
+static bool was_too_big(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
+{
+	unsigned mtu = ep->peer.best ? path_mtu(ep->peer.best) : 0;
+	struct ip_fragments f;
+
+	if (!mtu || p->len <= mtu)
+		return false;
+	if (ip_fragments_begin(&f, pkt_data(p), p->len, mtu) == 0)
+		send_fragments(e, ep, &f, now_ms);
+	else
+		answer_too_big(e, p, mtu);
+	pkt_put(e->config.pool, p);
+	return true;
+}
+
 void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms)
 {
 	struct engine_peer *ep;
@@ -204,17 +255,22 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms)
 		pkt_put(e->config.pool, p);
 		return;
 	}
-	engine_send(e, ep, p, now_ms);
+	if (!was_too_big(e, ep, p, now_ms))
+		engine_send(e, ep, p, now_ms);
 }
 
-void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl, size_t size,
+void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *path, uint8_t ttl,
 		      uint64_t now_ms)
 {
 	struct probe probe = { .kind = PROBE_PING };
+	size_t size = path_ping_size(path, ep->peer.last_tx_ms, now_ms);
 	uint8_t msg[PROBE_MAX];
+	struct pkt *p;
 	size_t len;
 
-	path_ping(path, &e->rng, now_ms, probe.txid);
+	path_ping(path, &e->rng, size, now_ms, probe.txid);
 	len = probe_seal(&ep->peer.probe, &probe, &e->rng, size, msg);
-	engine_emit(e, msg, len, &path->addr, path->socket, ttl);
+	p = engine_emit(e, msg, len, &path->addr, path->socket, ttl);
+	if (p)
+		p->dont_fragment = size >= PATH_BASE_SIZE;
 }

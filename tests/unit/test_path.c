@@ -24,7 +24,7 @@ static void prove(struct path *p, uint64_t at, uint32_t rtt)
 {
 	uint8_t txid[PROBE_TXID];
 
-	path_ping(p, &rng, at, txid);
+	path_ping(p, &rng, PROBE_MIN, at, txid);
 	assert_true(path_on_pong(p, txid, "peer", at + rtt));
 }
 
@@ -36,7 +36,7 @@ static void only_a_pong_to_a_ping_proves(void **state)
 
 	assert_false(path_on_pong(&p, foreign, "peer", 1000));
 	assert_int_equal(p.state, PATH_NEW);
-	path_ping(&p, &rng, 1000, txid);
+	path_ping(&p, &rng, PROBE_MIN, 1000, txid);
 	assert_int_equal(p.state, PATH_PROBING);
 	assert_false(path_on_pong(&p, foreign, "peer", 1010));
 	assert_false(path_usable(&p, 1010));
@@ -56,29 +56,95 @@ static void a_pong_to_an_all_zero_id_proves_nothing(void **state)
 	assert_false(path_on_pong(&p, zero, "peer", 1000));
 }
 
-/* Data flows and nothing comes back: how long until the path is given up? */
-static void a_dead_path_is_noticed_within_two_seconds(void **state)
+/* Pings over a path that answers those up to `carries` bytes, until it is not usable or `end`; when that was. */
+static uint64_t ping_until(struct path *p, uint64_t now, uint64_t end, uint32_t rtt, size_t carries)
+{
+	while (path_usable(p, now) && now < end) {
+		uint8_t txid[PROBE_TXID];
+		size_t size;
+
+		path_on_sent(p, now);
+		now = path_deadline(p, now, now);
+		if (!path_next(p, now, "peer", now))
+			continue;
+		size = path_ping_size(p, now, now);
+		path_ping(p, &rng, size, now, txid);
+		if (size > carries)
+			continue;
+		now += rtt;
+		assert_true(path_on_pong(p, txid, "peer", now));
+	}
+	return now;
+}
+
+/* Data flows and nothing comes back: how long until it goes another way, and until the path is given up? */
+static void a_dead_path_is_left_within_two_seconds(void **state)
 {
 	(void)state;
-	for (uint32_t rtt = 1; rtt <= 50; rtt += 7) {
+	for (uint32_t rtt = 1; rtt <= 250; rtt += 7) {
 		struct path p = path_to("203.0.113.1:1");
-		uint64_t now = 100000, died;
-		unsigned pings = 0;
+		uint64_t died;
 
-		prove(&p, now, rtt);
-		died = now + rtt;
-		while (p.state == PATH_UP && now < died + 5000) {
-			uint8_t txid[PROBE_TXID];
-			now = path_deadline(&p, now, now);
-			if (path_next(&p, now, "peer", now)) {
-				path_ping(&p, &rng, now, txid);
-				pings++;
-			}
-		}
+		prove(&p, 100000, rtt);
+		died = ping_until(&p, 100000 + rtt, 110000, rtt, PATH_FULL_SIZE);
+		uint64_t left = ping_until(&p, died, died + 5000, rtt, 0);
+		assert_in_range(left - died, 1, rtt <= 50 ? 900 : 2000);
+		assert_int_equal(p.state, PATH_UP);
+		assert_false(path_next(&p, left, "peer", path_deadline(&p, left, left)));
 		assert_int_equal(p.state, PATH_DEAD);
-		assert_int_equal(pings, PATH_MAX_TRIES);
-		assert_in_range(now - died, 0, 2000);
 	}
+}
+
+static void a_path_that_loses_large_packets_only_carries_smaller_ones(void **state)
+{
+	(void)state;
+	struct path p = path_to("203.0.113.1:1");
+
+	prove(&p, 100000, 50);
+	assert_int_equal(path_mtu(&p), 0);
+	uint64_t now = ping_until(&p, 100050, 110000, 50, PATH_FULL_SIZE);
+	assert_int_equal(path_mtu(&p), 1408);
+	now = ping_until(&p, now, now + 10000, 50, 1400);
+	assert_true(path_usable(&p, now));
+	assert_in_range(path_mtu(&p), 1280, 1400 - PATH_OVERHEAD);
+}
+
+static void a_path_that_loses_what_every_path_must_carry_is_proven_by_such_pings_only(void **state)
+{
+	(void)state;
+	struct path p = path_to("203.0.113.1:1");
+	uint8_t txid[PROBE_TXID];
+
+	prove(&p, 100000, 50);
+	uint64_t now = ping_until(&p, 100050, 110000, 50, PATH_BASE_SIZE - 1);
+	assert_in_range(now, 100050, 102050);
+	path_next(&p, now, "peer", path_deadline(&p, now, now));
+	assert_int_equal(p.state, PATH_DEAD);
+	path_ping(&p, &rng, PROBE_MIN, now, txid);
+	assert_false(path_on_pong(&p, txid, "peer", now + 50));
+	assert_int_equal(path_ping_size(&p, now, now), PATH_BASE_SIZE);
+	path_ping(&p, &rng, PATH_BASE_SIZE, now, txid);
+	assert_true(path_on_pong(&p, txid, "peer", now + 50));
+	assert_true(path_usable(&p, now + 50));
+}
+
+static void data_that_is_answered_delays_pings_and_data_that_is_not_hastens_them(void **state)
+{
+	(void)state;
+	struct path p = path_to("203.0.113.1:1");
+	uint64_t now = 100000;
+
+	prove(&p, now, 50);
+	now = ping_until(&p, now + 50, now + 2000, 50, PATH_FULL_SIZE);
+	uint64_t regular = p.last_ping_ms + PATH_ACTIVE_PING_MS;
+	path_on_heard(&p, now + 60);
+	assert_int_equal(path_deadline(&p, now + 60, now + 60), regular);
+	path_on_sent(&p, now + 100);
+	assert_in_range(path_deadline(&p, now + 100, now + 100), now + 101, now + 300);
+	path_on_heard(&p, now + 150);
+	assert_int_equal(path_deadline(&p, now + 150, now + 150), regular);
+	path_on_doubt(&p, now + 160);
+	assert_in_range(path_deadline(&p, now + 160, now + 160), 0, now + 160);
 }
 
 static void a_quiet_path_sends_nothing_and_is_trusted_no_more(void **state)
@@ -88,7 +154,6 @@ static void a_quiet_path_sends_nothing_and_is_trusted_no_more(void **state)
 	uint64_t data = 100000;
 
 	prove(&p, data, 30);
-	assert_int_equal(path_deadline(&p, data, data + 1000), data + PATH_ACTIVE_PING_MS);
 	assert_int_equal(path_deadline(&p, data, data + PATH_ACTIVE_MS), data + PATH_WARM_PING_MS);
 	assert_int_equal(path_deadline(&p, data, data + PATH_WARM_MS), UINT64_MAX);
 	assert_int_equal(path_deadline(&p, 0, data), UINT64_MAX);
@@ -154,7 +219,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_a_pong_to_a_ping_proves),
 		cmocka_unit_test(a_pong_to_an_all_zero_id_proves_nothing),
-		cmocka_unit_test(a_dead_path_is_noticed_within_two_seconds),
+		cmocka_unit_test(a_dead_path_is_left_within_two_seconds),
+		cmocka_unit_test(a_path_that_loses_large_packets_only_carries_smaller_ones),
+		cmocka_unit_test(a_path_that_loses_what_every_path_must_carry_is_proven_by_such_pings_only),
+		cmocka_unit_test(data_that_is_answered_delays_pings_and_data_that_is_not_hastens_them),
 		cmocka_unit_test(a_quiet_path_sends_nothing_and_is_trusted_no_more),
 		cmocka_unit_test(distrust_needs_a_new_pong),
 		cmocka_unit_test(the_better_path),

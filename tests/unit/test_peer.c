@@ -33,7 +33,7 @@ static void prove(struct peer *p, uint16_t n, uint64_t now_ms, uint32_t rtt)
 	struct path *path = peer_path_get(p, &a, 0, now_ms);
 	uint8_t txid[PROBE_TXID];
 
-	path_ping(path, &rng, now_ms, txid);
+	path_ping(path, &rng, PROBE_MIN, now_ms, txid);
 	assert_true(peer_on_pong(p, &a, 0, txid, now_ms + rtt));
 }
 
@@ -44,7 +44,7 @@ static void a_pong_counts_only_from_where_the_ping_went(void **state)
 	struct addr to = port(1), from = port(2);
 	uint8_t txid[PROBE_TXID];
 
-	path_ping(peer_path_get(p, &to, 0, 1000), &rng, 1000, txid);
+	path_ping(peer_path_get(p, &to, 0, 1000), &rng, PROBE_MIN, 1000, txid);
 	assert_false(peer_on_pong(p, &from, 0, txid, 1010));
 	assert_false(peer_choose_path(p, 1010));
 	assert_null(p->best);
@@ -64,7 +64,7 @@ static void the_path_in_use_is_never_evicted(void **state)
 	for (uint16_t n = 2; n < 200; n++) {
 		struct addr a = port(n);
 		uint8_t txid[PROBE_TXID];
-		path_ping(peer_path_get(p, &a, 0, 1100), &rng, 1100 + n, txid);
+		path_ping(peer_path_get(p, &a, 0, 1100), &rng, PROBE_MIN, 1100 + n, txid);
 	}
 	assert_int_equal(p->best->addr.port, 1);
 	struct addr kept = port(199), gone = port(2);
