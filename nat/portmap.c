@@ -61,7 +61,10 @@ static void begin(struct portmap_entry *e, bool gateway, uint64_t now_ms)
 void portmap_on_network(struct portmap *p, const struct lan *lan4, const struct lan *lan6, uint64_t now_ms)
 {
 	const struct lan *lans[FAMILIES] = { lan4, lan6 };
+	bool retry = now_ms >= p->retry_ms;
 
+	if (retry)
+		p->retry_ms = now_ms + MINUTE_MS;
 	for (int f = 0; f < FAMILIES; f++) {
 		bool same = same_lan(&p->lan[f], lans[f]);
 		p->lan[f] = *lans[f];
@@ -71,7 +74,7 @@ void portmap_on_network(struct portmap *p, const struct lan *lan4, const struct 
 				continue;
 			if (!same || e->state == PORTMAP_UNKNOWN)
 				begin(e, p->lan[f].gateway.family, now_ms);
-			else if (e->state != PORTMAP_WORKING && p->lan[f].gateway.family)
+			else if (retry && e->state != PORTMAP_WORKING && p->lan[f].gateway.family)
 				ask_anew(e, now_ms);
 			if (!same)
 				p->epochs[i][f] = (struct pcp_epoch) { 0 };

@@ -38,7 +38,8 @@ struct portmap {
 	struct lan lan[2]; /* IPv4, IPv6 */
 	struct portmap_entry entries[GATEWAY_PROTOCOLS][2];
 	struct pcp_epoch epochs[GATEWAY_PROTOCOLS][2];
-	uint64_t lost_ms; /* when a claim that all is lost may be believed again */
+	uint64_t lost_ms;  /* when a claim that all is lost may be believed again */
+	uint64_t retry_ms; /* when a change of the network is a reason again to retry what failed */
 	bool releasing;
 };
 
@@ -57,7 +58,8 @@ struct portmap_view {
 
 /* `port` is our UDP port. `nonce` proves to PCP that a mapping is ours: keep it over restarts. */
 void portmap_init(struct portmap *p, uint16_t port, const uint8_t nonce[static GATEWAY_NONCE]);
-/* The ways out of this host: at start and whenever something about the host's network changed. */
+/* The ways out of this host: at start and whenever something about the host's network changed, however often: where the
+ * ways are the same, what failed is retried at most once a minute. */
 void portmap_on_network(struct portmap *p, const struct lan *lan4, const struct lan *lan6, uint64_t now_ms);
 /* The next due job; false when none is due before portmap_deadline(). Its result is owed. */
 bool portmap_next(struct portmap *p, uint64_t now_ms, struct gateway_job *out);

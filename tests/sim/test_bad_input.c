@@ -287,6 +287,39 @@ static void a_flood_of_initiations_meets_cookies(void **state)
 	free(s);
 }
 
+/* A gateway that lies: the mapping that it claims is another node's address. Both are symmetric, so that nothing but the
+ * relay is left when the lie is not believed. */
+static void a_false_mapping_becomes_no_path(void **state)
+{
+	(void)state;
+	struct sim *s = malloc(sizeof *s);
+
+	sim_init(s, 21);
+	sim_hub_start(s);
+	struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_SYMMETRIC),
+			*other = sim_node(s, NAT_NONE);
+	struct portmap_view view = { .enabled = true, .count = 1, .items = { { .external = other->inner } } };
+
+	assert_true(sim_run_joined(s, 3000));
+	engine_on_portmap(a->engine, &view, s->now_ms);
+	assert_true(candidates_has(&a->engine->candidates, &other->inner));
+	sim_run(s, 1000);
+	for (int i = 0; i < 300; i++) {
+		sim_send(s, b, a);
+		sim_run(s, 100);
+	}
+	assert_true(candidates_has(&sim_peer(b, a)->remote, &other->inner)); /* it was told, and tried */
+	assert_int_equal(sim_way(b, a), ENGINE_WAY_RELAY);
+	assert_int_equal(a->received, 300);
+	/* An address that nothing can be sent to is not even told. */
+	view.items[0].external = (struct addr) { .family = ADDR_V4, .ip = { 127, 0, 0, 1 }, .port = 5 };
+	engine_on_portmap(a->engine, &view, s->now_ms);
+	assert_false(candidates_has(&a->engine->candidates, &view.items[0].external));
+	assert_false(candidates_has(&a->engine->candidates, &other->inner));
+	sim_free(s);
+	free(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -301,6 +334,7 @@ int main(void)
 		cmocka_unit_test(tampered_responses_change_nothing),
 		cmocka_unit_test(another_networks_messages_are_dropped),
 		cmocka_unit_test(a_flood_of_initiations_meets_cookies),
+		cmocka_unit_test(a_false_mapping_becomes_no_path),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -153,6 +153,21 @@ static void a_failure_is_tried_again_ever_less_often(void **state)
 	assert_int_equal(portmap_deadline(&p), now);
 }
 
+static void changes_that_do_not_end_make_few_requests(void **state)
+{
+	(void)state;
+	struct portmap p = begun(&none, 0);
+	struct gateway_job job;
+	unsigned jobs = 0;
+
+	for (uint64_t now = 0; now < 10 * MINUTE; now += 200) {
+		portmap_on_network(&p, &lan4, &none, now);
+		for (; portmap_next(&p, now, &job); jobs++)
+			refuse(&p, &job, -ENOENT, 0, now);
+	}
+	assert_in_range(jobs, 9 * GATEWAY_PROTOCOLS, 11 * GATEWAY_PROTOCOLS);
+}
+
 static void a_mapping_outlives_a_lost_renewal_until_its_lease_ends(void **state)
 {
 	(void)state;
@@ -390,6 +405,7 @@ int main(void)
 		cmocka_unit_test(ipv6_pinholes_follow_when_the_protocol_is_free),
 		cmocka_unit_test(a_lease_is_renewed_at_half),
 		cmocka_unit_test(a_failure_is_tried_again_ever_less_often),
+		cmocka_unit_test(changes_that_do_not_end_make_few_requests),
 		cmocka_unit_test(a_mapping_outlives_a_lost_renewal_until_its_lease_ends),
 		cmocka_unit_test(a_refused_renewal_ends_the_mapping),
 		cmocka_unit_test(a_gateway_that_forgot_is_asked_anew_at_once),

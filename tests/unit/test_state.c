@@ -54,6 +54,7 @@ static struct state_network example(void)
 		.ip4_wish = ip("10.77.3.4"),
 		.cert_not_before = 1790000000,
 		.port = 40123,
+		.no_portmap = true,
 	};
 
 	assert_int_equal(network_from_secret(&n.net, "home", "some long secret", 16), 0);
@@ -127,6 +128,7 @@ static void a_network_comes_back_as_it_was(void **state)
 	assert_true(addr_equal(&back.ip4_wish, &n.ip4_wish));
 	assert_int_equal(back.cert_not_before, n.cert_not_before);
 	assert_int_equal(back.port, n.port);
+	assert_true(back.no_portmap);
 }
 
 static void a_forgotten_network_is_gone_and_the_keys_stay(void **state)

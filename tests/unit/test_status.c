@@ -173,6 +173,7 @@ static void the_technique_is_that_of_the_candidate(void **state)
 		{ "[2001:db8::1]:1", CANDIDATE_HOST, "ipv6" },
 		{ "203.0.113.7:1", CANDIDATE_HOST, "public" },
 		{ "203.0.113.7:1", CANDIDATE_REFLEXIVE, "simultaneous-open" },
+		{ "203.0.113.7:1", CANDIDATE_MAPPED, "port-mapping" },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -245,6 +246,31 @@ static void the_verdict_on_the_nat_is_told_in_words(void **state)
 	}
 }
 
+static void port_mappings_are_told(void **state)
+{
+	(void)state;
+	json_t *s = status(), *nat = json_object_get(json_object_get(s, "self"), "nat");
+
+	assert_true(json_is_null(json_object_get(nat, "portmap"))); /* none is wanted */
+	json_decref(s);
+	engine.portmap = (struct portmap_view) {
+		.enabled = true,
+		.count = 1,
+		.items = { { .external = at("100.64.0.5:41000"), .double_nat = true } },
+		.state = { [GATEWAY_UPNP] = PORTMAP_WORKING, [GATEWAY_PCP] = PORTMAP_REFUSED },
+	};
+	s = status();
+	nat = json_object_get(json_object_get(s, "self"), "nat");
+	json_t *portmap = json_object_get(nat, "portmap");
+	assert_string_equal(text_at(portmap, "upnp"), "working");
+	assert_string_equal(text_at(portmap, "natpmp"), "unknown");
+	assert_string_equal(text_at(portmap, "pcp"), "refused");
+	assert_string_equal(text_at(portmap, "external"), "100.64.0.5:41000");
+	assert_true(json_is_true(json_object_get(portmap, "double_nat")));
+	json_decref(s);
+	engine.portmap = (struct portmap_view) { 0 };
+}
+
 static void peers_come_in_the_order_of_their_names(void **state)
 {
 	(void)state;
@@ -268,6 +294,7 @@ int main(void)
 		with_a_node(the_technique_is_that_of_the_candidate),
 		with_a_node(a_peer_without_a_way_says_why),
 		with_a_node(the_verdict_on_the_nat_is_told_in_words),
+		with_a_node(port_mappings_are_told),
 		with_a_node(peers_come_in_the_order_of_their_names),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
