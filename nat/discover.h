@@ -23,6 +23,7 @@
 #include "nat/predict.h"
 
 enum {
+	DISCOVER_RTO_MS = 250,
 	DISCOVER_SERVERS = 4,
 	DISCOVER_LEARNT = 4, /* two servers with a second address and a second port */
 	DISCOVER_ENDPOINTS = DISCOVER_SERVERS + DISCOVER_LEARNT,
@@ -45,7 +46,7 @@ struct discover_config {
 		[DISCOVER_SERVERS]; /* of one family; further endpoints are learnt from OTHER-ADDRESS */
 	size_t server_count;
 	struct addr local; /* of DISCOVER_MAIN towards the servers, with its port */
-	uint32_t rto_ms;   /* 0 for the default */
+	uint32_t rto_ms;   /* until a server answers; at least DISCOVER_RTO_MS */
 };
 
 struct discover_out {
