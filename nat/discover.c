@@ -10,8 +10,7 @@
  * Timers: each ask its own; the end of a phase that is waited for no longer (phase_ms); the end of all (end_ms). */
 
 enum {
-	DEFAULT_RTO_MS = 250,
-	SERVER_TRIES = 7,	 /* 1750 ms until UDP counts as blocked */
+	SERVER_TRIES = 7,	 /* 1750 ms, at least, until UDP counts as blocked */
 	SERVER_PATIENCE_MS = 50, /* on top of the RTO: what is waited for others once a server has answered */
 	END_MS = 2000,		 /* and END_ROUND_TRIPS */
 	END_ROUND_TRIPS = 10,
@@ -234,7 +233,7 @@ static bool is_asked(const struct discover_config *c)
 
 int discover_start(struct discover *d, const struct discover_config *config, struct rng *rng, uint64_t now_ms)
 {
-	uint32_t rto = config->rto_ms ? config->rto_ms : DEFAULT_RTO_MS;
+	uint32_t rto = config->rto_ms > DISCOVER_RTO_MS ? config->rto_ms : DISCOVER_RTO_MS;
 
 	*d = (struct discover) { .config = *config, .start_ms = now_ms, .wake_ms = UINT64_MAX };
 	if (!is_asked(config))

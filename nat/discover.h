@@ -8,8 +8,9 @@
  * the server's family, private or loopback only if the server itself is, with four plain Bindings of 20 bytes each at
  * most; more goes to one only after it has answered.
  *
- * Filtering and clash need a packet from an address that the socket has not sent to. A server with two endpoints sends it
- * (CHANGE-REQUEST), or another server that was told our port (RESPONSE-PORT), so that two with one address each do.
+ * Filtering and clash need a packet from an address that the socket has not sent to. A server that announces a
+ * second endpoint sends it from there (CHANGE-REQUEST); else another one does that is told our port (RESPONSE-PORT), so
+ * that two servers with one address each do.
  * That nothing came counts only when the same was seen to arrive at DISCOVER_MAIN, which has sent to that address, and
  * plain Bindings were answered before and after. (Behind a NAT with endpoint-dependent mapping no CHANGE-REQUEST brings
  * anything there: then it must do that the server announces the endpoint, and that it answers.) */
@@ -22,6 +23,7 @@
 #include "nat/predict.h"
 
 enum {
+	DISCOVER_RTO_MS = 250,
 	DISCOVER_SERVERS = 4,
 	DISCOVER_LEARNT = 4, /* two servers with a second address and a second port */
 	DISCOVER_ENDPOINTS = DISCOVER_SERVERS + DISCOVER_LEARNT,
@@ -44,7 +46,7 @@ struct discover_config {
 		[DISCOVER_SERVERS]; /* of one family; further endpoints are learnt from OTHER-ADDRESS */
 	size_t server_count;
 	struct addr local; /* of DISCOVER_MAIN towards the servers, with its port */
-	uint32_t rto_ms;   /* 0 for the default */
+	uint32_t rto_ms;   /* until a server answers; at least DISCOVER_RTO_MS */
 };
 
 struct discover_out {
@@ -96,7 +98,6 @@ enum discover_ask {
 struct discover_stranger {
 	struct addr ask, comes_from; /* ADDR_NONE: there is none */
 	uint8_t change;		     /* flags of CHANGE-REQUEST; 0: RESPONSE-PORT */
-	bool announced;		     /* the server says that it has this endpoint */
 };
 
 struct discover {

@@ -69,7 +69,7 @@ static bool came(const struct discover *d, unsigned i, const struct discover_str
 static enum passage judge_passage(const struct discover *d, unsigned try, unsigned proof,
 				  const struct discover_stranger *s)
 {
-	bool served = came(d, proof, s) || (s->announced && verdict_is_hard(&d->result.verdict));
+	bool served = came(d, proof, s) || (s->change && verdict_is_hard(&d->result.verdict));
 
 	if (came(d, try, s))
 		return PASSAGE_OPEN;
@@ -112,8 +112,7 @@ static enum discover_answer judge_clash(const struct discover *d)
 		return DISCOVER_UNKNOWN;
 	if (!addr_equal(&d->asks[ASK_CLASH_AGAIN].mapped, &d->asks[ASK_CLASH_MAPPED].mapped))
 		return DISCOVER_YES;
-	return discover_answered(d, ASK_CLASH_STRANGER) ||
-			       came(d, s == &d->by_ip ? ASK_PROOF_IP : ASK_PROOF_PORT, s)
+	return came(d, ASK_CLASH_STRANGER, s) || came(d, s == &d->by_ip ? ASK_PROOF_IP : ASK_PROOF_PORT, s)
 		       ? DISCOVER_NO
 		       : DISCOVER_UNKNOWN;
 }

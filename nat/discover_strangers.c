@@ -44,35 +44,37 @@ static bool answers(const struct discover *d, const struct addr *endpoint)
 	return a && a->state == ASK_ANSWERED;
 }
 
+static struct discover_stranger told_our_port(const struct ask *other)
+{
+	return (struct discover_stranger) { .ask = other->plan.to, .comes_from = other->plan.to };
+}
+
+/* By the second port that the server announces, else by another that was given to us. */
 static struct discover_stranger find_by_port(const struct discover *d, const struct ask *home)
 {
-	struct discover_stranger s = { .ask = home->plan.to, .change = STUN_CHANGE_PORT };
+	struct addr own = home->plan.to;
 
+	own.port = home->other.port;
+	if (own.port != home->plan.to.port && answers(d, &own))
+		return (struct discover_stranger) { home->plan.to, own, STUN_CHANGE_PORT };
 	for (unsigned i = ASK_ENDPOINT; i < ASK_ENDPOINT + d->endpoint_count; i++) {
-		const struct addr *to = &d->asks[i].plan.to;
-		if (!discover_answered(d, i) || !addr_same_ip(to, &s.ask) || to->port == s.ask.port)
-			continue;
-		s.comes_from = *to;
-		s.announced = to->port == home->other.port;
-		/* Only this can be proven there. */
-		if (!s.announced && verdict_is_hard(&d->result.verdict))
-			s = (struct discover_stranger) { .ask = *to, .comes_from = *to };
-		return s;
+		const struct ask *a = &d->asks[i];
+		if (a != home && discover_answered(d, i) && addr_same_ip(&a->plan.to, &home->plan.to))
+			return told_our_port(a);
 	}
 	return (struct discover_stranger) { 0 };
 }
 
-/* By the server's own second address, else by another server that is told our port. */
+/* By the second address that the server announces, else by another server. */
 static struct discover_stranger find_by_ip(const struct discover *d, const struct ask *home)
 {
 	const struct addr *own = &home->other;
 	const struct ask *other = discover_other_answer(d, home);
 
 	if (!addr_same_ip(own, &home->plan.to) && answers(d, own))
-		return (struct discover_stranger) { home->plan.to, *own, STUN_CHANGE_IP | STUN_CHANGE_PORT,
-						    true };
+		return (struct discover_stranger) { home->plan.to, *own, STUN_CHANGE_IP | STUN_CHANGE_PORT };
 	if (other && !addr_same_ip(&other->plan.to, &home->plan.to))
-		return (struct discover_stranger) { .ask = other->plan.to, .comes_from = other->plan.to };
+		return told_our_port(other);
 	return (struct discover_stranger) { 0 };
 }
 
@@ -171,8 +173,7 @@ static void run_clash(struct discover *d, struct rng *rng, uint64_t now_ms)
 		ask_stranger(d, ASK_CLASH_STRANGER, s, DISCOVER_CLASH, &d->asks[ASK_CLASH_MAPPED].mapped, rng,
 			     now_ms);
 	else if ((sent->state == ASK_SILENT || sent->state == ASK_ANSWERED) && idle(d, ASK_CLASH_AGAIN))
-		discover_ask_plain(d, ASK_CLASH_AGAIN, DISCOVER_CLASH,
-				   sent->state == ASK_ANSWERED ? &sent->from : &s->comes_from, rng, now_ms);
+		discover_ask_plain(d, ASK_CLASH_AGAIN, DISCOVER_CLASH, &s->comes_from, rng, now_ms);
 }
 
 void discover_run_strangers(struct discover *d, struct rng *rng, uint64_t now_ms)
