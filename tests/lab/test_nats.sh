@@ -95,12 +95,22 @@ done
 
 udp_entries() { lab_in "$1-nat" conntrack -L -p udp 2>/dev/null | grep -c . || true; }
 
-# A stranger knocks at the router itself: only what is accepted leaves an entry.
-for case in drop/silence/0 reject/refused/0 accept/refused/1; do
-	IFS=/ read -r input answer entries <<<"$case"
+# A stranger knocks at the router itself: only what is accepted leaves an entry. That takes the tuple which a flow from
+# inside to the stranger wants for itself: its port is moved.
+for case in drop/silence/0/kept reject/refused/0/kept accept/refused/1/moved; do
+	IFS=/ read -r input answer entries port <<<"$case"
 	lab_site stranger port-restricted input="$input"
-	expect "input=$input" "$answer" probe open knock 4005 "$(lab_public4 stranger):5000"
+	expect "input=$input" "$answer" probe open knock 3478 "$(lab_public4 stranger):5000"
 	expect "entries with input=$input" "$entries" udp_entries stranger
+	lab_start serve open python3 "$LAB_HERE/probe.py" serve 0.0.0.0
+	lab_until 5 "the stranger serves" answered open 127.0.0.1
+	got=$(probe stranger knock 5000 "$(lab_public4 open):3478")
+	lab_note "input=$input: after a stranger's knock at port 5000 our port 5000 becomes ${got##*:}"
+	case $port/${got##*:} in
+	kept/5000) ;;
+	kept/* | moved/5000 | */silence) lab_fail "expected that the port is $port" ;;
+	esac
+	lab_kill serve
 	lab_remove stranger
 done
 

@@ -26,9 +26,9 @@ within() { [ "$1" != - ] && [ "$1" -le "$2" ]; }
 
 # After an event at $3 that node $1 met; $2 says which.
 judge() {
-	local node=$1 what=$2 since=$3 answered direct lost
+	local node=$1 what=$2 since=$3 answered direct
 	for _ in $(seq 100); do
-		read -r answered direct lost < <(traffic_since "$node" b "$since")
+		read -r answered direct _ < <(traffic_since "$node" b "$since")
 		[ "$direct" = - ] || break
 		sleep 0.1
 	done

@@ -47,7 +47,7 @@ ping_all() {
 
 # What is not there yet: pairs without an answer, pairs without the direct path that they can have.
 missing() {
-	local i j kind direct
+	local i j direct
 	for i in "${!names[@]}"; do
 		direct=" $(status "${names[i]}" '[.peers[] | select(.path.kind == "direct").name] | join(" ")') "
 		for ((j = i + 1; j < ${#names[@]}; j++)); do

@@ -1,7 +1,7 @@
 #!/bin/bash
 # trials.sh KIND KIND FROM TO LIMIT: trials number FROM to TO of a pair of NATs (nats.sh), for tests/bench/traversal.sh.
 # Each has new routers, a new network and new nodes, gives up after LIMIT seconds, and prints one line of JSON:
-# what trial.py measured, and
+# what trial.py measured, and those below. FLAGS are for every router.
 #   joined_ms   until `p2pd up` was done on both
 #   probes      that the node sent which sent more
 #   entries     in the fullest router's table at the end, other users' flows (BACKGROUND a second, on NATs that count) not
@@ -10,7 +10,8 @@
 BACKGROUND=${BACKGROUND:-20}
 
 site_up() {
-	lab_site "$1" "$2"
+	# shellcheck disable=SC2086
+	lab_site "$1" "$2" ${FLAGS:-}
 	case $2 in sequential* | stride) lab_background "$1" "$BACKGROUND" ;; esac
 }
 
