@@ -89,7 +89,7 @@ static uint64_t interval(const struct path *p, uint64_t last_data_ms, uint64_t n
 	if (p->state != PATH_UP || quiet >= PATH_WARM_MS)
 		return UINT64_MAX;
 	if (p->unanswered)
-		return PATH_RETRY_MS + p->rtt_ms;
+		return PATH_RETRY_MS + (p->rtt_ms < PATH_RETRY_RTT_MS ? p->rtt_ms : PATH_RETRY_RTT_MS);
 	return quiet < PATH_ACTIVE_MS ? PATH_ACTIVE_PING_MS : PATH_WARM_PING_MS;
 }
 

@@ -24,6 +24,7 @@ enum {
 	PATH_ACTIVE_PING_MS = 700,
 	PATH_WARM_PING_MS = 15000,
 	PATH_RETRY_MS = 250,
+	PATH_RETRY_RTT_MS = 500, /* a peer that slept answers late, which tells nothing of the path */
 	PATH_MAX_TRIES = 4,
 	PATH_INFLIGHT = 8,
 };
