@@ -214,6 +214,23 @@ static int setup(void **state)
 	return crypto_init();
 }
 
+/* A ping that waited for a sleeper was answered after 4 s: should the path end now, that is noticed soon all the same. */
+static void a_late_answer_does_not_put_off_the_end(void **state)
+{
+	(void)state;
+	struct path p = path_to("203.0.113.1:1");
+	uint8_t txid[PROBE_TXID];
+	uint64_t now = 5000, data = 5000;
+
+	prove(&p, 1000, 4000);
+	while (p.state == PATH_UP && now < 20000) {
+		if (path_next(&p, data, "peer", now))
+			path_ping(&p, &rng, now, txid);
+		data = ++now;
+	}
+	assert_in_range(now - 5000, 2000, 4000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +243,7 @@ int main(void)
 		cmocka_unit_test(a_quiet_path_sends_nothing_and_is_trusted_no_more),
 		cmocka_unit_test(distrust_needs_a_new_pong),
 		cmocka_unit_test(the_better_path),
+		cmocka_unit_test(a_late_answer_does_not_put_off_the_end),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }
