@@ -128,6 +128,13 @@ static uint64_t later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+/* As if all but the last ping had been lost. */
+void path_on_suspicion(struct path *p, uint64_t now_ms)
+{
+	if (p->state == PATH_UP && now_ms - p->last_pong_ms > PATH_MARGIN_MS)
+		p->unanswered = PATH_MAX_TRIES;
+}
+
 /* How long an answer is waited for. A pong that a sleeping peer held back is no measure of the path. */
 static uint32_t patience_ms(const struct path *p)
 {

@@ -76,6 +76,8 @@ void path_on_sent(struct path *p, uint64_t now_ms);
 void path_on_heard(struct path *p, uint64_t now_ms);
 /* The peer sends by another way: it is asked at once whether this one is still there. */
 void path_on_doubt(struct path *p, uint64_t now_ms);
+/* The peer says that it is somewhere else now: until the next pong data goes another way, and pings are sent at once. */
+void path_on_suspicion(struct path *p, uint64_t now_ms);
 /* Whether a ping is due, given when data was last sent to the peer (0: never). Ends PATH_UP when it is time. */
 bool path_next(struct path *p, uint64_t last_data_ms, const char *name, uint64_t now_ms);
 /* Next moment to call path_next; UINT64_MAX for never. */

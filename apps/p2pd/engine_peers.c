@@ -266,7 +266,23 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 		session_want(&ep->peer.session, now_ms);
 }
 
-static void set_candidates(struct engine_peer *ep, const struct record *r, uint64_t now_ms)
+/* The peer is no more where our path leads to, or may not be. */
+static void doubt_path(struct engine *e, struct engine_peer *ep, const struct candidate_list *before,
+		       uint64_t now_ms)
+{
+	struct path *path = ep->peer.watched;
+
+	if (!path)
+		return;
+	path_on_doubt(path, now_ms);
+	if (!candidates_has(before, &path->addr) || candidates_has(&ep->remote, &path->addr))
+		return;
+	engine_send_ping(e, ep, path, 0, now_ms);
+	path_on_suspicion(path, now_ms);
+	peer_choose_path(&ep->peer, now_ms);
+}
+
+static void set_candidates(struct engine *e, struct engine_peer *ep, const struct record *r, uint64_t now_ms)
 {
 	struct candidate_list before = ep->remote;
 
@@ -277,8 +293,7 @@ static void set_candidates(struct engine_peer *ep, const struct record *r, uint6
 	if (candidates_equal(&before, &ep->remote) && same_nat)
 		return;
 	engine_try_anew(ep, now_ms);
-	if (ep->peer.watched)
-		path_on_doubt(ep->peer.watched, now_ms);
+	doubt_path(e, ep, &before, now_ms);
 	for (size_t i = 0; i < ep->remote.count; i++)
 		punch_add_remote(&ep->punch, ep->remote.items[i].kind, &ep->remote.items[i].addr, now_ms);
 }
@@ -302,7 +317,7 @@ struct engine_peer *engine_peer_learn(struct engine *e, const struct record *r, 
 	ep->boot = r->boot;
 	ep->record_seq = r->seq;
 	set_addresses(e, ep, &r->cert, now_ms);
-	set_candidates(ep, r, now_ms);
+	set_candidates(e, ep, r, now_ms);
 	engine_touch(e, ep, now_ms);
 	return ep;
 }
