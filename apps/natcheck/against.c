@@ -20,7 +20,7 @@ static const struct against types[] = {
 	{ "open", { MAPPING_NONE, FILTERING_ENDPOINT_INDEPENDENT, ALLOCATION_PRESERVING } },
 };
 
-enum { TYPES = sizeof types / sizeof types[0] };
+enum { LEAST_PORT = 1024, TYPES = sizeof types / sizeof types[0] };
 
 void against_types(struct against out[static AGAINST_TYPES])
 {
@@ -77,13 +77,26 @@ static double number_in(const json_t *object, const char *key, double lo, double
 	return n >= lo && n <= hi ? n : 0;
 }
 
+/* {"lo": LO, "hi": HI} or [LO, HI]; zeros, or anything else, for none. */
+static void read_block(struct verdict *v, const json_t *block)
+{
+	bool list = json_is_array(block);
+	double lo = json_number_value(list ? json_array_get(block, 0) : json_object_get(block, "lo"));
+	double hi = json_number_value(list ? json_array_get(block, 1) : json_object_get(block, "hi"));
+
+	if (lo < LEAST_PORT || hi < lo || hi > UINT16_MAX)
+		return;
+	v->block_lo = (uint16_t)lo;
+	v->block_hi = (uint16_t)hi;
+}
+
 static struct verdict from_json(const json_t *nat)
 {
 	const json_t *allocation = json_object_get(nat, "allocation");
 	const json_t *details = json_is_object(allocation) ? allocation : nat;
 	const json_t *pattern = json_is_object(allocation) ? json_object_get(allocation, "pattern")
 							   : allocation;
-	const json_t *block = json_object_get(details, "block"), *type = json_object_get(nat, "type");
+	const json_t *type = json_object_get(nat, "type");
 	struct verdict v = { 0 };
 
 	v.mapping = value_of(json_object_get(nat, "mapping"), mapping_name, MAPPING_ENDPOINT_DEPENDENT);
@@ -93,8 +106,7 @@ static struct verdict from_json(const json_t *nat)
 	v.scope = value_of(json_object_get(details, "scope"), scope_name, SCOPE_SOCKET);
 	v.step = (int16_t)number_in(details, "step", INT16_MIN, INT16_MAX);
 	v.noise_per_10s = (uint16_t)(10 * number_in(details, "noise_per_s", 0, UINT16_MAX / 10));
-	v.block_lo = (uint16_t)number_in(block, "lo", 1024, UINT16_MAX);
-	v.block_hi = (uint16_t)number_in(block, "hi", v.block_lo, UINT16_MAX);
+	read_block(&v, json_object_get(details, "block"));
 	v.confidence = v.allocation ? 100 : 0;
 	v.udp_blocked = json_is_string(type) && !strcmp(json_string_value(type), "blocked");
 	return v;
@@ -131,25 +143,33 @@ static const json_t *find_peer(const json_t *status, const char *name)
 	return NULL;
 }
 
-static int from_daemon(struct against *out, const char *name, const char *socket)
+int against_peer(struct against *out, const char *status, const char *name)
 {
-	char *text = NULL;
-	int code = client_call(socket, "GET", "/v1/status", NULL, &text);
+	json_t *json = status ? json_loads(status, 0, NULL) : NULL;
+	const json_t *peer = find_peer(json, name), *nat = json_object_get(peer, "nat");
+	int code = 0;
 
-	if (code)
-		return code;
-	json_t *status = text ? json_loads(text, 0, NULL) : NULL;
-	const json_t *peer = find_peer(status, name), *nat = json_object_get(peer, "nat");
-	free(text);
+	*out = (struct against) { 0 };
+	snprintf(out->name, sizeof out->name, "%s", name);
 	if (!peer)
 		code = fail_with(EXIT_NOT_FOUND, "the running p2pd knows no peer %s; see `p2pd status`",
 				 name);
-	else if (!nat)
+	else if (!json_is_object(nat))
 		code = fail_with(EXIT_NOT_FOUND, "%s has not told what its NAT does", name);
 	else
 		out->nat = from_json(nat);
-	snprintf(out->name, sizeof out->name, "%s", name);
-	json_decref(status);
+	json_decref(json);
+	return code;
+}
+
+static int from_daemon(struct against *out, const char *name, const char *socket)
+{
+	char *status = NULL;
+	int code = client_call(socket, "GET", "/v1/status", NULL, &status);
+
+	if (!code)
+		code = against_peer(out, status, name);
+	free(status);
 	return code;
 }
 

@@ -346,6 +346,28 @@ static void a_report_of_elsewhere_is_read_back_as_it_was_written(void **state)
 	assert_int_equal(other.nat.block_hi, 4095);
 }
 
+static void a_peer_is_found_in_the_daemons_status(void **state)
+{
+	(void)state;
+	static const char status[] =
+		"{\"peers\": [{\"name\": \"tv\"}, {\"name\": \"nas\", \"nat\": {\"mapping\": "
+		"\"address-and-port-dependent\", \"filtering\": \"unknown\", \"type\": \"nat4\", "
+		"\"allocation\": \"random\", \"scope\": \"unknown\", \"step\": 0, \"noise_per_s\": 1e9, "
+		"\"block\": [2048, 3071], \"depth\": 1, \"cgnat\": false}}]}";
+	struct against other;
+
+	assert_int_equal(against_peer(&other, status, "nas"), 0);
+	assert_string_equal(other.name, "nas");
+	assert_int_equal(other.nat.mapping, MAPPING_ADDRESS_AND_PORT_DEPENDENT);
+	assert_int_equal(other.nat.allocation, ALLOCATION_RANDOM);
+	assert_int_equal(other.nat.block_lo, 2048);
+	assert_int_equal(other.nat.block_hi, 3071);
+	assert_int_equal(other.nat.noise_per_10s, 0);
+	assert_int_equal(against_peer(&other, status, "tv"), 5); /* EXIT_NOT_FOUND */
+	assert_int_equal(against_peer(&other, status, "car"), 5);
+	assert_int_equal(against_peer(&other, "nonsense", "nas"), 5);
+}
+
 static void types_are_known_by_name_and_peers_need_a_daemon(void **state)
 {
 	(void)state;
@@ -441,6 +463,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_known_is_unknown),
 		cmocka_unit_test(ipv6_is_told_beside_ipv4_and_alone),
 		cmocka_unit_test(a_report_of_elsewhere_is_read_back_as_it_was_written),
+		cmocka_unit_test(a_peer_is_found_in_the_daemons_status),
 		cmocka_unit_test(types_are_known_by_name_and_peers_need_a_daemon),
 		cmocka_unit_test(only_what_matters_counts_as_a_change),
 		cmocka_unit_test(nat64_is_known_by_the_address_that_hides_in_it),
