@@ -19,7 +19,8 @@ enum {
 	WAVE = HOPS_MAX / 2,
 	SECOND_WAVE_MS = 300,
 	REPEAT_MS = 500,
-	SILENT_MS = 300, /* how long to wait for silent routers once the way's end is known */
+	SILENT_MS =
+		600, /* how long to wait for silent routers once the way's end is known: they are asked again */
 	ICMP_TIME_EXCEEDED = 11,
 	ICMP6_TIME_EXCEEDED = 3,
 };

@@ -222,7 +222,7 @@ int natcheck(int argc, char **argv)
 		{ "json", NULL, "for programs", .flag = &r.json },
 		{ "4", NULL, "IPv4 only", .flag = &r.only4 },
 		{ "6", NULL, "IPv6 only", .flag = &r.only6 },
-		{ "against", "WHOM", "predict against this: nat1..nat4, open, a peer of the running p2pd,",
+		{ "against", "WHOM", "what to expect against nat1..nat4, open, a peer by name, file:PATH",
 		  .text = &r.against },
 		{ "lifetime", NULL, "measure how long a mapping lives; it takes minutes",
 		  .flag = &r.lifetime },
@@ -247,7 +247,9 @@ int natcheck(int argc, char **argv)
 			 "at the\n"
 			 "router by UPnP, NAT-PMP and PCP for a moment, to see whether that works.",
 		.entries = entries,
-		.more = "--against file:PATH compares with a report that `natcheck --json` made elsewhere.\n"
+		.more = "--against PEER asks the running p2pd what that peer told; --against file:PATH reads "
+			"a report\n"
+			"that `natcheck --json` made elsewhere.\n"
 			"Exit codes: 0 easy, 10 hard, 11 UDP blocked, 12 inconclusive, 1 failed, 2 wrong "
 			"usage.\n",
 	};
