@@ -133,15 +133,18 @@ static const struct query *first_answer(const struct family *f)
 	return NULL;
 }
 
-/* The request of RFC 3489: its answer has our address in plain bytes, for whoever rewrites addresses to find. */
+/* The answer to a request of RFC 3489 has our address in plain bytes, for whoever rewrites addresses to find; that to one
+ * of RFC 8489 tells what it should say. */
 static void start_alg(struct family *f, const struct addr *server, uint32_t rto_ms, uint64_t now)
 {
 	struct query_plan plan;
 
 	make_plan(&plan, server, FAMILY_ASK, rto_ms, f->config.rng);
+	query_start(&f->alg[1], &plan, now);
+	make_plan(&plan, server, FAMILY_ASK, rto_ms, f->config.rng);
 	plan.request.classic = true;
 	plan.request.classic_id = rng_u32(f->config.rng);
-	query_start(&f->alg, &plan, now);
+	query_start(&f->alg[0], &plan, now);
 }
 
 static void start_late(struct family *f, uint64_t now)
@@ -155,7 +158,9 @@ static void start_late(struct family *f, uint64_t now)
 	uint32_t rto_ms = 2 * answer->rtt_ms > LEAST_RTO_MS ? 2 * answer->rtt_ms : LEAST_RTO_MS;
 	struct mtu_config mtu = { answer->plan.to, FAMILY_WHOLE, FAMILY_FRAGMENTS, rto_ms };
 	mtu_start(&f->mtu, &mtu, f->config.rng, now);
-	start_alg(f, &answer->plan.to, rto_ms, now);
+	if (f->local.family ==
+	    ADDR_V4) /* the hub answers RFC 3489 there alone, and gateways rewrite no other */
+		start_alg(f, &answer->plan.to, rto_ms, now);
 	tracing.server = answer->plan.to;
 	f->hops = worker_start(trace, &tracing, sizeof tracing);
 }
@@ -193,7 +198,8 @@ static struct query *query_at(struct family *f, unsigned i)
 	i -= MTU_QUERIES;
 	if (i < GATEWAY_PROTOCOLS)
 		return &f->maps[i].inbound;
-	return i == GATEWAY_PROTOCOLS ? &f->alg : NULL;
+	i -= GATEWAY_PROTOCOLS;
+	return i < 2 ? &f->alg[i] : NULL;
 }
 
 void family_send(struct family *f, uint64_t now)
@@ -340,14 +346,9 @@ static void judge_depth(struct family *f)
 
 static enum discover_answer judge_alg(const struct family *f)
 {
-	if (f->alg.state != QUERY_ANSWERED)
+	if (f->alg[0].state != QUERY_ANSWERED || f->alg[1].state != QUERY_ANSWERED)
 		return DISCOVER_UNKNOWN;
-	for (size_t i = 0; i < CHECK_MAX_SERVERS; i++) {
-		const struct query *q = &f->servers[i];
-		if (q->state == QUERY_ANSWERED && addr_equal(&q->plan.to, &f->alg.plan.to))
-			return addr_equal(&q->mapped, &f->alg.mapped) ? DISCOVER_NO : DISCOVER_YES;
-	}
-	return DISCOVER_UNKNOWN;
+	return addr_equal(&f->alg[0].mapped, &f->alg[1].mapped) ? DISCOVER_NO : DISCOVER_YES;
 }
 
 void family_judge(struct family *f)

@@ -33,7 +33,7 @@ struct family {
 	struct discover discover;
 	struct query servers[CHECK_MAX_SERVERS]; /* by the check's index; idle: of the other family */
 	bool late;				 /* what had to wait for discovery is under way */
-	struct query alg;
+	struct query alg[2]; /* the same question, of RFC 3489 and of RFC 8489, at the same time */
 	struct mtu mtu;
 	struct mapping maps[GATEWAY_PROTOCOLS];
 	struct worker *hops;
