@@ -1,13 +1,14 @@
-/* What natcheck finds out: asks STUN servers from one socket per address family, and judges by their answers. */
+/* What natcheck found out, and what follows from it. Pure values: run.c fills them, the reports tell them. */
 #ifndef P2PD_APPS_NATCHECK_CHECK_H
 #define P2PD_APPS_NATCHECK_CHECK_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "nat/classify.h"
-#include "nat/stun_client.h"
+#include "apps/natcheck/mtu.h"
+#include "apps/natcheck/nat64.h"
+#include "nat/discover.h"
+#include "nat/gateway.h"
+#include "nat/lifetime.h"
+#include "nat/portmap.h"
+#include "nat/technique.h"
 
 enum { CHECK_MAX_SERVERS = 16 };
 
@@ -19,9 +20,11 @@ enum check_answer {
 };
 
 struct check_server {
-	struct stun_client client; /* client.server is where it is */
-	struct addr local;	   /* ours towards it; ADDR_NONE when it is unreachable */
+	struct addr addr;
+	struct addr local; /* ours towards it; ADDR_NONE when it is unreachable */
 	enum check_answer answer;
+	struct addr mapped;
+	uint32_t rtt_ms; /* 0: unknown */
 };
 
 enum check_udp {
@@ -30,12 +33,23 @@ enum check_udp {
 	CHECK_UDP_BLOCKED,
 };
 
-/* What the servers of one address family tell. */
+/* A mapping that the gateway made for us, by one protocol. */
+struct check_map {
+	enum portmap_state state;
+	struct addr external;
+	enum discover_answer inbound; /* what the server sent there came in */
+};
+
+/* What is known of one address family. */
 struct check_view {
 	enum check_udp udp;
 	bool tried;
-	struct classify_result nat;
-	struct addr local, mapped; /* of the first answer */
+	struct addr local, mapped; /* of the main socket */
+	struct discover_result nat;
+	enum discover_answer depth_known; /* no: the routers did not tell */
+	struct mtu_result mtu;
+	enum discover_answer alg; /* addresses inside datagrams are rewritten on the way */
+	struct check_map maps[GATEWAY_PROTOCOLS];
 };
 
 enum check_verdict { CHECK_EASY, CHECK_HARD, CHECK_BLOCKED, CHECK_INCONCLUSIVE };
@@ -44,15 +58,20 @@ struct check {
 	struct check_server servers[CHECK_MAX_SERVERS];
 	size_t count;
 	struct check_view ip4, ip6;
+	struct nat64 nat64;
+	enum discover_answer tcp; /* of --tcp */
+	bool aged;		  /* --lifetime was asked for and has ended */
+	struct lifetime lifetime;
 };
 
-/* Adds all addresses of a host's name, without doubles and up to the limit; those that cannot be reached as well.
- * `family` restricts them; ADDR_NONE for both. 0, or what getaddrinfo returned (gai_strerror). */
-int check_add_server(struct check *c, const char *host, const char *port, enum addr_family family);
-/* Asks all servers at once and judges. Takes `timeout_ms` at most, less if all answer. 0 or a negative errno. */
-int check_run(struct check *c, uint32_t timeout_ms, struct rng *rng);
 /* The view that the verdict is about: IPv4, unless only IPv6 works or was asked for. */
 const struct check_view *check_main_view(const struct check *c);
+struct check_view *check_view_of(struct check *c, enum addr_family family);
 enum check_verdict check_verdict(const struct check *c);
+bool check_has_nat(const struct check_view *v);
+/* Is there a second NAT behind the gateway that maps ports for us? */
+enum discover_answer check_double_nat(const struct check_view *v);
+/* The address outside that a gateway mapped: one that was reached, if any. ADDR_NONE: none. */
+struct addr check_external(const struct check_view *v);
 
 #endif

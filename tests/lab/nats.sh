@@ -57,6 +57,9 @@ lab_routers_up() {
 	lab_first_port[$site]=$((RANDOM % 16384 + 32768))
 	lab_namespace "$site-nat" 1
 	ip -n "$site-nat" link add lan type bridge
+	# Where the host has br_netfilter, what is bridged would be NATed, and never be routed back to where it came from.
+	lab_in "$site-nat" sysctl -qw net.bridge.bridge-nf-call-iptables=0 net.bridge.bridge-nf-call-ip6tables=0 \
+		2>/dev/null || true
 	lab_ip6 "$site-nat" lan
 	ip -n "$site-nat" -batch - <<-END
 		addr add 192.168.$n.1/24 dev lan
