@@ -142,16 +142,6 @@ static void advise_blocked(struct list *l, const struct end *end)
 		    end->side, end->side);
 }
 
-/* It was tried and failed, or can only fail. */
-static bool is_stuck(const struct engine *e, const struct engine_peer *ep)
-{
-	unsigned last = (ep->attempt_count + ENGINE_ATTEMPTS - 1) % ENGINE_ATTEMPTS;
-
-	return e->verdict.udp_blocked || ep->nat.udp_blocked ||
-	       (ep->attempt_count && ep->attempts[last].outcome != OUTCOME_DIRECT &&
-		ep->attempts[last].outcome != OUTCOME_OVERTAKEN);
-}
-
 static void advise_nats(struct list *l, const struct engine *e, const struct engine_peer *ep)
 {
 	struct end here = end_here(e), there = end_there(ep);
@@ -180,7 +170,7 @@ unsigned advice_list(const struct engine *e, const struct engine_peer *ep, uint6
 	else if (!ep->online)
 		add(&l, "there", "online", "start p2pd on %s, and see that it reaches the hub",
 		    ep->peer.name);
-	else if (is_stuck(e, ep))
+	else if (engine_last_failed(ep) || e->verdict.udp_blocked || ep->nat.udp_blocked)
 		advise_nats(&l, e, ep);
 	else if (engine_next_attempt(e, ep, now_ms).wait == ENGINE_WAIT_TRAFFIC)
 		add(&l, "here", "traffic", "send something: `p2pd ping %s --until-direct`", ep->peer.name);

@@ -340,6 +340,8 @@ struct engine_next {
 	uint64_t at_ms;		  /* now_ms or later */
 };
 struct engine_next engine_next_attempt(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* Whether the last attempt brought no direct path. */
+bool engine_last_failed(const struct engine_peer *ep);
 /* How often the mapping to the hub is kept open: by its measured lifetime, once that is known. */
 uint32_t engine_keepalive_ms(const struct engine *e);
 /* Peers are linked: e->peers, ep->next. Timestamps to keep on disk: session_peer_timestamp(&ep->peer.session), by wk. */

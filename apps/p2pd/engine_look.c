@@ -121,3 +121,10 @@ struct engine_next engine_next_attempt(const struct engine *e, const struct engi
 	}
 	return next;
 }
+
+bool engine_last_failed(const struct engine_peer *ep)
+{
+	const struct engine_attempt *last = &ep->attempts[(ep->attempt_count - 1) % ENGINE_ATTEMPTS];
+
+	return ep->attempt_count && last->outcome != OUTCOME_DIRECT && last->outcome != OUTCOME_OVERTAKEN;
+}

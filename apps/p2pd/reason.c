@@ -205,14 +205,14 @@ const char *reason_path(const struct engine *e, const struct engine_peer *ep, ui
 		return "the peer is offline";
 	if (!e->welcomed)
 		return "the hub is not connected, so nobody can introduce us";
-	if (next.wait == ENGINE_WAIT_END)
-		return "looking for a direct path now";
 	if (e->verdict.udp_blocked || ep->nat.udp_blocked)
 		return plan.why;
 	if (!ep->remote.count)
 		return "the peer has told no address where it can be reached";
-	if (ep->attempt_count)
+	if (engine_last_failed(ep))
 		return after(ep->attempts[(ep->attempt_count - 1) % ENGINE_ATTEMPTS].outcome, &plan);
+	if (next.wait == ENGINE_WAIT_END)
+		return "looking for a direct path now";
 	if (next.wait == ENGINE_WAIT_TRAFFIC)
 		return "idle: a direct path is sought when traffic flows";
 	return "a direct path is about to be sought";

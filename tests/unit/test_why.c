@@ -145,7 +145,10 @@ static void the_reason_is_that_of_the_state(void **state)
 	engine.verdict = easy;
 	nas.remote.count = 0;
 	expect_text(reason(), "has told no address");
+	nas.remote.count = 1;
 	nas.punch.state = PUNCH_RUNNING;
+	expect_text(reason(), "the hub did not answer");
+	attempted(TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_DIRECT);
 	expect_text(reason(), "looking for a direct path now");
 	engine.welcomed = false;
 	expect_text(reason(), "the hub is not connected");
