@@ -209,6 +209,8 @@ const char *reason_path(const struct engine *e, const struct engine_peer *ep, ui
 		return plan.why;
 	if (!ep->remote.count)
 		return "the peer has told no address where it can be reached";
+	if (ep->flaps > 1)
+		return "direct paths came up and died again within seconds, so they are sought less often";
 	if (engine_last_failed(ep))
 		return after(ep->attempts[(ep->attempt_count - 1) % ENGINE_ATTEMPTS].outcome, &plan);
 	if (next.wait == ENGINE_WAIT_END)

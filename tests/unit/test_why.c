@@ -143,6 +143,9 @@ static void the_reason_is_that_of_the_state(void **state)
 	engine.verdict = blocked;
 	expect_text(reason(), "UDP does not get out of the network here");
 	engine.verdict = easy;
+	nas.flaps = 2;
+	expect_text(reason(), "died again within seconds");
+	nas.flaps = 0;
 	nas.remote.count = 0;
 	expect_text(reason(), "has told no address");
 	nas.remote.count = 1;
