@@ -48,7 +48,8 @@ struct path {
 	struct addr addr; /* ADDR_NONE: this slot is free */
 	uint32_t socket;  /* of ours that it goes by: see core/pkt.h */
 	enum path_state state;
-	uint32_t rtt_ms; /* smoothed; 0 before the first pong */
+	uint8_t opened_by; /* the owner's word for how it was opened; 0 until it gives one */
+	uint32_t rtt_ms;   /* smoothed; 0 before the first pong */
 	uint64_t up_since_ms, last_pong_ms, last_ping_ms;
 	uint64_t heard_ms;	/* anything authenticated came over it */
 	uint64_t first_sent_ms; /* data went out then, and nothing was heard since; 0: none */

@@ -40,13 +40,26 @@ static void send_answer(struct api *a, struct http_exchange *x, struct requests_
 	a->settle(a->arg);
 }
 
+static uint64_t unix_ns(const struct api *a, uint64_t now_ms)
+{
+	return now_ms * 1000000 + (uint64_t)a->target->engine->clock.wall_offset_ns;
+}
+
 static void on_status(void *arg, struct http_exchange *x)
 {
 	struct api *a = arg;
 	uint64_t now = loop_now_ms();
-	uint64_t unix_ns = now * 1000000 + (uint64_t)a->target->engine->clock.wall_offset_ns;
 
-	send_answer(a, x, requests_status(a->target, now, unix_ns));
+	send_answer(a, x, requests_status(a->target, now, unix_ns(a, now)));
+}
+
+static void on_why(void *arg, struct http_exchange *x)
+{
+	struct api *a = arg;
+	const struct http_message *m = http_request(x);
+	uint64_t now = loop_now_ms();
+
+	send_answer(a, x, requests_why(a->target, m->body, m->body_len, now, unix_ns(a, now)));
 }
 
 static void on_down(void *arg, struct http_exchange *x)
@@ -203,7 +216,7 @@ static const struct http_route routes[] = {
 	{ "GET", "/v1/status", on_status }, { "POST", "/v1/ping", on_ping },
 	{ "POST", "/v1/down", on_down },    { "GET", "/v1/wg", on_wg_list },
 	{ "POST", "/v1/wg", on_wg_add },    { "DELETE", "/v1/wg", on_wg_remove },
-	{ "GET", "/v1/wg/key", on_wg_key },
+	{ "GET", "/v1/wg/key", on_wg_key }, { "POST", "/v1/why", on_why },
 };
 
 int api_start(struct api **out, struct loop *l, const char *path, const struct requests_target *target,

@@ -114,8 +114,8 @@ static int run_pings(struct run *r, const char *socket, long count)
 	if (code)
 		return code;
 	if (r->until_direct && !r->direct)
-		return fail_with(EXIT_TIMED_OUT, "no direct path to %s so far; `p2pd status` says why",
-				 r->peer);
+		return fail_with(EXIT_TIMED_OUT, "no direct path to %s so far; `p2pd why %s` says why",
+				 r->peer, r->peer);
 	return r->answered ? EXIT_OK : EXIT_TIMED_OUT;
 }
 

@@ -6,7 +6,8 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
  * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
- * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_sockets.c.
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_sockets.c, engine_look.c
+ * (what opened a path, what comes next).
  */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
 #define P2PD_APPS_P2PD_ENGINE_H
@@ -103,13 +104,24 @@ struct engine_event {
 	uint32_t rtt_ms;
 };
 
+/* What opened a path (struct path's `opened_by`). */
+enum engine_opener {
+	OPENED_UNPROVEN,
+	OPENED_LAN,
+	OPENED_IPV6,
+	OPENED_PUBLIC,	  /* an end has a public address */
+	OPENED_MAPPED,	  /* a port that an end's router forwards */
+	OPENED_TECHNIQUE, /* + enum technique */
+};
+
 /* How an attempt at a direct path ended. */
 enum engine_outcome {
 	OUTCOME_DIRECT,
-	OUTCOME_FAILED,	  /* nothing answered in time */
-	OUTCOME_NO_OFFER, /* the peer did not say what it can do */
-	OUTCOME_NO_STUN,  /* our own mapping could not be measured */
-	OUTCOME_NO_PLAN,  /* the two ends together know no technique */
+	OUTCOME_FAILED,	   /* nothing answered in time */
+	OUTCOME_NO_OFFER,  /* the peer did not say what it can do */
+	OUTCOME_NO_STUN,   /* our own mapping could not be measured */
+	OUTCOME_NO_PLAN,   /* the two ends together know no technique */
+	OUTCOME_OVERTAKEN, /* a direct path was found otherwise before it ended */
 };
 
 struct engine_attempt {
@@ -161,6 +173,8 @@ struct engine_peer {
 	enum technique round_technique;			 /* of the last round that both ends agreed on */
 	struct engine_attempt attempts[ENGINE_ATTEMPTS]; /* a ring: attempt_count - 1 is the last */
 	unsigned attempt_count;
+	uint64_t probes;	  /* sent to addresses of it that were not proven then, in all */
+	bool forbids_hard;	  /* as its last offer says: punch.hard_nat is off there */
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
@@ -310,6 +324,24 @@ enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e)
 const struct addr *engine_reflexive(const struct engine *e);
 /* What is to be tried with this peer, given what both NATs are known to do, and why. */
 struct technique_plan engine_expected(const struct engine *e, const struct engine_peer *ep);
+/* What the next attempt at a direct path waits for. */
+enum engine_wait {
+	ENGINE_WAIT_NOTHING, /* there will be none: the path is direct, or the peer a stock one */
+	ENGINE_WAIT_END,     /* one is under way */
+	ENGINE_WAIT_TIME,    /* at_ms, if traffic still flows then */
+	ENGINE_WAIT_TRAFFIC, /* something that is sent; then at_ms */
+	ENGINE_WAIT_HUB,     /* the hub to be connected */
+	ENGINE_WAIT_PEER,    /* the peer to be online */
+	ENGINE_WAIT_BUDGET,  /* at_ms: so many probes wait for answers that no more may be sent before */
+};
+struct engine_next {
+	enum engine_wait wait;
+	enum technique technique; /* TECHNIQUE_NONE with ENGINE_WAIT_NOTHING */
+	uint64_t at_ms;		  /* now_ms or later */
+};
+struct engine_next engine_next_attempt(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* Whether the last attempt brought no direct path. */
+bool engine_last_failed(const struct engine_peer *ep);
 /* How often the mapping to the hub is kept open: by its measured lifetime, once that is known. */
 uint32_t engine_keepalive_ms(const struct engine *e);
 /* Peers are linked: e->peers, ep->next. Timestamps to keep on disk: session_peer_timestamp(&ep->peer.session), by wk. */

@@ -116,6 +116,12 @@ void engine_round_drop(struct engine *e, struct engine_peer *ep);
 void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
 		    unsigned probes, uint64_t began_ms, uint64_t now_ms);
 
+/* engine_look.c */
+/* The path was proven: remembers what opened it, unless that is known. */
+void engine_note_opener(const struct engine *e, const struct engine_peer *ep, struct path *path);
+/* Whether it took a technique that needs offers. */
+bool engine_opened_by_round(const struct path *path);
+
 /* engine_hub.c */
 /* These two ask for nothing when that was done too often lately: whoever still wants it asks again. */
 void engine_hub_introduce(struct engine *e, const uint8_t ik[static 32], uint64_t now_ms);

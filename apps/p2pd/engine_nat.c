@@ -96,8 +96,10 @@ static void on_pong(struct engine *e, struct engine_peer *ep, const struct pkt *
 {
 	bool had_none = engine_way(ep, e) == ENGINE_WAY_NONE, had_best = ep->peer.best;
 
-	if (!proven(e, ep, p, pong, now_ms))
+	struct path *path = proven(e, ep, p, pong, now_ms);
+	if (!path)
 		return;
+	engine_note_opener(e, ep, path);
 	punch_on_reply(&ep->punch, &p->addr, now_ms);
 	ep->punch_round = 0;
 	if (!peer_choose_path(&ep->peer, now_ms))

@@ -195,9 +195,10 @@ static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_m
 
 void engine_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	if (engine_punching(ep) || ep->punch.state == PUNCH_HIT)
-		engine_attempt(ep, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_DIRECT, ep->punch.sent,
-			       ep->punch_began_ms, now_ms);
+	if (ep->punch.state == PUNCH_HIT && ep->punch.hit_ms == now_ms)
+		engine_attempt(ep, TECHNIQUE_SIMULTANEOUS_OPEN,
+			       engine_opened_by_round(ep->peer.best) ? OUTCOME_OVERTAKEN : OUTCOME_DIRECT,
+			       ep->punch.sent, ep->punch_began_ms, now_ms);
 	engine_round_on_direct(e, ep, now_ms);
 }
 

@@ -106,11 +106,13 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 {
 	struct engine_peer *ep = r->peer;
 
-	engine_attempt(ep, r->plan.technique, outcome, r->birthday.sent, r->began_ms, now_ms);
+	/* That of a simultaneous open has been written with its end. */
+	if (!r->running || r->plan.technique != TECHNIQUE_SIMULTANEOUS_OPEN)
+		engine_attempt(ep, r->plan.technique, outcome, r->birthday.sent, r->began_ms, now_ms);
 	log_debug("round", "%s: %s %s after %u probes", ep->peer.name, technique_name(r->plan.technique),
 		  outcome == OUTCOME_DIRECT ? "opened a path" : "failed", r->birthday.sent);
 	memset(r, 0, sizeof *r);
-	if (outcome == OUTCOME_DIRECT)
+	if (outcome == OUTCOME_DIRECT || outcome == OUTCOME_OVERTAKEN)
 		ep->rounds_failed = 0;
 	else
 		ep->rounds_failed++;
@@ -123,7 +125,8 @@ void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t n
 	struct engine_round *r = round_of(e, ep);
 
 	if (r)
-		end_round(e, r, OUTCOME_DIRECT, now_ms);
+		end_round(e, r, engine_opened_by_round(ep->peer.best) ? OUTCOME_DIRECT : OUTCOME_OVERTAKEN,
+			  now_ms);
 }
 
 void engine_round_drop(struct engine *e, struct engine_peer *ep)
@@ -395,6 +398,7 @@ void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8
 		return;
 	bool is_new = o.attempt != ep->their_attempt;
 	ep->their_attempt = o.attempt;
+	ep->forbids_hard = !o.side.allows_hard;
 	/* Its end of the last round is over: so is ours. */
 	if (is_new && r && r->state == ROUND_RUNNING) {
 		end_round(e, r, OUTCOME_FAILED, now_ms);
@@ -461,6 +465,7 @@ static void run_probes(struct engine *e, struct engine_round *r, uint64_t now_ms
 		memcpy(ping.txid, out.txid, sizeof ping.txid);
 		size_t len = probe_seal(&r->peer->peer.probe, &ping, &e->rng, PROBE_MIN, msg);
 		engine_emit(e, msg, len, &out.to, r->sockets[out.socket], 0);
+		r->peer->probes++;
 	}
 }
 

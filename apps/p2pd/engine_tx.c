@@ -268,6 +268,7 @@ void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *pat
 	struct pkt *p;
 	size_t len;
 
+	ep->probes += path->state != PATH_UP;
 	path_ping(path, &e->rng, size, now_ms, probe.txid);
 	len = probe_seal(&ep->peer.probe, &probe, &e->rng, size, msg);
 	p = engine_emit(e, msg, len, &path->addr, path->socket, ttl);

@@ -6,6 +6,7 @@ static const struct command items[] = {
 	{ "down", "leave it: end the daemon", cmd_down },
 	{ "status", "this node, its hub, its peers and how packets reach them", cmd_status },
 	{ "ping", "ping a peer and see which way the answers come", cmd_ping },
+	{ "why", "why packets to a peer go as they do, and what would make them go directly", cmd_why },
 	{ "wg", "stock WireGuard peers (a phone, a router): add, ls, rm, key", cmd_wg },
 	{ "keygen", "print a new secret for a network", cmd_keygen },
 };

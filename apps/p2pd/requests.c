@@ -9,6 +9,7 @@
 
 #include "apps/p2pd/status.h"
 #include "apps/p2pd/wg_key.h"
+#include "apps/p2pd/why.h"
 #include "core/fail.h"
 
 enum { TEXT_MAX = 256, WAIT_DEFAULT_MS = 2000 };
@@ -220,8 +221,6 @@ struct requests_answer requests_wg_remove(const struct requests_target *t, const
 	return answer;
 }
 
-/* --- Pings */
-
 static bool is_self(const struct engine *e, const char *name)
 {
 	struct addr a;
@@ -231,28 +230,61 @@ static bool is_self(const struct engine *e, const char *name)
 	return addr_same_ip(&a, &e->ip4) || addr_same_ip(&a, &e->ip6);
 }
 
-/* Whether the peer can be pinged; if not, *error says why. */
-static bool can_ping(const struct requests_target *t, const char *name, const struct engine_peer *ep,
-		     struct requests_answer *error)
+/* The peer of that name or address; if there is none, NULL, and *error says why. */
+static struct engine_peer *find_peer(const struct requests_target *t, const char *name,
+				     struct requests_answer *error)
 {
+	struct engine_peer *ep = engine_find_peer(t->engine, name);
 	char text[TEXT_MAX];
 
-	if (!ep && is_self(t->engine, name)) {
+	if (ep)
+		return ep;
+	if (is_self(t->engine, name)) {
 		snprintf(text, sizeof text, "'%.64s' is this node itself", name);
 		*error = requests_error(404, EXIT_NOT_FOUND, text);
-	} else if (!ep && !t->engine->joined) {
+	} else if (!t->engine->joined) {
 		*error = requests_error(409, EXIT_NOT_JOINED,
 					"not joined yet: the hub does not answer so far");
-	} else if (!ep) {
+	} else {
 		snprintf(text, sizeof text,
 			 "no peer has the name or address '%.64s'; `p2pd status` lists them", name);
 		*error = requests_error(404, EXIT_NOT_FOUND, text);
-	} else if (!ep->peer.own_kind) {
-		snprintf(text, sizeof text, "'%.64s' is a stock WireGuard peer: use the system's ping", name);
-		*error = malformed(text);
-	} else {
-		return true;
 	}
+	return NULL;
+}
+
+/* --- Why a path is what it is */
+
+struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,
+				    uint64_t now_ms, uint64_t unix_ns)
+{
+	json_t *json = object_of(body, len);
+	const char *name = json_string_value(json_object_get(json, "peer"));
+	struct requests_answer answer;
+	struct engine_peer *ep;
+
+	if (!name)
+		answer = malformed("the body must be {\"peer\": TEXT}");
+	else if ((ep = find_peer(t, name, &answer)))
+		answer = (struct requests_answer) { 200, why_format(t->engine, ep, now_ms, unix_ns) };
+	json_decref(json);
+	return answer;
+}
+
+/* --- Pings */
+
+/* Whether the peer can be pinged; if not, *error says why. */
+static bool can_ping(const struct engine_peer *ep, struct requests_answer *error)
+{
+	char text[TEXT_MAX];
+
+	if (!ep)
+		return false;
+	if (ep->peer.own_kind)
+		return true;
+	snprintf(text, sizeof text, "'%.64s' is a stock WireGuard peer: use the system's ping",
+		 ep->peer.name);
+	*error = malformed(text);
 	return false;
 }
 
@@ -269,8 +301,8 @@ bool requests_ping(const struct requests_target *t, const char *body, size_t len
 	else if (count < 0 || count > REQUESTS_PING_MAX || wait_ms < 1 || wait_ms > REQUESTS_WAIT_MAX_MS)
 		*error = malformed("count or wait_ms is out of range");
 	else {
-		const struct engine_peer *ep = engine_find_peer(t->engine, name);
-		good = can_ping(t, name, ep, error);
+		const struct engine_peer *ep = find_peer(t, name, error);
+		good = can_ping(ep, error);
 		*out = (struct requests_ping) { .count = (uint32_t)count, .wait_ms = (uint32_t)wait_ms };
 		if (good)
 			memcpy(out->peer, ep->peer.name, sizeof out->peer);

@@ -33,6 +33,9 @@ struct requests_answer {
 };
 
 struct requests_answer requests_status(const struct requests_target *t, uint64_t now_ms, uint64_t unix_ns);
+/* {"peer": NAME or ADDRESS}; see why.h. */
+struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,
+				    uint64_t now_ms, uint64_t unix_ns);
 /* {"forget": bool}, which may be left out; answers {"pid": N}: the daemon has ended when that process has. */
 struct requests_answer requests_down(const struct requests_target *t, const char *body, size_t len);
 struct requests_answer requests_wg_list(const struct requests_target *t);

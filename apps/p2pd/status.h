@@ -17,14 +17,4 @@ struct status {
 /* In memory to be freed; NULL without memory. */
 char *status_format(const struct status *s);
 
-/* How a direct address of the peer came to be known: "lan", "ipv6", "public", "port-mapping",
- * "simultaneous-open". */
-const char *status_technique(const struct engine_peer *ep, const struct addr *direct);
-/* Why packets to this peer do not go directly, for a person; NULL when they do. */
-const char *status_reason(const struct engine *e, const struct engine_peer *ep);
-
-/* RFC 3339 in UTC, "2026-01-31T09:05:00Z". Returns `out`. */
-enum { STATUS_TIME = 32 };
-const char *status_time(uint64_t unix_s, char out[static STATUS_TIME]);
-
 #endif

@@ -84,11 +84,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char made[BODY_MAX];
 	const char *body = data[0] & SHAPED ? made : (const char *)data + 1;
 	size_t len = data[0] & SHAPED ? shaped(data + 1, size - 1, made) : size - 1;
-	switch (data[0] % 4) {
+	switch (data[0] % 5) {
 	case 0: answer = requests_wg_add(&target, body, len, 1000); break;
 	case 1: answer = requests_wg_remove(&target, body, len); break;
 	case 2: answer = requests_down(&target, body, len); break;
 	case 3: requests_ping(&target, body, len, &ping, &answer); break;
+	case 4: answer = requests_why(&target, body, len, 1000, 1790000000000000000ull); break;
 	}
 	free(answer.body);
 	while (wg.count) {

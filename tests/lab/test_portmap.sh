@@ -35,7 +35,7 @@ for site in pcp natpmp upnp; do
 	lab_until 10 "b reaches $site directly" reaches_directly b $site
 	[ "$(peer b $site .path.endpoint)" = "$external" ] ||
 		lab_fail "b reaches $site at $(peer b $site .path.endpoint), not at $external"
-	[ "$(peer b $site .path.technique)" = port-mapping ] ||
+	[ "$(peer b $site .path.technique)" = mapped ] ||
 		lab_fail "b reaches $site by $(peer b $site .path.technique)"
 	lab_note "$site: mapped at $external, a symmetric NAT gets in after $(($(lab_now_ms) - start)) ms"
 done

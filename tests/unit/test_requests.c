@@ -243,6 +243,39 @@ static void a_ping_needs_a_peer_that_is_there(void **state)
 	assert_int_equal(ping.count, 3);
 }
 
+static void why_needs_a_peer_of_any_kind(void **state)
+{
+	(void)state;
+	static struct engine_peer nas;
+	static const struct {
+		const char *body;
+		int http;
+		const char *word;
+	} cases[] = {
+		{ "", 400, "usage" },
+		{ "[\"nas\"]", 400, "usage" },
+		{ "{\"peer\":1}", 400, "usage" },
+		{ "{\"peer\":\"printer\"}", 404, "not-found" },
+		{ "{\"peer\":\"self\"}", 404, "not-found" },
+	};
+	static const char *const known[] = { "{\"peer\":\"nas\"}", "{\"peer\":\"10.77.0.2\"}",
+					     "{\"peer\":\"phone\"}" };
+
+	expect_error(requests_why(&target, known[0], strlen(known[0]), NOW_MS, UNIX_NS), 409, "not-joined");
+	link_member(&nas, "nas", "10.77.0.2");
+	engine.joined = true;
+	free(add(phone).body);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		expect_error(requests_why(&target, cases[i].body, strlen(cases[i].body), NOW_MS, UNIX_NS),
+			     cases[i].http, cases[i].word);
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		struct requests_answer a = requests_why(&target, known[i], strlen(known[i]), NOW_MS, UNIX_NS);
+		assert_int_equal(a.status, 200);
+		assert_non_null(strstr(a.body, "\"schema\":\"p2pd.why/1\""));
+		free(a.body);
+	}
+}
+
 static void a_pong_tells_its_way(void **state)
 {
 	(void)state;
@@ -283,6 +316,7 @@ int main(void)
 		with_a_target(a_peer_that_cannot_be_kept_is_not_added),
 		with_a_target(down_says_which_process_ends),
 		with_a_target(a_ping_needs_a_peer_that_is_there),
+		with_a_target(why_needs_a_peer_of_any_kind),
 		with_a_target(a_pong_tells_its_way),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -75,6 +75,8 @@ static const struct promise of_status[] = {
 	{ "self.nat.filtering", 's' },
 	{ "self.nat.type", 's' },
 	{ "self.nat.allocation", 's' },
+	{ "self.nat.keepalive_s", 'i' },
+	{ "self.nat.lifetime_s", 'I' },
 	{ "self.endpoints", 'a' },
 	{ "self.wg_key", 's' },
 	{ "self.port", 'i' },
@@ -107,6 +109,14 @@ static const struct promise of_peer[] = {
 	{ "path.technique", 'S' },
 	{ "path.since", 'S' },
 	{ "path.reason", 'S' },
+	{ "nat.mapping", 's' },
+	{ "nat.filtering", 's' },
+	{ "nat.type", 's' },
+	{ "nat.allocation", 's' },
+	{ "nat.step", 'i' },
+	{ "nat.block", 'a' },
+	{ "probes", 'i' },
+	{ "attempts", 'a' },
 	{ "cipher", 'S' },
 	{ "pq", 'b' },
 	{ "rx_bytes", 'i' },
@@ -140,10 +150,8 @@ static void a_direct_path_tells_where_how_and_since_when(void **state)
 	static struct engine_peer nas;
 
 	link_member(&nas, "nas", "10.77.0.2");
-	nas.remote.items[0] = (struct candidate) { at("192.168.1.5:4242"), CANDIDATE_HOST };
-	nas.remote.items[1] = (struct candidate) { at("203.0.113.7:4242"), CANDIDATE_REFLEXIVE };
-	nas.remote.count = 2;
 	nas.peer.paths[0].addr = at("203.0.113.7:4242");
+	nas.peer.paths[0].opened_by = OPENED_TECHNIQUE + TECHNIQUE_SIMULTANEOUS_OPEN;
 	nas.peer.paths[0].rtt_ms = 9;
 	nas.peer.best = &nas.peer.paths[0];
 	nas.peer.rx_bytes = 5000000000;
@@ -159,52 +167,73 @@ static void a_direct_path_tells_where_how_and_since_when(void **state)
 	json_decref(s);
 }
 
-static void the_technique_is_that_of_the_candidate(void **state)
+static void the_path_tells_what_opened_it(void **state)
 {
 	(void)state;
 	static struct engine_peer nas;
 	static const struct {
-		const char *addr;
-		enum candidate_kind kind;
+		unsigned opened_by;
 		const char *technique;
 	} cases[] = {
-		{ "192.168.1.5:1", CANDIDATE_HOST, "lan" },
-		{ "[fe80::1]:1", CANDIDATE_HOST, "lan" },
-		{ "[2001:db8::1]:1", CANDIDATE_HOST, "ipv6" },
-		{ "203.0.113.7:1", CANDIDATE_HOST, "public" },
-		{ "203.0.113.7:1", CANDIDATE_REFLEXIVE, "simultaneous-open" },
-		{ "203.0.113.7:1", CANDIDATE_MAPPED, "port-mapping" },
+		{ OPENED_LAN, "lan" },
+		{ OPENED_IPV6, "ipv6" },
+		{ OPENED_PUBLIC, "public" },
+		{ OPENED_MAPPED, "mapped" },
+		{ OPENED_TECHNIQUE + TECHNIQUE_SIMULTANEOUS_OPEN, "simultaneous-open" },
+		{ OPENED_TECHNIQUE + TECHNIQUE_BIRTHDAY, "birthday" },
+		{ OPENED_TECHNIQUE + TECHNIQUE_SEQUENTIAL, "sequential" },
+		{ OPENED_TECHNIQUE + TECHNIQUE_RENDEZVOUS, "rendezvous" },
+		{ OPENED_TECHNIQUE + TECHNIQUE_HARD_BIRTHDAY, "hard-birthday" },
 	};
 
+	link_member(&nas, "nas", "10.77.0.2");
+	nas.peer.paths[0].addr = at("203.0.113.7:4242");
+	nas.peer.best = &nas.peer.paths[0];
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		struct addr a = at(cases[i].addr), other = at("198.51.100.9:9");
-		nas.remote.items[0] = (struct candidate) { a, (uint8_t)cases[i].kind };
-		nas.remote.count = 1;
-		assert_string_equal(status_technique(&nas, &a), cases[i].technique);
-		assert_string_equal(status_technique(&nas, &other), "simultaneous-open");
+		nas.peer.paths[0].opened_by = (uint8_t)cases[i].opened_by;
+		json_t *s = status();
+		json_t *path = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "path");
+		assert_string_equal(text_at(path, "technique"), cases[i].technique);
+		json_decref(s);
 	}
 }
 
-static void a_peer_without_a_way_says_why(void **state)
+static void the_verdict_on_a_peers_nat_is_told_like_our_own(void **state)
 {
 	(void)state;
 	static struct engine_peer nas;
 
 	link_member(&nas, "nas", "10.77.0.2");
-	engine.welcomed = true;
-	nas.online = false;
-	assert_non_null(strstr(status_reason(&engine, &nas), "offline"));
-	nas.online = true;
-	assert_non_null(strstr(status_reason(&engine, &nas), "no address"));
-	nas.remote.count = 1;
-	assert_non_null(strstr(status_reason(&engine, &nas), "idle"));
-	nas.punch_round = 2;
-	assert_non_null(strstr(status_reason(&engine, &nas), "answered"));
-	engine.welcomed = false;
-	assert_non_null(strstr(status_reason(&engine, &nas), "hub"));
+	nas.nat = engine.verdict = (struct verdict) { .mapping = MAPPING_ADDRESS_AND_PORT_DEPENDENT,
+						      .allocation = ALLOCATION_SEQUENTIAL,
+						      .step = -2,
+						      .block_lo = 2048,
+						      .block_hi = 4095 };
+	json_t *s = status(), *nat = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "nat");
+	json_t *own = json_object_get(json_object_get(s, "self"), "nat"), *value;
+	const char *key;
+	assert_string_equal(text_at(nat, "type"), "nat4");
+	assert_int_equal(json_integer_value(json_object_get(nat, "step")), -2);
+	json_object_foreach(nat, key, value) assert_true(json_equal(value, json_object_get(own, key)));
+	json_decref(s);
+}
+
+static void the_lifetime_of_mappings_is_told_once_it_is_known(void **state)
+{
+	(void)state;
 	json_t *s = status();
-	json_t *path = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "path");
-	assert_string_equal(text_at(path, "kind"), "none");
+
+	assert_true(json_is_null(follow(s, "self.nat.lifetime_s")));
+	assert_int_equal(json_integer_value(follow(s, "self.nat.keepalive_s")), ENGINE_STUN_MS / 1000);
+	json_decref(s);
+	engine.lifetime.alive_s = 100;
+	s = status();
+	assert_int_equal(json_integer_value(follow(s, "self.nat.lifetime_s")), 100);
+	assert_int_equal(json_integer_value(follow(s, "self.nat.keepalive_s")), 70);
+	json_decref(s);
+	engine.lifetime.running = true;
+	s = status();
+	assert_true(json_is_null(follow(s, "self.nat.lifetime_s")));
 	json_decref(s);
 }
 
@@ -291,8 +320,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_a_node(the_status_keeps_what_it_promises),
 		with_a_node(a_direct_path_tells_where_how_and_since_when),
-		with_a_node(the_technique_is_that_of_the_candidate),
-		with_a_node(a_peer_without_a_way_says_why),
+		with_a_node(the_path_tells_what_opened_it),
+		with_a_node(the_verdict_on_a_peers_nat_is_told_like_our_own),
+		with_a_node(the_lifetime_of_mappings_is_told_once_it_is_known),
 		with_a_node(the_verdict_on_the_nat_is_told_in_words),
 		with_a_node(port_mappings_are_told),
 		with_a_node(peers_come_in_the_order_of_their_names),
