@@ -22,8 +22,10 @@ enum {
 	TECHNIQUE_MAX_SOCKETS = 256, /* B2: s <= min(256, fd limit / 4, estimated block / 4) */
 	TECHNIQUE_PORTS = 1024,	     /* n a round */
 	TECHNIQUE_ROUNDS = 3,	     /* of a technique before it is left to the retry schedule */
-	/* From the measurement of a sequence's base to the use of it, for which foreign allocations are reckoned. */
-	TECHNIQUE_WAIT_MS = 1000,
+	/* From the measurement of a sequence's base to the use of it, for which foreign allocations are reckoned: two round
+	 * trips of 200 ms, and some. More would aim further ahead than a burst of probes reaches, where the port may well be
+	 * a foreign one's. */
+	TECHNIQUE_WAIT_MS = 500,
 	TECHNIQUE_OUTWARD_SOCKETS = 16, /* B3: sequential x easy, 8 to 16 sockets, i <= 128 */
 	TECHNIQUE_OUTWARD_PORTS = 128,
 	TECHNIQUE_SMALL_BLOCK = 1024, /* B5: hard x hard is for blocks up to this */

@@ -27,6 +27,10 @@ enum {
 	ROTATE_ROUNDS = 3,   /* B1: failed rounds on a tuple until the local port changes */
 	ROUNDS_AT_ONCE = 3,
 	OFFERS = 6,
+	RENDEZVOUS_REPEATS =
+		2, /* 200 and 600 ms later: what is lost, or came before the other end's NAT let it in */
+	RENDEZVOUS_LAST_MS =
+		900, /* from the first probe to where nothing can be expected any more, but for the way */
 };
 
 static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
@@ -287,13 +291,15 @@ static void run_rendezvous(struct engine *e, struct engine_round *r, uint64_t no
 	struct birthday_plan plan = {
 		.to = r->theirs.side.nat.public_ip,
 		.ports = 1,
-		.repeats = 3,
+		.repeats = RENDEZVOUS_REPEATS,
 		.start_ms = now_ms,
 		.one_way_ms = e->hub_rtt_ms,
 	};
 
 	plan.to.port = predict_port(&theirs, r->theirs.base, (int)r->plan.ahead);
 	plan.sockets = open_sockets(e, r, r->plan.sockets);
+	plan.end_ms = now_ms + RENDEZVOUS_LAST_MS + 2 * e->hub_rtt_ms +
+		      plan.sockets * (1 + RENDEZVOUS_REPEATS) * 1000 / BUDGET_PPS;
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 

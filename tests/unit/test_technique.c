@@ -367,10 +367,10 @@ static void a_rendezvous_is_made_for_the_noisier_side(void **state)
 	assert_int_equal(p.ports, 1);
 	assert_true(p.success > 0.99); /* goal: 95 % at 30 foreign allocations, in 3 s */
 	assert_true(p.worst_ms < 3000);
-	few.max_sockets = 40;
+	few.max_sockets = 20;
 	p = choose(few, side(sequence(1, 30)), 0);
-	assert_int_equal(p.sockets, 40);
-	assert_int_equal(p.ahead, 30);
+	assert_int_equal(p.sockets, 20);
+	assert_int_equal(p.ahead, 15);
 	assert_true(p.success < 0.5);
 }
 
@@ -401,7 +401,8 @@ static void rendezvous_hit_as_often_as_planned(void **state)
 {
 	(void)state;
 	enum { TRIALS = 2000 };
-	static const unsigned max_sockets[] = { 256, 40 };
+	static const unsigned max_sockets[] = { 256, 20 };
+	const double mean = 25 * TECHNIQUE_WAIT_MS / 1000.0;
 	struct rng rng;
 
 	rng_init_seed(&rng, 11);
@@ -411,7 +412,7 @@ static void rendezvous_hit_as_often_as_planned(void **state)
 		struct technique_plan p = technique_choose(&s, &s, 0);
 		unsigned hits = 0;
 		for (unsigned t = 0; t < TRIALS; t++) {
-			unsigned a = poisson(&rng, 25), b = poisson(&rng, 25);
+			unsigned a = poisson(&rng, mean), b = poisson(&rng, mean);
 			hits += a < p.ahead && p.ahead <= a + p.sockets && b < p.ahead &&
 				p.ahead <= b + p.sockets;
 		}
