@@ -122,7 +122,8 @@ void discover_judge(struct discover *d)
 	struct discover_result *r = &d->result;
 
 	judge_mapping(d);
-	if (d->phase < DISCOVER_ASK_FRESH)
+	/* Of half the samples a block is none yet. */
+	if (d->phase <= DISCOVER_ASK_FRESH)
 		return;
 	judge_fresh(d);
 	r->verdict.filtering = (uint8_t)judge_filtering(d);

@@ -96,6 +96,8 @@ void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
 
 /* engine_round.c */
+/* One of the two NATs is news: when the next round may begin. How ports are allocated is worth waiting for. */
+uint64_t engine_rounds_from(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
 /* Begins a round if it is time for one. */
 void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Whether one is to begin at ep->round_at_ms. */

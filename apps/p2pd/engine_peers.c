@@ -266,6 +266,7 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 		session_want(&ep->peer.session, now_ms);
 }
 
+<<<<<<< HEAD
 /* The peer is no more where our path leads to, or may not be. */
 static void doubt_path(struct engine *e, struct engine_peer *ep, const struct candidate_list *before,
 		       uint64_t now_ms)
@@ -282,6 +283,8 @@ static void doubt_path(struct engine *e, struct engine_peer *ep, const struct ca
 	peer_choose_path(&ep->peer, now_ms);
 }
 
+=======
+>>>>>>> 3ae3bd2 (Wait for how a hard NAT allocates ports before a technique is chosen)
 static void set_candidates(struct engine *e, struct engine_peer *ep, const struct record *r, uint64_t now_ms)
 {
 	struct candidate_list before = ep->remote;
@@ -294,6 +297,7 @@ static void set_candidates(struct engine *e, struct engine_peer *ep, const struc
 		return;
 	engine_try_anew(ep, now_ms);
 	doubt_path(e, ep, &before, now_ms);
+	ep->round_at_ms = engine_rounds_from(e, ep, now_ms);
 	for (size_t i = 0; i < ep->remote.count; i++)
 		punch_add_remote(&ep->punch, ep->remote.items[i].kind, &ep->remote.items[i].addr, now_ms);
 }

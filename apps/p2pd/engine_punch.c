@@ -72,7 +72,7 @@ void engine_on_own_verdict(struct engine *e, uint64_t now_ms)
 	e->publish_due = true;
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 		ep->rounds_failed = 0;
-		ep->round_at_ms = now_ms;
+		ep->round_at_ms = engine_rounds_from(e, ep, now_ms);
 		engine_touch(e, ep, now_ms);
 	}
 	engine_gather(e, now_ms);

@@ -27,6 +27,7 @@ enum {
 	ROTATE_ROUNDS = 3,   /* B1: failed rounds on a tuple until the local port changes */
 	ROUNDS_AT_ONCE = 3,
 	OFFERS = 6,
+	DISCOVERY_MS = 3000, /* from the mapping to the allocation, with the way to the peer */
 	RENDEZVOUS_REPEATS =
 		2, /* 200 and 600 ms later: what is lost, or came before the other end's NAT let it in */
 	RENDEZVOUS_LAST_MS =
@@ -80,6 +81,16 @@ static bool is_wanted(const struct engine *e, const struct engine_peer *ep)
 	case TECHNIQUE_SIMULTANEOUS_OPEN: return rotates(ep) && e->hub_udp_count;
 	default: return true;
 	}
+}
+
+static bool tells_more_soon(const struct verdict *v)
+{
+	return verdict_is_hard(v) && v->allocation == ALLOCATION_UNKNOWN;
+}
+
+uint64_t engine_rounds_from(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
+{
+	return tells_more_soon(&e->verdict) || tells_more_soon(&ep->nat) ? now_ms + DISCOVERY_MS : now_ms;
 }
 
 /* ---- ending */
