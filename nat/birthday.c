@@ -191,8 +191,8 @@ static bool take_one_port(struct birthday *b, struct budget *budget, uint64_t no
 	unsigned socket = next_socket(b);
 	uint64_t last_ms = b->first_ms + b->socket_ms[socket];
 
-	if (!(b->socket_sent[socket] ? budget_again(budget, last_ms, now_ms)
-				     : budget_take(budget, b->plan.to.port, now_ms)))
+	if (!(b->socket_sent[socket] ? budget_again_many(budget, last_ms, now_ms)
+				     : budget_take_many(budget, b->plan.to.port, now_ms)))
 		return false;
 	b->socket_ms[socket] = (uint32_t)(now_ms - b->first_ms);
 	if (b->socket_sent[socket] <= MAX_REPEATS)
@@ -207,7 +207,7 @@ static bool take_many_ports(struct birthday *b, struct budget *budget, uint64_t 
 	unsigned socket = b->sent % b->plan.sockets;
 	uint16_t port = port_of(b, socket, b->sent / b->plan.sockets);
 
-	if (!budget_take(budget, port, now_ms))
+	if (!budget_take_many(budget, port, now_ms))
 		return false;
 	*out = (struct birthday_probe) { .socket = socket, .to = b->plan.to };
 	out->to.port = port;
@@ -264,8 +264,8 @@ uint64_t birthday_deadline(const struct birthday *b, const struct budget *budget
 	if (due != UINT64_MAX) {
 		unsigned socket = next_socket(b);
 		bool again = b->plan.ports == 1 && b->socket_sent[socket] > 0;
-		allowed = again ? budget_again_ms(budget, b->first_ms + b->socket_ms[socket], now_ms)
-				: budget_next_ms(budget, now_ms);
+		allowed = again ? budget_again_many_ms(budget, b->first_ms + b->socket_ms[socket], now_ms)
+				: budget_next_many_ms(budget, now_ms);
 		due = due > allowed ? due : allowed;
 	}
 	return due < end ? due : end;

@@ -55,31 +55,33 @@ static bool refuse(struct budget *b)
 	return false;
 }
 
-bool budget_take(struct budget *b, uint16_t port, uint64_t now_ms)
+/* `left`: what is not for this one. */
+static uint64_t rate_allows_ms(const struct budget *b, unsigned left, uint64_t now_ms)
 {
-	if (port < BUDGET_MIN_PORT || budget_unanswered(b, now_ms) >= BUDGET_TUPLES)
+	struct bucket rate = b->rate;
+	unsigned burst = BUDGET_BURST - left;
+
+	if (bucket_take(&rate, BUDGET_PPS, burst, now_ms))
+		return now_ms;
+	return now_ms + (rate.spent + 1000 - burst * 1000 + BUDGET_PPS - 1) / BUDGET_PPS;
+}
+
+static bool take(struct budget *b, uint16_t port, unsigned left, uint64_t now_ms)
+{
+	if (port < BUDGET_MIN_PORT || budget_unanswered(b, now_ms) >= BUDGET_TUPLES - left)
 		return refuse(b);
-	if (!bucket_take(&b->rate, BUDGET_PPS, BUDGET_BURST, now_ms))
+	if (!bucket_take(&b->rate, BUDGET_PPS, BUDGET_BURST - left, now_ms))
 		return refuse(b);
 	remember(b, now_ms);
 	b->sent++;
 	return true;
 }
 
-static uint64_t rate_allows_ms(const struct budget *b, uint64_t now_ms)
+static uint64_t next_ms(const struct budget *b, unsigned left, uint64_t now_ms)
 {
-	struct bucket rate = b->rate;
+	uint64_t rate_ms = rate_allows_ms(b, left, now_ms), oldest = UINT64_MAX;
 
-	if (bucket_take(&rate, BUDGET_PPS, BUDGET_BURST, now_ms))
-		return now_ms;
-	return now_ms + (rate.spent + 1000 - BUDGET_BURST * 1000 + BUDGET_PPS - 1) / BUDGET_PPS;
-}
-
-uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms)
-{
-	uint64_t rate_ms = rate_allows_ms(b, now_ms), oldest = UINT64_MAX;
-
-	if (budget_unanswered(b, now_ms) < BUDGET_TUPLES)
+	if (budget_unanswered(b, now_ms) < BUDGET_TUPLES - left)
 		return rate_ms;
 	for (unsigned i = 0; i < BUDGET_SLOTS; i++)
 		if (b->slots[i].tuples && counts(b->slots[i].second, now_ms / 1000) &&
@@ -89,17 +91,61 @@ uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms)
 	return free_ms > rate_ms ? free_ms : rate_ms;
 }
 
-uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms)
+static uint64_t again_ms(const struct budget *b, uint64_t last_ms, unsigned left, uint64_t now_ms)
 {
-	return is_counted(b, last_ms, now_ms) ? rate_allows_ms(b, now_ms) : budget_next_ms(b, now_ms);
+	return is_counted(b, last_ms, now_ms) ? rate_allows_ms(b, left, now_ms) : next_ms(b, left, now_ms);
+}
+
+static bool again(struct budget *b, uint64_t last_ms, unsigned left, uint64_t now_ms)
+{
+	if (!is_counted(b, last_ms, now_ms))
+		return take(b, BUDGET_MIN_PORT, left, now_ms);
+	if (!bucket_take(&b->rate, BUDGET_PPS, BUDGET_BURST - left, now_ms))
+		return refuse(b);
+	forget(b, last_ms, now_ms);
+	remember(b, now_ms);
+	b->sent++;
+	return true;
+}
+
+bool budget_take(struct budget *b, uint16_t port, uint64_t now_ms)
+{
+	return take(b, port, 0, now_ms);
 }
 
 bool budget_again(struct budget *b, uint64_t last_ms, uint64_t now_ms)
 {
-	if (budget_again_ms(b, last_ms, now_ms) > now_ms)
-		return refuse(b);
-	forget(b, last_ms, now_ms);
-	return budget_take(b, BUDGET_MIN_PORT, now_ms);
+	return again(b, last_ms, 0, now_ms);
+}
+
+uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms)
+{
+	return next_ms(b, 0, now_ms);
+}
+
+uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms)
+{
+	return again_ms(b, last_ms, 0, now_ms);
+}
+
+bool budget_take_many(struct budget *b, uint16_t port, uint64_t now_ms)
+{
+	return take(b, port, BUDGET_LEFT, now_ms);
+}
+
+bool budget_again_many(struct budget *b, uint64_t last_ms, uint64_t now_ms)
+{
+	return again(b, last_ms, BUDGET_LEFT, now_ms);
+}
+
+uint64_t budget_next_many_ms(const struct budget *b, uint64_t now_ms)
+{
+	return next_ms(b, BUDGET_LEFT, now_ms);
+}
+
+uint64_t budget_again_many_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms)
+{
+	return again_ms(b, last_ms, BUDGET_LEFT, now_ms);
 }
 
 void budget_answered(struct budget *b, uint64_t last_ms, uint64_t now_ms)

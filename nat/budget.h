@@ -13,6 +13,8 @@ enum {
 	BUDGET_HOLD_MS = 30000,
 	BUDGET_MIN_PORT = 1024, /* below it probes trip application gateways (EasyTier #289) */
 	BUDGET_SLOTS = 32,
+	/* Tuples and probes at once that who tries many ports leaves to those who try a few: simultaneous open. */
+	BUDGET_LEFT = 24,
 };
 
 struct budget {
@@ -37,5 +39,11 @@ unsigned budget_unanswered(const struct budget *b, uint64_t now_ms);
 uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms);
 /* The same for one more probe to a tuple last probed at `last_ms`. */
 uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms);
+
+/* The same four for who tries many ports. */
+bool budget_take_many(struct budget *b, uint16_t port, uint64_t now_ms);
+bool budget_again_many(struct budget *b, uint64_t last_ms, uint64_t now_ms);
+uint64_t budget_next_many_ms(const struct budget *b, uint64_t now_ms);
+uint64_t budget_again_many_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms);
 
 #endif

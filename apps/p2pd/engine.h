@@ -169,6 +169,7 @@ struct engine_peer {
 	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
 	unsigned rounds_failed;
 	uint64_t round_at_ms, round_began_ms;
+	uint64_t join_at_ms; /* after failures: not before this does an offer of the peer begin one */
 	uint16_t our_attempt, their_attempt;
 	enum technique round_technique;			 /* of the last round that both ends agreed on */
 	struct engine_attempt attempts[ENGINE_ATTEMPTS]; /* a ring: attempt_count - 1 is the last */

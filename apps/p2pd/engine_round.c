@@ -24,7 +24,10 @@ enum {
 	OPENER_LIMIT_MS = 9000,
 	HEAD_START_MS = 400, /* simultaneous open comes first: it needs no sockets, and suffices mostly */
 	JOIN_GAP_MS = 500,   /* offers of a peer that make us begin a round */
-	ROTATE_ROUNDS = 3,   /* B1: failed rounds on a tuple until the local port changes */
+	/* Both ends' waits after failures begin and end alike, but for an opener's patience. Who asks for more rounds would
+	 * take the budget from other peers. */
+	JOIN_EARLY_MS = 10000,
+	ROTATE_ROUNDS = 3, /* B1: failed rounds on a tuple until the local port changes */
 	ROUNDS_AT_ONCE = 3,
 	OFFERS = 6,
 	DISCOVERY_MS = 3000, /* from the mapping to the allocation, with the way to the peer */
@@ -132,6 +135,8 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 	else
 		ep->rounds_failed++;
 	schedule(ep, now_ms);
+	if (outcome == OUTCOME_FAILED && ep->round_at_ms - now_ms > JOIN_EARLY_MS)
+		ep->join_at_ms = ep->round_at_ms - JOIN_EARLY_MS;
 	engine_sockets_sweep(e, ep, false);
 }
 
@@ -224,9 +229,22 @@ bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint
 	       is_wanted(e, ep);
 }
 
+/* Other peers' rounds have all tuples, or most sockets: one more could only fail. */
+static bool is_busy(const struct engine *e, uint64_t now_ms)
+{
+	bool opening = false;
+
+	for (int i = 0; i < ENGINE_ROUNDS; i++)
+		opening |= e->rounds[i].socket_count > 1;
+	return budget_next_many_ms(&e->budget, now_ms) > now_ms + JOIN_GAP_MS ||
+	       (opening && engine_sockets_free(e) < e->config.max_sockets / 2);
+}
+
 void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	if (now_ms >= ep->round_at_ms && engine_round_due(e, ep, now_ms) && !start_round(e, ep, now_ms))
+	if (now_ms < ep->round_at_ms || !engine_round_due(e, ep, now_ms))
+		return;
+	if (is_busy(e, now_ms) || !start_round(e, ep, now_ms))
 		ep->round_at_ms = now_ms + JOIN_GAP_MS;
 }
 
@@ -401,6 +419,13 @@ static void agree(struct engine *e, struct engine_round *r, uint64_t now_ms)
 		r->start_ms += READY_LIMIT_MS;
 }
 
+static bool may_join(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
+{
+	if (ep->peer.best || now_ms - ep->round_began_ms < JOIN_GAP_MS || is_busy(e, now_ms))
+		return false;
+	return !ep->rounds_failed || now_ms >= ep->join_at_ms;
+}
+
 void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 			   uint64_t now_ms)
 {
@@ -421,7 +446,7 @@ void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8
 		end_round(e, r, OUTCOME_FAILED, now_ms);
 		r = NULL;
 	}
-	if (!r && is_new && !ep->peer.best && now_ms - ep->round_began_ms >= JOIN_GAP_MS)
+	if (!r && is_new && may_join(e, ep, now_ms))
 		r = start_round(e, ep, now_ms);
 	if (!r)
 		return;

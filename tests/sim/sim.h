@@ -76,6 +76,8 @@ struct sim {
 	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
 	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
 		    size_t len);
+	/* Sees each datagram as a node sends it, by its port `port`; NULL for nobody. */
+	void (*sent)(struct sim *s, struct sim_node *by, uint16_t port, const struct pkt *p);
 };
 
 void sim_init(struct sim *s, uint64_t seed);

@@ -174,6 +174,8 @@ void sim_send_datagram(struct sim *s, struct sim_node *n, const struct pkt *p)
 	uint32_t socket;
 
 	ev.from.port = port_of(n, p->socket);
+	if (s->sent)
+		s->sent(s, n, ev.from.port, p);
 	ev.ttl = p->ttl ? p->ttl : DEFAULT_TTL;
 	ev.realm = n->site;
 	if (node_at(s, n->site, &p->addr, &socket)) {
