@@ -229,15 +229,29 @@ bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint
 	       is_wanted(e, ep);
 }
 
+/* That rounds under way have, or are about to open. */
+static unsigned sockets_in_rounds(const struct engine *e, unsigned *promised)
+{
+	unsigned held = 0;
+
+	*promised = 0;
+	for (int i = 0; i < ENGINE_ROUNDS; i++) {
+		const struct engine_round *r = &e->rounds[i];
+		if (!r->peer || r->plan.role == ROLE_PROBES)
+			continue;
+		held += r->socket_count;
+		*promised += r->plan.sockets > r->socket_count ? r->plan.sockets - r->socket_count : 0;
+	}
+	return held;
+}
+
 /* Other peers' rounds have all tuples, or most sockets: one more could only fail. */
 static bool is_busy(const struct engine *e, uint64_t now_ms)
 {
-	bool opening = false;
+	unsigned promised, held = sockets_in_rounds(e, &promised);
 
-	for (int i = 0; i < ENGINE_ROUNDS; i++)
-		opening |= e->rounds[i].socket_count > 1;
 	return budget_next_many_ms(&e->budget, now_ms) > now_ms + JOIN_GAP_MS ||
-	       (opening && engine_sockets_free(e) < e->config.max_sockets / 2);
+	       (held + promised > 1 && engine_sockets_free(e) < promised + e->config.max_sockets / 2);
 }
 
 void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms)

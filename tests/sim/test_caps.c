@@ -161,6 +161,7 @@ static void many_hard_peers_share_one_budget(void **state)
 		if (getenv("SIM_TABLE"))
 			print_message("%s to %d x %s: %u direct\n", sim_nat_name(pairs[k][0]), PEERS,
 				      sim_nat_name(pairs[k][1]), direct);
+		assert_int_equal(direct, PEERS);
 		end_watch(s);
 		sim_delete(s);
 	}
