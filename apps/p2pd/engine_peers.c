@@ -266,7 +266,6 @@ static void on_boot(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 		session_want(&ep->peer.session, now_ms);
 }
 
-<<<<<<< HEAD
 /* The peer is no more where our path leads to, or may not be. */
 static void doubt_path(struct engine *e, struct engine_peer *ep, const struct candidate_list *before,
 		       uint64_t now_ms)
@@ -283,8 +282,6 @@ static void doubt_path(struct engine *e, struct engine_peer *ep, const struct ca
 	peer_choose_path(&ep->peer, now_ms);
 }
 
-=======
->>>>>>> 3ae3bd2 (Wait for how a hard NAT allocates ports before a technique is chosen)
 static void set_candidates(struct engine *e, struct engine_peer *ep, const struct record *r, uint64_t now_ms)
 {
 	struct candidate_list before = ep->remote;
