@@ -3,7 +3,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "apps/natcheck/advice.h"
+#include "apps/natcheck/hints.h"
 
 /* "  Mapping      endpoint-independent: ..." */
 static void __attribute__((format(printf, 3, 4))) line(FILE *out, const char *what, const char *fmt, ...)
@@ -228,8 +228,8 @@ static void print_predictions(FILE *out, const struct check_view *v, const struc
 
 static void print_advice(FILE *out, const struct check *c)
 {
-	const char *items[ADVICE_MAX];
-	size_t count = advice_list(c, items);
+	const char *items[HINTS_MAX];
+	size_t count = hints_list(c, items);
 
 	if (count)
 		fprintf(out, "\nWhat helps\n");
@@ -243,7 +243,7 @@ static void print_advice(FILE *out, const struct check *c)
 
 void report_text(const struct check *c, const struct against *others, size_t count, FILE *out)
 {
-	fprintf(out, "%s\n", advice_headline(c));
+	fprintf(out, "%s\n", hints_headline(c));
 	print_view(out, "IPv4", c, &c->ip4);
 	print_view(out, "IPv6", c, &c->ip6);
 	print_servers(out, c);

@@ -1,14 +1,14 @@
 /* What follows from a check for a person: the kind of NAT in one sentence, and what to change. */
-#ifndef P2PD_APPS_NATCHECK_ADVICE_H
-#define P2PD_APPS_NATCHECK_ADVICE_H
+#ifndef P2PD_APPS_NATCHECK_HINTS_H
+#define P2PD_APPS_NATCHECK_HINTS_H
 
 #include "apps/natcheck/check.h"
 
-enum { ADVICE_MAX = 5 };
+enum { HINTS_MAX = 5 };
 
 /* One or two sentences. */
-const char *advice_headline(const struct check *c);
+const char *hints_headline(const struct check *c);
 /* What would help, the best first. Each may hold line breaks. How many. */
-size_t advice_list(const struct check *c, const char *out[static ADVICE_MAX]);
+size_t hints_list(const struct check *c, const char *out[static HINTS_MAX]);
 
 #endif

@@ -1,4 +1,4 @@
-#include "apps/natcheck/advice.h"
+#include "apps/natcheck/hints.h"
 
 static const char *const by_type[] = {
 	[NAT_TYPE_UNKNOWN] = "UDP works. What the NAT does cannot be told in full by these servers.",
@@ -16,7 +16,7 @@ static const char *const by_type[] = {
 	[NAT_TYPE_BLOCKED] = "UDP is blocked: no server answered. All goes through the relay, over TLS.",
 };
 
-const char *advice_headline(const struct check *c)
+const char *hints_headline(const struct check *c)
 {
 	const struct check_view *v = check_main_view(c);
 	enum nat_type type = verdict_type(&v->nat.verdict);
@@ -39,7 +39,7 @@ struct list {
 
 static void say(struct list *l, const char *text)
 {
-	if (l->count < ADVICE_MAX)
+	if (l->count < HINTS_MAX)
 		l->items[l->count++] = text;
 }
 
@@ -132,7 +132,7 @@ static void on_quirks(struct list *l, const struct check *c, const struct check_
 		    "The NAT forgets idle UDP early: raise its UDP timeout in the router, if there is one.");
 }
 
-size_t advice_list(const struct check *c, const char *out[static ADVICE_MAX])
+size_t hints_list(const struct check *c, const char *out[static HINTS_MAX])
 {
 	const struct check_view *v = check_main_view(c);
 	struct list l = { out, 0 };
