@@ -130,9 +130,9 @@ static void advise_hard(struct list *l, const struct engine *e, const struct eng
 	if (technique_choose(&ours, &theirs, 0).technique != TECHNIQUE_HARD_BIRTHDAY)
 		return;
 	if (!e->config.hard_nat)
-		add(l, "here", "hard-nat", "allow many packets for a small chance here: punch.hard_nat");
+		add(l, "here", "hard-nat", "allow many probes for a small chance: `p2pd up --hard-nat` here");
 	if (ep->forbids_hard)
-		add(l, "there", "hard-nat", "allow many packets for a small chance there: punch.hard_nat");
+		add(l, "there", "hard-nat", "allow many probes for a small chance: `p2pd up --hard-nat` there");
 }
 
 static void advise_blocked(struct list *l, const struct end *end)

@@ -130,6 +130,8 @@ static int check(struct up *up)
 				 TUN_NAME_MAX);
 	if (up->wish.portmap && up->wish.no_portmap)
 		return fail_with(EXIT_USAGE, "give --portmap or --no-portmap, not both");
+	if (up->wish.hard_nat && up->wish.no_hard_nat)
+		return fail_with(EXIT_USAGE, "give --hard-nat or --no-hard-nat, not both");
 	if (up->wish.name && !*up->wish.name)
 		return fail_with(EXIT_USAGE, "--name is empty");
 	return make_absolute(up);
@@ -158,6 +160,12 @@ int cmd_up(int argc, char **argv)
 		{ "no-portmap", NULL, "do not ask the router to forward the port (kept until --portmap)",
 		  .flag = &w->no_portmap },
 		{ "portmap", NULL, "ask it again (PCP, NAT-PMP, UPnP; the default)", .flag = &w->portmap },
+		{ "hard-nat", NULL,
+		  "send up to 1,024 probes for a direct path between two NATs that both give each "
+		  "destination "
+		  "another port (kept until --no-hard-nat)",
+		  .flag = &w->hard_nat },
+		{ "no-hard-nat", NULL, "use the relay there (the default)", .flag = &w->no_hard_nat },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",

@@ -34,8 +34,8 @@ static bool is_host_address(const struct engine *e, const struct addr *a)
 
 static bool matters_to_peers(const struct verdict *a, const struct verdict *b)
 {
-	return a->mapping != b->mapping || a->allocation != b->allocation || a->step != b->step ||
-	       a->block_lo != b->block_lo || a->block_hi != b->block_hi ||
+	return a->mapping != b->mapping || a->filtering != b->filtering || a->allocation != b->allocation ||
+	       a->step != b->step || a->block_lo != b->block_lo || a->block_hi != b->block_hi ||
 	       !addr_equal(&a->public_ip, &b->public_ip);
 }
 

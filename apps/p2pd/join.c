@@ -205,5 +205,6 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 	if (wish->port)
 		n->port = (uint16_t)wish->port;
 	n->no_portmap = wish->no_portmap || (n->no_portmap && !wish->portmap);
+	n->hard_nat = wish->hard_nat || (n->hard_nat && !wish->no_hard_nat);
 	return EXIT_OK;
 }

@@ -12,7 +12,7 @@
 struct join_wish {
 	const char *hub, *network, *secret, *name, *ip4, *ip4_prefix;
 	long port;
-	bool found_new, allow_weak, portmap, no_portmap;
+	bool found_new, allow_weak, portmap, no_portmap, hard_nat, no_hard_nat;
 };
 
 struct join_plan {

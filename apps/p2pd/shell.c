@@ -158,6 +158,7 @@ void shell_settle(struct shell *s)
 		shell_keep_clock(s);
 	shell_close_unused(s);
 	shell_portmap_on_settle(s);
+	shell_trace_on_settle(s);
 	s->due_ms = earliest(s);
 	if (!s->ending)
 		loop_timer_set(s->timer, s->due_ms);
@@ -204,6 +205,7 @@ static int start_engine(struct shell *s)
 		.have_ip4 = udp_is_open(&s->udp4),
 		.have_ip6 = udp_is_open(&s->udp6),
 		.max_sockets = shell_sockets_affordable(),
+		.hard_nat = n->hard_nat,
 		.pool = &s->pool,
 	};
 	struct state_keys keys;

@@ -54,6 +54,10 @@ struct shell {
 	/* shell_portmap.c */
 	struct shell_portmap *portmap; /* NULL: not wanted */
 
+	/* shell_hops.c */
+	bool tracing;
+	struct addr traced; /* the reflexive address at the last trace */
+
 	/* shell_keep.c */
 	struct timestamps timestamps;
 	uint64_t timestamps_due_ms;
@@ -113,6 +117,10 @@ void shell_portmap_on_hosts(struct shell *s, uint64_t now_ms);
 void shell_portmap_on_settle(struct shell *s);
 /* Gives the mappings back, which takes a second at most. */
 void shell_close_portmap(struct shell *s);
+
+/* shell_hops.c */
+/* Looks at the way to the hub, when we are seen by another address than the last time. */
+void shell_trace_on_settle(struct shell *s);
 
 /* shell_keep.c */
 int shell_restore(struct shell *s);
