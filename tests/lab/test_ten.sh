@@ -1,9 +1,9 @@
 #!/bin/bash
 # Ten nodes behind mixed NATs (KINDS), traffic between all pairs: within 30 s each pair talks, directly where the techniques say
 # so. Then silence: what each node still sends and gets on its cable in IDLE seconds, QUIET seconds after the last packet.
-# Timeout: 400 s
+# Timeout: 420 s
 . "$(dirname "$0")/p2pd.sh"
-IDLE=${IDLE:-60} QUIET=${QUIET:-60}
+IDLE=${IDLE:-60} QUIET=${QUIET:-125}
 CONVERGED_S=30
 # A minute: the hub's UDP flow every 10 s (the floor of the notes' B7), the hub's link every 25 s and its TCP
 # acknowledgements, ARP.
