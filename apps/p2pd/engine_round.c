@@ -254,12 +254,13 @@ static void run_hard(struct engine *e, struct engine_round *r, uint64_t now_ms)
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 
+/* The depth of our NAT may be what was wrong until now: it is left out. */
 static void run_rotated(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
 	struct punch_plan plan = { .have_ip4 = true,
 				   .start_ms = now_ms + e->hub_rtt_ms,
 				   .one_way_ms = e->hub_rtt_ms,
-				   .depth = e->verdict.depth };
+				   .round = r->ours.round % 3 };
 
 	candidates_add(&plan.remote, CANDIDATE_REFLEXIVE, &r->theirs.endpoint);
 	engine_punch(e, r->peer, &plan, r->ours.rotated ? r->stun_socket : 0, now_ms);
