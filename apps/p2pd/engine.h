@@ -6,7 +6,7 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
  * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
- * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_sockets.c, engine_look.c
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_turns.c (when they are tried), engine_sockets.c, engine_look.c
  * (what opened a path, what comes next).
  */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
@@ -165,7 +165,9 @@ struct engine_peer {
 	uint32_t punch_socket; /* ours that it goes by */
 	uint64_t punch_began_ms;
 	unsigned punch_round; /* failed rounds since the last success or change */
-	unsigned flaps;	      /* paths in a row that died soon */
+	uint64_t
+		silent_until_ms; /* until then nothing goes from our main port to the peer's: see engine_turns.c */
+	unsigned flaps;		 /* paths in a row that died soon */
 	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
 	unsigned rounds_failed;
 	uint64_t round_at_ms, round_began_ms;

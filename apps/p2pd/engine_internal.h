@@ -95,13 +95,31 @@ void engine_on_own_verdict(struct engine *e, uint64_t now_ms);
 void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
 
-/* engine_round.c */
+/* engine_turns.c */
+enum { ENGINE_ROUND_GAP_MS = 500 }; /* between rounds with one peer; and when one waits for others' to end */
+/* The round under way with the peer, or NULL; for NULL a free one. */
+struct engine_round *engine_round_of(const struct engine *e, const struct engine_peer *ep);
+struct technique_side engine_side(const struct engine *e); /* ours */
 /* One of the two NATs is news: when the next round may begin. How ports are allocated is worth waiting for. */
 uint64_t engine_rounds_from(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
-/* Begins a round if it is time for one. */
-void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Whether one is to begin at ep->round_at_ms. */
 bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* Other peers' rounds have all tuples, or most sockets: one more could only fail. */
+bool engine_rounds_are_full(const struct engine *e, uint64_t now_ms);
+/* The peer began one: whether we take part. */
+bool engine_round_may_join(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* A round ended: sets when the next may begin. */
+void engine_round_schedule(struct engine_peer *ep, enum engine_outcome outcome, uint64_t now_ms);
+/* A simultaneous open failed; after several the port changes, and the old one is silent. */
+void engine_punch_failed(const struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Whether nothing may go from our main port to the peer's. */
+bool engine_is_silent(const struct engine_peer *ep, uint64_t now_ms);
+/* When the hub may be asked for the next introduction. */
+uint64_t engine_introduction_ms(const struct engine_peer *ep);
+
+/* engine_round.c */
+/* Begins a round if it is time for one. */
+void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 void engine_round_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 uint64_t engine_round_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
 void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,

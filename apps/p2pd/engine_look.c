@@ -5,14 +5,6 @@ enum { BUDGET_WAIT_MS = 1000 /* to wait less for the budget is how it always wor
 
 /* ---- what opened a path */
 
-static const struct engine_round *round_of(const struct engine *e, const struct engine_peer *ep)
-{
-	for (int i = 0; i < ENGINE_ROUNDS; i++)
-		if (e->rounds[i].peer == ep)
-			return &e->rounds[i];
-	return NULL;
-}
-
 static const struct candidate *candidate_at(const struct engine_peer *ep, const struct addr *addr)
 {
 	for (size_t i = 0; i < ep->remote.count; i++)
@@ -45,7 +37,7 @@ static enum engine_opener opened_by_address(const struct path *path, enum candid
 
 static unsigned opener(const struct engine *e, const struct engine_peer *ep, const struct path *path)
 {
-	const struct engine_round *r = round_of(e, ep);
+	const struct engine_round *r = engine_round_of(e, ep);
 	const struct candidate *c = candidate_at(ep, &path->addr);
 
 	if (path->socket)
@@ -85,7 +77,8 @@ static bool budget_is_spent(const struct engine *e, uint64_t at_ms, uint64_t now
 /* What is due first: an introduction for a simultaneous open, or a round. */
 static struct engine_next by_schedule(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	struct engine_next next = { ENGINE_WAIT_TIME, TECHNIQUE_SIMULTANEOUS_OPEN, ep->introduce_at_ms };
+	struct engine_next next = { ENGINE_WAIT_TIME, TECHNIQUE_SIMULTANEOUS_OPEN,
+				    engine_introduction_ms(ep) };
 
 	if (engine_round_due(e, ep, now_ms) && ep->round_at_ms <= next.at_ms) {
 		next.at_ms = ep->round_at_ms;
@@ -98,7 +91,7 @@ static struct engine_next by_schedule(const struct engine *e, const struct engin
 
 struct engine_next engine_next_attempt(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	const struct engine_round *r = round_of(e, ep);
+	const struct engine_round *r = engine_round_of(e, ep);
 	struct engine_next next = by_schedule(e, ep, now_ms);
 
 	if (!ep->peer.own_kind || ep->peer.best)

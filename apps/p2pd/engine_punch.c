@@ -43,7 +43,7 @@ static void introduce(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 			      ? ep->punch_round
 			      : sizeof retry_ms / sizeof *retry_ms - 1;
 
-	if (!e->welcomed || engine_punching(ep) || ep->peer.best || now_ms < ep->introduce_at_ms)
+	if (!e->welcomed || engine_punching(ep) || ep->peer.best || now_ms < engine_introduction_ms(ep))
 		return;
 	ep->introduce_at_ms = now_ms + retry_ms[step];
 	engine_hub_introduce(e, ep->ik, now_ms);
@@ -62,6 +62,7 @@ void engine_connect(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 void engine_try_anew(struct engine_peer *ep, uint64_t at_ms)
 {
 	ep->punch_round = 0;
+	ep->silent_until_ms = 0;
 	ep->introduce_at_ms = at_ms;
 	ep->rounds_failed = 0;
 	ep->round_at_ms = at_ms;
@@ -116,7 +117,7 @@ void engine_on_introduction(struct engine *e, struct engine_peer *ep, uint32_t i
 		.depth = e->verdict.depth,
 	};
 
-	if (ep->peer.best || engine_punching(ep))
+	if (ep->peer.best || engine_punching(ep) || engine_is_silent(ep, now_ms))
 		return;
 	engine_punch(e, ep, &plan, 0, now_ms);
 }
@@ -149,7 +150,7 @@ static void run_punch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	engine_attempt(ep, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_FAILED, ep->punch.sent, ep->punch_began_ms,
 		       now_ms);
 	punch_stop(&ep->punch);
-	ep->punch_round++;
+	engine_punch_failed(e, ep, now_ms);
 }
 
 /* ---- the path in use */
@@ -226,7 +227,7 @@ uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer 
 	if (!e->welcomed || ep->peer.best || !hot(ep, now_ms))
 		return due;
 	if (!engine_punching(ep))
-		due = engine_min(due, ep->introduce_at_ms);
+		due = engine_min(due, engine_introduction_ms(ep));
 	if (engine_round_due(e, ep, now_ms))
 		due = engine_min(due, ep->round_at_ms);
 	return due;

@@ -9,7 +9,7 @@
  *	                  the peer says that it has it      or punch
  *
  * Timers of a round: offer_at_ms, the STUN client's, the birthday's, end_ms. When the next round is due stands in the
- * peer's round_at_ms. */
+ * peer's round_at_ms: engine_turns.c. */
 #include "apps/p2pd/engine_internal.h"
 
 #include <string.h>
@@ -23,14 +23,7 @@ enum {
 	READY_LIMIT_MS = 1600, /* 256 sockets at 250 probes a second, when "ready" is lost */
 	OPENER_LIMIT_MS = 9000,
 	HEAD_START_MS = 400, /* simultaneous open comes first: it needs no sockets, and suffices mostly */
-	JOIN_GAP_MS = 500,   /* offers of a peer that make us begin a round */
-	/* Both ends' waits after failures begin and end alike, but for an opener's patience. Who asks for more rounds would
-	 * take the budget from other peers. */
-	JOIN_EARLY_MS = 10000,
-	ROTATE_ROUNDS = 3, /* B1: failed rounds on a tuple until the local port changes */
-	ROUNDS_AT_ONCE = 3,
 	OFFERS = 6,
-	DISCOVERY_MS = 3000, /* from the mapping to the allocation, with the way to the peer */
 	RENDEZVOUS_REPEATS =
 		2, /* 200 and 600 ms later: what is lost, or came before the other end's NAT let it in */
 	RENDEZVOUS_LAST_MS =
@@ -38,75 +31,7 @@ enum {
 };
 
 static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
-/* After the first ROUNDS_AT_ONCE; B2. */
-static const uint32_t again_ms[] = { 30000, 120000, 600000, 3600000 };
-
-static struct engine_round *round_of(struct engine *e, const struct engine_peer *ep)
-{
-	for (int i = 0; i < ENGINE_ROUNDS; i++)
-		if (e->rounds[i].peer == ep)
-			return &e->rounds[i];
-	return NULL;
-}
-
-/* ---- what is to be done */
-
-static struct technique_side our_side(const struct engine *e)
-{
-	unsigned sockets = engine_sockets_free(e);
-
-	return (struct technique_side) {
-		.nat = e->verdict,
-		.max_sockets = (uint16_t)(sockets < TECHNIQUE_MAX_SOCKETS ? sockets : TECHNIQUE_MAX_SOCKETS),
-		.allows_hard = e->config.hard_nat
-	};
-}
-
-struct technique_plan engine_expected(const struct engine *e, const struct engine_peer *ep)
-{
-	struct technique_side ours = our_side(e);
-	struct technique_side theirs = { .nat = ep->nat,
-					 .max_sockets = TECHNIQUE_MAX_SOCKETS,
-					 .allows_hard = true };
-
-	return technique_choose(&ours, &theirs, ep->rounds_failed);
-}
-
-static bool rotates(const struct engine_peer *ep)
-{
-	return ep->punch_round >= ROTATE_ROUNDS;
-}
-
-static bool is_wanted(const struct engine *e, const struct engine_peer *ep)
-{
-	switch (engine_expected(e, ep).technique) {
-	case TECHNIQUE_NONE: return false;
-	case TECHNIQUE_SIMULTANEOUS_OPEN: return rotates(ep) && e->hub_udp_count;
-	default: return true;
-	}
-}
-
-static bool tells_more_soon(const struct verdict *v)
-{
-	return verdict_is_hard(v) && v->allocation == ALLOCATION_UNKNOWN;
-}
-
-uint64_t engine_rounds_from(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
-{
-	return tells_more_soon(&e->verdict) || tells_more_soon(&ep->nat) ? now_ms + DISCOVERY_MS : now_ms;
-}
-
 /* ---- ending */
-
-static void schedule(struct engine_peer *ep, uint64_t now_ms)
-{
-	unsigned step = ep->rounds_failed < ROUNDS_AT_ONCE ? 0 : ep->rounds_failed - ROUNDS_AT_ONCE;
-	unsigned last = sizeof again_ms / sizeof *again_ms - 1;
-	bool quick = ep->rounds_failed < ROUNDS_AT_ONCE && ep->round_technique != TECHNIQUE_BIRTHDAY &&
-		     ep->round_technique != TECHNIQUE_HARD_BIRTHDAY;
-
-	ep->round_at_ms = now_ms + (quick ? 300 : again_ms[step < last ? step : last]);
-}
 
 void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
 		    unsigned probes, uint64_t began_ms, uint64_t now_ms)
@@ -134,15 +59,13 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 		ep->rounds_failed = 0;
 	else
 		ep->rounds_failed++;
-	schedule(ep, now_ms);
-	if (outcome == OUTCOME_FAILED && ep->round_at_ms - now_ms > JOIN_EARLY_MS)
-		ep->join_at_ms = ep->round_at_ms - JOIN_EARLY_MS;
+	engine_round_schedule(ep, outcome, now_ms);
 	engine_sockets_sweep(e, ep, false);
 }
 
 void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	struct engine_round *r = round_of(e, ep);
+	struct engine_round *r = engine_round_of(e, ep);
 
 	if (r)
 		end_round(e, r, engine_opened_by_round(ep->peer.best) ? OUTCOME_DIRECT : OUTCOME_OVERTAKEN,
@@ -151,7 +74,7 @@ void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t n
 
 void engine_round_drop(struct engine *e, struct engine_peer *ep)
 {
-	struct engine_round *r = round_of(e, ep);
+	struct engine_round *r = engine_round_of(e, ep);
 
 	if (r)
 		memset(r, 0, sizeof *r);
@@ -160,10 +83,11 @@ void engine_round_drop(struct engine *e, struct engine_peer *ep)
 
 /* ---- beginning */
 
-static bool needs_measuring(const struct engine *e, const struct engine_peer *ep)
+static bool needs_measuring(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
 	return e->verdict.allocation == ALLOCATION_SEQUENTIAL ||
-	       (rotates(ep) && engine_expected(e, ep).technique == TECHNIQUE_SIMULTANEOUS_OPEN);
+	       (engine_is_silent(ep, now_ms) &&
+		engine_expected(e, ep).technique == TECHNIQUE_SIMULTANEOUS_OPEN);
 }
 
 static void make_offer(struct engine *e, struct engine_round *r)
@@ -173,7 +97,7 @@ static void make_offer(struct engine *e, struct engine_round *r)
 
 	*o = (struct offer) { .attempt = r->attempt,
 			      .round = (uint8_t)(r->peer->rounds_failed < 255 ? r->peer->rounds_failed : 255),
-			      .side = our_side(e) };
+			      .side = engine_side(e) };
 	if (verdict_is_easy(&e->verdict) && seen->family == ADDR_V4)
 		o->endpoint = *seen;
 	if (!r->stun_socket)
@@ -196,7 +120,7 @@ static void begin_offering(struct engine *e, struct engine_round *r, uint64_t no
 
 static void begin(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
-	if (!needs_measuring(e, r->peer)) {
+	if (!needs_measuring(e, r->peer, now_ms)) {
 		begin_offering(e, r, now_ms);
 		return;
 	}
@@ -208,7 +132,7 @@ static void begin(struct engine *e, struct engine_round *r, uint64_t now_ms)
 
 static struct engine_round *start_round(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	struct engine_round *r = round_of(e, NULL);
+	struct engine_round *r = engine_round_of(e, NULL);
 
 	if (!r || !e->hub_udp_count)
 		return NULL;
@@ -222,44 +146,12 @@ static struct engine_round *start_round(struct engine *e, struct engine_peer *ep
 	return r;
 }
 
-bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
-{
-	return !round_of((struct engine *)e, ep) && !ep->peer.best && ep->online && e->verdict.mapping &&
-	       engine_way(ep, e) == ENGINE_WAY_RELAY && session_ready(&ep->peer.session, now_ms) &&
-	       is_wanted(e, ep);
-}
-
-/* That rounds under way have, or are about to open. */
-static unsigned sockets_in_rounds(const struct engine *e, unsigned *promised)
-{
-	unsigned held = 0;
-
-	*promised = 0;
-	for (int i = 0; i < ENGINE_ROUNDS; i++) {
-		const struct engine_round *r = &e->rounds[i];
-		if (!r->peer || r->plan.role == ROLE_PROBES)
-			continue;
-		held += r->socket_count;
-		*promised += r->plan.sockets > r->socket_count ? r->plan.sockets - r->socket_count : 0;
-	}
-	return held;
-}
-
-/* Other peers' rounds have all tuples, or most sockets: one more could only fail. */
-static bool is_busy(const struct engine *e, uint64_t now_ms)
-{
-	unsigned promised, held = sockets_in_rounds(e, &promised);
-
-	return budget_next_many_ms(&e->budget, now_ms) > now_ms + JOIN_GAP_MS ||
-	       (held + promised > 1 && engine_sockets_free(e) < promised + e->config.max_sockets / 2);
-}
-
 void engine_round_consider(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	if (now_ms < ep->round_at_ms || !engine_round_due(e, ep, now_ms))
 		return;
-	if (is_busy(e, now_ms) || !start_round(e, ep, now_ms))
-		ep->round_at_ms = now_ms + JOIN_GAP_MS;
+	if (engine_rounds_are_full(e, now_ms) || !start_round(e, ep, now_ms))
+		ep->round_at_ms = now_ms + ENGINE_ROUND_GAP_MS;
 }
 
 /* ---- running */
@@ -362,11 +254,13 @@ static void run_hard(struct engine *e, struct engine_round *r, uint64_t now_ms)
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 
+/* The depth of our NAT may be what was wrong until now: it is left out. */
 static void run_rotated(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
 	struct punch_plan plan = { .have_ip4 = true,
 				   .start_ms = now_ms + e->hub_rtt_ms,
-				   .one_way_ms = e->hub_rtt_ms };
+				   .one_way_ms = e->hub_rtt_ms,
+				   .round = r->ours.round % 3 };
 
 	candidates_add(&plan.remote, CANDIDATE_REFLEXIVE, &r->theirs.endpoint);
 	engine_punch(e, r->peer, &plan, r->ours.rotated ? r->stun_socket : 0, now_ms);
@@ -433,17 +327,10 @@ static void agree(struct engine *e, struct engine_round *r, uint64_t now_ms)
 		r->start_ms += READY_LIMIT_MS;
 }
 
-static bool may_join(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
-{
-	if (ep->peer.best || now_ms - ep->round_began_ms < JOIN_GAP_MS || is_busy(e, now_ms))
-		return false;
-	return !ep->rounds_failed || now_ms >= ep->join_at_ms;
-}
-
 void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 			   uint64_t now_ms)
 {
-	struct engine_round *r = round_of(e, ep);
+	struct engine_round *r = engine_round_of(e, ep);
 	struct offer o;
 
 	if (!offer_read(&o, msg, len)) {
@@ -460,7 +347,7 @@ void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8
 		end_round(e, r, OUTCOME_FAILED, now_ms);
 		r = NULL;
 	}
-	if (!r && is_new && may_join(e, ep, now_ms))
+	if (!r && is_new && engine_round_may_join(e, ep, now_ms))
 		r = start_round(e, ep, now_ms);
 	if (!r)
 		return;
@@ -552,7 +439,7 @@ static void run_running(struct engine *e, struct engine_round *r, uint64_t now_m
 
 void engine_round_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
-	struct engine_round *r = round_of(e, ep);
+	struct engine_round *r = engine_round_of(e, ep);
 
 	if (r && r->state == ROUND_MEASURING)
 		run_measuring(e, r, now_ms);
@@ -564,7 +451,7 @@ void engine_round_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 
 uint64_t engine_round_deadline(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	const struct engine_round *r = round_of((struct engine *)e, ep);
+	const struct engine_round *r = engine_round_of(e, ep);
 	uint64_t due;
 
 	if (!r)
@@ -600,7 +487,7 @@ bool engine_round_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms
 struct path *engine_round_on_pong(struct engine *e, struct engine_peer *ep, const struct addr *from,
 				  uint32_t socket, const uint8_t txid[static PROBE_TXID], uint64_t now_ms)
 {
-	struct engine_round *r = round_of(e, ep);
+	struct engine_round *r = engine_round_of(e, ep);
 	struct path *path;
 
 	for (unsigned i = 0; r && i < r->socket_count; i++) {

@@ -36,6 +36,7 @@ struct sim_node {
 	uint64_t conn;	   /* of its hub link; 0: none */
 	uint64_t reconnect_ms;
 	uint64_t asleep_until_ms;
+	uint32_t late_ms;			   /* the hub's messages come so much later to it */
 	struct map port_of_socket, socket_of_port; /* of extra sockets */
 	bool joined;
 	uint64_t joined_ms;

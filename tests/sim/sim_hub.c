@@ -76,7 +76,7 @@ void sim_drain_hub(struct sim *s)
 		struct sim_event ev = { .kind = out.msg ? EV_TO_NODE : EV_LINK_DOWN,
 					.node = n,
 					.conn = out.conn };
-		ev.at_ms = s->now_ms + s->one_way_ms;
+		ev.at_ms = s->now_ms + s->one_way_ms + (n ? n->late_ms : 0);
 		if (n)
 			sim_push(s, ev, out.msg, out.len);
 		if (n && out.msg && out.close) {

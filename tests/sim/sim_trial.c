@@ -53,10 +53,14 @@ static struct sim_node *add_node(struct sim *s, const struct trial *t, enum sim_
 	struct sim_node *n;
 
 	for (struct sim_site *router = site; router; router = router->parent)
-		if (router->nat.kind != NAT_NONE)
+		if (router->nat.kind != NAT_NONE) {
 			router->nat.rules.foreign_per_s = t->foreign_per_s;
+			router->nat.rules.clash = t->clash;
+		}
 	n = sim_node_at(s, site);
 	n->engine->config.hard_nat = t->hard_nat;
+	if (t->depth)
+		engine_on_hops(n->engine, t->depth, false);
 	return n;
 }
 
@@ -99,10 +103,9 @@ struct trial_result sim_trial(const struct trial *t, uint64_t seed)
 	struct sim_node *a, *b;
 
 	s->loss_permille = t->loss_permille;
-	if (t->change)
-		t->change(s);
 	a = add_node(s, t, t->from);
 	b = add_node(s, t, t->to);
+	b->late_ms = t->late_ms;
 	if (sim_run_joined(s, JOIN_LIMIT_MS)) {
 		sim_run(s, t->fresh ? 1 : TRIAL_SETTLE_MS);
 		talk(s, t, &r, a, b);

@@ -18,7 +18,9 @@ struct trial {
 	uint32_t loss_permille;
 	double foreign_per_s; /* of each NAT */
 	uint64_t limit_ms;
-	void (*change)(struct sim *s); /* of the world before its nodes start; NULL for nothing */
+	bool clash;	  /* both NATs' rules.clash */
+	uint32_t late_ms; /* of the second node: so it begins late with simultaneous open */
+	unsigned depth;	  /* that both ends believe their NATs to have; 0: unknown */
 };
 
 struct trial_result {
