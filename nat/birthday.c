@@ -198,6 +198,8 @@ static bool take_one_port(struct birthday *b, struct budget *budget, uint64_t no
 	if (b->socket_sent[socket] <= MAX_REPEATS)
 		b->socket_sent[socket]++;
 	*out = (struct birthday_probe) { .socket = socket, .to = b->plan.to };
+	if (b->socket_sent[socket] == 1)
+		out->ttl = b->plan.opener_ttl;
 	return true;
 }
 

@@ -42,6 +42,9 @@ struct birthday_plan {
 	uint64_t end_ms;
 	/* Further probes from each socket when there is one port: 200, 600, 1400 ms later and so on. */
 	unsigned repeats;
+	/* Of the first probe from each socket, when there is one port: it leaves our NATs and dies before the peer's, where a
+	 * packet that comes first can take the very mapping that the peer is about to need. 0: the system's. */
+	uint8_t opener_ttl;
 	uint32_t one_way_ms; /* to the peer */
 };
 
@@ -65,6 +68,7 @@ struct birthday {
 struct birthday_probe {
 	unsigned socket;
 	struct addr to;
+	uint8_t ttl; /* 0 for the system's default */
 	uint8_t txid[PROBE_TXID];
 };
 

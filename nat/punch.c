@@ -24,9 +24,11 @@ static const uint16_t burst_at_ms[BURSTS] = { 0, 20, 60, 140, 300, 600 };
  * mapping that the peer is about to need. Later rounds have none: some NATs drop a mapping when its packet dies. */
 static const uint8_t opener_ttl[] = { PUNCH_OPENER_TTL, 7 };
 
-static uint8_t opener(const struct punch_plan *plan)
+uint8_t punch_opener_ttl(unsigned round, uint8_t depth)
 {
-	return plan->round == 0 && plan->depth ? plan->depth + 1 : opener_ttl[plan->round];
+	if (round >= sizeof opener_ttl)
+		return 0;
+	return round == 0 && depth ? depth + 1 : opener_ttl[round];
 }
 
 static bool has_opener(const struct punch_plan *plan)
@@ -166,7 +168,7 @@ static bool next_while_running(struct punch *p, uint64_t now_ms, struct punch_pr
 		t->step++;
 	*out = (struct punch_probe) { .to = p->plan.remote.items[i].addr };
 	if (t->step == STEP_OPENER)
-		out->ttl = opener(&p->plan);
+		out->ttl = punch_opener_ttl(p->plan.round, p->plan.depth);
 	t->step++;
 	p->sent++;
 	return true;

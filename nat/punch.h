@@ -50,6 +50,8 @@ struct punch {
 	struct addr hit; /* in PUNCH_HIT: the address that answered */
 };
 
+/* TTL of the openers in round 0, 1, 2, ...; 0 for the system's. `depth` is that of our outermost NAT, 0 if unknown. */
+uint8_t punch_opener_ttl(unsigned round, uint8_t depth);
 /* Starts a round, whatever was before. */
 void punch_start(struct punch *p, const struct punch_plan *plan, uint64_t now_ms);
 void punch_stop(struct punch *p);

@@ -181,7 +181,11 @@ static unsigned open_sockets(struct engine *e, struct engine_round *r, unsigned 
 static void run_opener(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
 	struct birthday_plan plan = {
-		.to = r->theirs.endpoint, .ports = 1, .start_ms = now_ms, .end_ms = now_ms + OPENER_LIMIT_MS
+		.to = r->theirs.endpoint,
+		.ports = 1,
+		.opener_ttl = punch_opener_ttl(r->peer->rounds_failed, e->verdict.depth),
+		.start_ms = now_ms,
+		.end_ms = now_ms + OPENER_LIMIT_MS,
 	};
 
 	plan.sockets = open_sockets(e, r, r->plan.sockets);
@@ -227,6 +231,7 @@ static void run_rendezvous(struct engine *e, struct engine_round *r, uint64_t no
 		.to = r->theirs.side.nat.public_ip,
 		.ports = 1,
 		.repeats = RENDEZVOUS_REPEATS,
+		.opener_ttl = punch_opener_ttl(r->peer->rounds_failed, e->verdict.depth),
 		.start_ms = now_ms,
 		.one_way_ms = e->hub_rtt_ms,
 	};
@@ -407,7 +412,7 @@ static void run_probes(struct engine *e, struct engine_round *r, uint64_t now_ms
 	while (birthday_next(&r->birthday, &e->budget, now_ms, &out)) {
 		memcpy(ping.txid, out.txid, sizeof ping.txid);
 		size_t len = probe_seal(&r->peer->peer.probe, &ping, &e->rng, PROBE_MIN, msg);
-		engine_emit(e, msg, len, &out.to, r->sockets[out.socket], 0);
+		engine_emit(e, msg, len, &out.to, r->sockets[out.socket], out.ttl);
 		r->peer->probes++;
 	}
 }
