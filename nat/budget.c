@@ -55,11 +55,16 @@ static bool refuse(struct budget *b)
 	return false;
 }
 
-/* `left`: what is not for this one. */
+/* Whether `left` of the tuples are not for this one: then neither is some of the rate. */
+static unsigned burst_for(unsigned left)
+{
+	return left ? BUDGET_BURST - BUDGET_LEFT_AT_ONCE : BUDGET_BURST;
+}
+
 static uint64_t rate_allows_ms(const struct budget *b, unsigned left, uint64_t now_ms)
 {
 	struct bucket rate = b->rate;
-	unsigned burst = BUDGET_BURST - left;
+	unsigned burst = burst_for(left);
 
 	if (bucket_take(&rate, BUDGET_PPS, burst, now_ms))
 		return now_ms;
@@ -70,7 +75,7 @@ static bool take(struct budget *b, uint16_t port, unsigned left, uint64_t now_ms
 {
 	if (port < BUDGET_MIN_PORT || budget_unanswered(b, now_ms) >= BUDGET_TUPLES - left)
 		return refuse(b);
-	if (!bucket_take(&b->rate, BUDGET_PPS, BUDGET_BURST - left, now_ms))
+	if (!bucket_take(&b->rate, BUDGET_PPS, burst_for(left), now_ms))
 		return refuse(b);
 	remember(b, now_ms);
 	b->sent++;
@@ -100,7 +105,7 @@ static bool again(struct budget *b, uint64_t last_ms, unsigned left, uint64_t no
 {
 	if (!is_counted(b, last_ms, now_ms))
 		return take(b, BUDGET_MIN_PORT, left, now_ms);
-	if (!bucket_take(&b->rate, BUDGET_PPS, BUDGET_BURST - left, now_ms))
+	if (!bucket_take(&b->rate, BUDGET_PPS, burst_for(left), now_ms))
 		return refuse(b);
 	forget(b, last_ms, now_ms);
 	remember(b, now_ms);

@@ -13,8 +13,9 @@ enum {
 	BUDGET_HOLD_MS = 30000,
 	BUDGET_MIN_PORT = 1024, /* below it probes trip application gateways (EasyTier #289) */
 	BUDGET_SLOTS = 32,
-	/* Tuples and probes at once that who tries many ports leaves to those who try a few: simultaneous open. */
+	/* Tuples, and probes at once, that who tries many ports leaves to those who try a few: simultaneous open. */
 	BUDGET_LEFT = 24,
+	BUDGET_LEFT_AT_ONCE = 8,
 };
 
 struct budget {

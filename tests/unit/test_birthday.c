@@ -278,7 +278,7 @@ static void a_round_that_the_budget_stops_ends_too(void **state)
 		assert_true(calls++ < 2000);
 	}
 	assert_int_equal(b.sent, BUDGET_TUPLES - BUDGET_LEFT);
-	assert_in_range(now - START_MS, 5800, 5900); /* (1024 - 64) / 250 s, patience */
+	assert_in_range(now - START_MS, 5700, 5800); /* (1000 - 56) / 250 s, patience */
 }
 
 static void what_cannot_be_sent_fails_at_once(void **state)
