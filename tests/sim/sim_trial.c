@@ -94,6 +94,8 @@ static void talk(struct sim *s, const struct trial *t, struct trial_result *r, s
 	uint64_t since[2] = { sim_peer(a, b)->way_since_ms, sim_peer(b, a)->way_since_ms };
 	uint64_t last = since[0] > since[1] ? since[0] : since[1];
 	r->direct_ms = last > start ? last - start : 0;
+	if (!r->relay_ms)
+		r->relay_ms = r->direct_ms; /* the first pong came that way, or was about to */
 }
 
 struct trial_result sim_trial(const struct trial *t, uint64_t seed)

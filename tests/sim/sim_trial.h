@@ -24,7 +24,7 @@ struct trial {
 };
 
 struct trial_result {
-	bool direct, relayed_first;
+	bool direct;
 	uint64_t relay_ms, direct_ms; /* since the first traffic: the first pong, both ends' direct path */
 	unsigned probes;	      /* of that end that sent more of them */
 	size_t entries;		      /* of that router that had more flows at a time */

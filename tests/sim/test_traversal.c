@@ -46,25 +46,6 @@ static void easy_pairs_open_at_once(void **state)
 	assert_in_range(all.relay_p95_ms, 1, RELAY_MS);
 }
 
-static void random_and_easy_meet_by_birthday(void **state)
-{
-	(void)state;
-	static const enum sim_nat_kind pairs[][2] = {
-		{ NAT_SYMMETRIC, NAT_PORT_RESTRICTED },
-		{ NAT_PORT_RESTRICTED, NAT_SYMMETRIC },
-		{ NAT_HOME_CARRIER_SYMMETRIC, NAT_PORT_RESTRICTED },
-		{ NAT_HOME_CARRIER, NAT_SYMMETRIC },
-	};
-
-	for (size_t i = 0; i < COUNT(pairs); i++) {
-		struct trial t = { .from = pairs[i][0], .to = pairs[i][1], .limit_ms = 45000 };
-		struct trial_summary sum = sim_trials(&t, TRIALS, 1000 * i);
-		assert_in_range(trial_permille_within(&sum, 6000), 980, 1000);
-		assert_int_equal(sum.direct, sum.trials); /* in two rounds */
-		assert_in_range(sum.relay_p95_ms, 1, RELAY_MS);
-	}
-}
-
 static void a_block_of_ports_is_soon_searched(void **state)
 {
 	(void)state;
@@ -158,7 +139,6 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(easy_pairs_open_at_once),
-		cmocka_unit_test(random_and_easy_meet_by_birthday),
 		cmocka_unit_test(a_block_of_ports_is_soon_searched),
 		cmocka_unit_test(sequences_meet_in_spite_of_noise),
 		cmocka_unit_test(a_sequence_is_found_from_an_easy_nat),
