@@ -60,7 +60,8 @@ static void a_block_of_ports_is_soon_searched(void **state)
 		struct trial t = { .from = pairs[i][0], .to = pairs[i][1], .limit_ms = 45000 };
 		struct trial_summary sum = sim_trials(&t, TRIALS, 1000 * i);
 		assert_in_range(trial_permille_within(&sum, 2000), 990, 1000);
-		assert_in_range(sum.probes_max, 1, 300);
+		/* One in a thousand misses the block, and looks further half a minute later. */
+		assert_in_range(sum.probes_max, 1, sum.max_ms < BUDGET_HOLD_MS ? 300 : 600);
 	}
 }
 
