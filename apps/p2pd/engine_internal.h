@@ -59,6 +59,9 @@ unsigned engine_sockets_free(const struct engine *e);
 void engine_sockets_sweep(struct engine *e, const struct engine_peer *ep, bool all);
 
 /* engine_stun.c */
+/* The hub's first endpoint of IPv4, and how it sees us; NULL without. */
+const struct addr *engine_hub4(const struct engine *e);
+const struct addr *engine_reflexive4(const struct engine *e);
 void engine_measure(struct engine *e, uint64_t now_ms); /* all anew: mappings, what the NAT does, lifetime */
 /* Something does not answer: is our mapping still what it was? At a bounded rate. */
 void engine_check_mapping(struct engine *e, uint64_t now_ms);

@@ -83,31 +83,35 @@ void engine_round_drop(struct engine *e, struct engine_peer *ep)
 
 /* ---- beginning */
 
+/* Whether a fresh socket's mapping is to be measured first: where a sequence has come to; where the peer can meet us with
+ * a port that is new to both routers. What a probe that came unasked left in a router lasts, and moves the port of what
+ * we send to the same place later, and then of all that we send from that socket (B1's clash): so the probing side of
+ * a technique probes from a socket of its own each time. */
 static bool needs_measuring(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	return e->verdict.allocation == ALLOCATION_SEQUENTIAL ||
-	       (engine_is_silent(ep, now_ms) &&
-		engine_expected(e, ep).technique == TECHNIQUE_SIMULTANEOUS_OPEN);
+	struct technique_plan plan = engine_expected(e, ep);
+
+	if (verdict_is_hard(&e->verdict))
+		return e->verdict.allocation == ALLOCATION_SEQUENTIAL;
+	return plan.role == ROLE_PROBES ||
+	       (engine_is_silent(ep, now_ms) && plan.technique == TECHNIQUE_SIMULTANEOUS_OPEN);
 }
 
 static void make_offer(struct engine *e, struct engine_round *r)
 {
 	struct offer *o = &r->ours;
-	const struct addr *seen = engine_reflexive(e);
+	const struct addr *seen = engine_reflexive4(e);
 
 	*o = (struct offer) { .attempt = r->attempt,
 			      .round = (uint8_t)(r->peer->rounds_failed < 255 ? r->peer->rounds_failed : 255),
 			      .side = engine_side(e) };
-	if (verdict_is_easy(&e->verdict) && seen->family == ADDR_V4)
-		o->endpoint = *seen;
-	if (!r->stun_socket)
-		return;
-	o->rotated = e->verdict.allocation != ALLOCATION_SEQUENTIAL;
-	if (o->rotated) {
+	o->rotated = r->stun_socket && verdict_is_easy(&e->verdict);
+	if (o->rotated)
 		o->endpoint = r->stun.mapped;
-		return;
-	}
-	o->base = r->stun.mapped.port;
+	else if (r->stun_socket)
+		o->base = r->stun.mapped.port;
+	else if (verdict_is_easy(&e->verdict) && seen)
+		o->endpoint = *seen;
 }
 
 static void begin_offering(struct engine *e, struct engine_round *r, uint64_t now_ms)
@@ -120,14 +124,17 @@ static void begin_offering(struct engine *e, struct engine_round *r, uint64_t no
 
 static void begin(struct engine *e, struct engine_round *r, uint64_t now_ms)
 {
-	if (!needs_measuring(e, r->peer, now_ms)) {
+	const struct addr *server = engine_hub4(e);
+
+	if (server && needs_measuring(e, r->peer, now_ms))
+		r->stun_socket = engine_socket_open(e, r->peer);
+	if (!r->stun_socket) {
 		begin_offering(e, r, now_ms);
 		return;
 	}
-	r->stun_socket = engine_socket_open(e, r->peer);
 	r->state = ROUND_MEASURING;
 	r->end_ms = now_ms + MEASURE_LIMIT_MS;
-	stun_client_start(&r->stun, &e->hub_udp[0], e->hub_rtt_ms * 2 + 100, &e->rng, now_ms);
+	stun_client_start(&r->stun, server, e->hub_rtt_ms * 2 + 100, &e->rng, now_ms);
 }
 
 static struct engine_round *start_round(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -219,7 +226,7 @@ static void run_prober(struct engine *e, struct engine_round *r, uint64_t now_ms
 		plan.to.port = r->theirs.base;
 		plan.step = v->step;
 	}
-	r->sockets[r->socket_count++] = 0;
+	r->sockets[r->socket_count++] = r->ours.rotated ? r->stun_socket : 0;
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 

@@ -22,6 +22,22 @@ const struct addr *engine_reflexive(const struct engine *e)
 	return &e->reflexive[0];
 }
 
+const struct addr *engine_hub4(const struct engine *e)
+{
+	for (size_t i = 0; i < e->hub_udp_count; i++)
+		if (e->hub_udp[i].family == ADDR_V4)
+			return &e->hub_udp[i];
+	return NULL;
+}
+
+const struct addr *engine_reflexive4(const struct engine *e)
+{
+	for (size_t i = 0; i < e->hub_udp_count; i++)
+		if (e->reflexive[i].family == ADDR_V4)
+			return &e->reflexive[i];
+	return NULL;
+}
+
 static bool is_host_address(const struct engine *e, const struct addr *a)
 {
 	for (size_t i = 0; i < e->host_count; i++)
@@ -159,18 +175,19 @@ static bool lifetime_is_known(const struct engine *e)
 /* Without a NAT a firewall may still forget us: its pinholes have a lifetime, too. */
 static bool lifetime_matters(const struct engine *e)
 {
-	return e->welcomed && e->hub_udp_count && e->hub_udp[0].family == ADDR_V4 &&
-	       e->verdict.mapping != MAPPING_UNKNOWN && !e->discover.running && !lifetime_is_known(e);
+	return e->welcomed && engine_hub4(e) && e->verdict.mapping != MAPPING_UNKNOWN &&
+	       !e->discover.running && !lifetime_is_known(e);
 }
 
 static void run_lifetime(struct engine *e, uint64_t now_ms)
 {
-	struct lifetime_config config = { .server = e->hub_udp[0],
-					  .max_s = LIFETIME_LIMIT_S,
-					  .precision_s = LIFETIME_PRECISION_S };
+	const struct addr *server = engine_hub4(e);
+	struct lifetime_config config = { .max_s = LIFETIME_LIMIT_S, .precision_s = LIFETIME_PRECISION_S };
 	struct lifetime_out out;
 	bool was_running = e->lifetime.running;
 
+	if (server)
+		config.server = *server;
 	if (lifetime_matters(e) && now_ms >= e->lifetime_at_ms)
 		lifetime_start(&e->lifetime, &config, &e->rng, now_ms);
 	while (lifetime_next(&e->lifetime, &e->rng, now_ms, &out)) {
