@@ -27,7 +27,7 @@ enum {
 	RENDEZVOUS_REPEATS =
 		2, /* 200 and 600 ms later: what is lost, or came before the other end's NAT let it in */
 	RENDEZVOUS_LAST_MS =
-		900, /* from the first probe to where nothing can be expected any more, but for the way */
+		800, /* from the first probe to where nothing can be expected any more, but for the way */
 };
 
 static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
@@ -246,7 +246,7 @@ static void run_rendezvous(struct engine *e, struct engine_round *r, uint64_t no
 	plan.to.port = predict_port(&theirs, r->theirs.base, (int)r->plan.ahead);
 	plan.sockets = open_sockets(e, r, r->plan.sockets);
 	plan.end_ms = now_ms + RENDEZVOUS_LAST_MS + 2 * e->hub_rtt_ms +
-		      plan.sockets * (1 + RENDEZVOUS_REPEATS) * 1000 / BUDGET_PPS;
+		      plan.sockets * RENDEZVOUS_REPEATS * 1000 / BUDGET_PPS;
 	birthday_start(&r->birthday, &plan, &e->rng, now_ms);
 }
 
