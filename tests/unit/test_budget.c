@@ -185,6 +185,36 @@ static void no_order_of_calls_gets_more_than_the_budget(void **state)
 	}
 }
 
+static void who_tries_many_leaves_some_to_who_tries_few(void **state)
+{
+	(void)state;
+	struct budget b = { 0 };
+	uint64_t now_ms = START_MS;
+	unsigned taken = 0;
+
+	while (budget_take_many(&b, 5000, now_ms))
+		taken++;
+	assert_int_equal(taken, BUDGET_BURST - BUDGET_LEFT_AT_ONCE);
+	assert_true(budget_next_many_ms(&b, now_ms) > now_ms);
+	assert_int_equal(budget_next_ms(&b, now_ms), now_ms);
+	assert_true(budget_take(&b, 5000, now_ms));
+	while ((now_ms = budget_next_many_ms(&b, now_ms)) < START_MS + BUDGET_HOLD_MS)
+		assert_true(budget_take_many(&b, 5000, now_ms));
+	now_ms = START_MS + 10000;
+	assert_int_equal(budget_unanswered(&b, now_ms), BUDGET_TUPLES - BUDGET_LEFT);
+	assert_false(budget_take_many(&b, 5000, now_ms));
+	/* A repeat takes no tuple, and does not lose its own either. */
+	assert_int_equal(budget_again_many_ms(&b, START_MS, now_ms), now_ms);
+	assert_true(budget_again_many(&b, START_MS, now_ms));
+	assert_int_equal(budget_unanswered(&b, now_ms), BUDGET_TUPLES - BUDGET_LEFT);
+	for (unsigned i = 0; i < BUDGET_LEFT; i++)
+		assert_true(budget_take(&b, 5000, now_ms));
+	assert_false(budget_take(&b, 5000, now_ms));
+	/* Also beyond what is theirs. */
+	assert_true(budget_again_many(&b, START_MS, now_ms));
+	assert_int_equal(budget_unanswered(&b, now_ms), BUDGET_TUPLES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -194,6 +224,7 @@ int main(void)
 		cmocka_unit_test(a_tuple_that_answered_makes_room),
 		cmocka_unit_test(a_repeat_needs_the_rate_alone_and_counts_anew),
 		cmocka_unit_test(a_repeat_to_what_is_forgotten_is_a_new_tuple),
+		cmocka_unit_test(who_tries_many_leaves_some_to_who_tries_few),
 		cmocka_unit_test(no_order_of_calls_gets_more_than_the_budget),
 	};
 
