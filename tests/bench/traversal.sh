@@ -18,8 +18,8 @@ export P2PD_BIN=${P2PD_BIN:-$PWD/build/bin}
 # Where nothing can be direct only the first answer is waited for. A random NAT has a second round 30 s after the first.
 limit_of() {
 	case $1 in
-	*udp-blocked*) echo 6 ;;
-	symmetric/symmetric | symmetric/block-* | block-*/block-*) echo 8 ;;
+	*udp-blocked*) echo 3 ;;
+	symmetric/s* | symmetric/block-* | sequential*/block-* | stride/block-* | block-*/block-*) echo 5 ;;
 	*symmetric*) echo 45 ;;
 	*) echo 20 ;;
 	esac
