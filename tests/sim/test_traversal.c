@@ -12,9 +12,9 @@
 #include "tests/sim/sim_trial.h"
 
 #ifdef __SANITIZE_ADDRESS__
-enum { TRIALS = 30, FEW = 10 };
+enum { TRIALS = 30, FEW = 10, CHANCE = 1 };
 #else
-enum { TRIALS = 200, FEW = 25 };
+enum { TRIALS = 200, FEW = 25, CHANCE = 0 };
 #endif
 
 enum {
@@ -27,6 +27,12 @@ static const enum sim_nat_kind easy[] = { NAT_NONE, NAT_FULL_CONE, NAT_ADDRESS_R
 static const enum sim_nat_kind sequential[] = { NAT_SEQUENTIAL, NAT_SEQUENTIAL_DOWN, NAT_STRIDE };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* So many of 1,000 are direct by then. Of few trials one may miss by chance. */
+static void assert_share(const struct trial_summary *sum, uint64_t ms, unsigned permille)
+{
+	assert_in_range(trial_permille_within(sum, ms) + CHANCE * 1000 / sum->trials, permille, 2000);
+}
 
 static void easy_pairs_open_at_once(void **state)
 {
@@ -59,7 +65,7 @@ static void a_block_of_ports_is_soon_searched(void **state)
 	for (size_t i = 0; i < COUNT(pairs); i++) {
 		struct trial t = { .from = pairs[i][0], .to = pairs[i][1], .limit_ms = 45000 };
 		struct trial_summary sum = sim_trials(&t, TRIALS, 1000 * i);
-		assert_in_range(trial_permille_within(&sum, 2000), 990, 1000);
+		assert_share(&sum, 2000, 990);
 		/* One in a thousand misses the block, and looks further half a minute later. */
 		assert_in_range(sum.probes_max, 1, sum.max_ms < BUDGET_HOLD_MS ? 300 : 600);
 	}
@@ -94,11 +100,11 @@ static void a_sequence_is_found_from_an_easy_nat(void **state)
 				   .foreign_per_s = FOREIGN_PER_S,
 				   .limit_ms = 10000 };
 		struct trial_summary sum = sim_trials(&t, TRIALS, 1);
-		assert_in_range(trial_permille_within(&sum, 3000), 950, 1000);
+		assert_share(&sum, 3000, 950);
 		t.from = t.to;
 		t.to = sequential[i];
 		sum = sim_trials(&t, TRIALS, 1);
-		assert_in_range(trial_permille_within(&sum, 3000), 950, 1000);
+		assert_share(&sum, 3000, 950);
 	}
 }
 
@@ -131,7 +137,7 @@ static void fresh_nodes_need_little_longer(void **state)
 	for (size_t i = 0; i < COUNT(pairs); i++) {
 		struct trial t = { .from = pairs[i][0], .to = pairs[i][1], .fresh = true, .limit_ms = 45000 };
 		struct trial_summary sum = sim_trials(&t, FEW, 1);
-		assert_in_range(trial_permille_within(&sum, 12000), 900, 1000);
+		assert_share(&sum, 12000, 900);
 	}
 }
 
