@@ -4,8 +4,8 @@
  * It answers from up to two addresses and two ports of each family. OTHER-ADDRESS (RFC 5780 section 7.4) names the
  * opposite corner, only where all four are there. With fewer endpoints none is named: CHANGE-REQUEST is served as far as
  * they go (one address with two ports: the other port), else refused with 420. The other port shows in such a reply, by
- * its source and in RESPONSE-ORIGIN. Two hubs with one address each tell a client how its NAT maps, by asking both; how
- * it filters needs an answer from an address that was not asked, which one hub does not give for another.
+ * its source and in RESPONSE-ORIGIN. Two hubs with one address each stand in for one with two: a client asks both how
+ * its NAT maps, and has each send to the port that the other knows (RESPONSE-PORT) to see how it filters.
  *
  * Sources can be forged, so what a reply costs others is bounded:
  * - It goes to the address that the request came from. RESPONSE-PORT changes the port only, to none below 1024.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # What it takes to reach a peer directly through every pair of NATs: trials of the lab (tests/lab/trials.sh), one line of
-# JSON each in build/traversal.jsonl, and from them the table in README.md between its two `traversal` marks.
+# JSON each in build/traversal.jsonl. From them the table of all pairs, traversal.md beside this script, and its summary
+# in README.md between the two `traversal` marks.
 #
 #   ./dev bench traversal [-n TRIALS] [-j WORLDS] [-l SECONDS] [--fresh] [-t] [CELL...]
 #
@@ -73,7 +74,10 @@ run_cell() {
 }
 
 into_readme() {
-	python3 tests/bench/traversal_table.py table "$(all_cells | paste -sd ' ')" <$results >build/traversal.md
+	local cells
+	cells=$(all_cells | paste -sd ' ')
+	python3 tests/bench/traversal_table.py table "$cells" <$results >tests/bench/traversal.md
+	python3 tests/bench/traversal_table.py readme "$cells" <$results >build/traversal.md
 	sed -i -e '/<!-- traversal -->/,/<!-- end of traversal -->/ {
 		//!d
 		/<!-- traversal -->/r build/traversal.md

@@ -1,0 +1,9 @@
+#!/bin/bash
+# What it takes to stay direct: nodes that move, routers that forget, paths that lose large packets, many nodes, small
+# routers. Scenarios of the lab, or those that are named, into README.md.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. tests/bench/scenarios.bash
+scenarios_run staying staying \
+	"real nftables NATs in network namespaces, 50 ms apart by emulated cables; times since what happened." \
+	roaming blackhole limited ten same_nat -- "$@"
