@@ -72,7 +72,8 @@ need_packages() {
 	for entry in "${missing[@]}"; do
 		names+=("$(choose "$entry")")
 	done
-	as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	# Tests start the daemons that they need: being installed is no reason to run (systemd then starts nothing).
+	as_root env DEBIAN_FRONTEND=noninteractive SYSTEMD_OFFLINE=1 apt-get install -y -qq --no-install-recommends \
 		-o Dpkg::Use-Pty=0 "${names[@]}" >build-packages.log 2>&1 || {
 		tail -20 build-packages.log
 		die "apt-get could not install: ${names[*]}"
