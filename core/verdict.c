@@ -57,6 +57,13 @@ struct verdict verdict_read(struct reader *r)
 	return v;
 }
 
+bool verdict_alike(const struct verdict *a, const struct verdict *b)
+{
+	return a->mapping == b->mapping && a->filtering == b->filtering && a->allocation == b->allocation &&
+	       a->step == b->step && a->block_lo == b->block_lo && a->block_hi == b->block_hi &&
+	       addr_equal(&a->public_ip, &b->public_ip);
+}
+
 bool verdict_is_easy(const struct verdict *v)
 {
 	return v->mapping == MAPPING_NONE || v->mapping == MAPPING_ENDPOINT_INDEPENDENT;

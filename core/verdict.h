@@ -70,6 +70,8 @@ void verdict_write(struct writer *w, const struct verdict *v);
 /* Sets r->bad on values that there are not, on block_lo > block_hi and on ports below 1024. */
 struct verdict verdict_read(struct reader *r);
 
+/* Whether they say the same of what peers choose a technique by; how sure it is, and how busy the NAT, may differ. */
+bool verdict_alike(const struct verdict *a, const struct verdict *b);
 /* A peer can be told beforehand where to find us: no NAT, or the same mapping for everyone. */
 bool verdict_is_easy(const struct verdict *v);
 /* Each destination gets another mapping. Neither easy nor hard: unknown. */

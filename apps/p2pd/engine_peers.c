@@ -288,7 +288,7 @@ static void set_candidates(struct engine *e, struct engine_peer *ep, const struc
 
 	ep->remote.count = r->candidate_count;
 	memcpy(ep->remote.items, r->candidates, sizeof r->candidates);
-	bool same_nat = !memcmp(&ep->nat, &r->nat, sizeof ep->nat);
+	bool same_nat = verdict_alike(&ep->nat, &r->nat);
 	ep->nat = r->nat;
 	if (candidates_equal(&before, &ep->remote) && same_nat)
 		return;

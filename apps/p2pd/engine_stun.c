@@ -48,13 +48,6 @@ static bool is_host_address(const struct engine *e, const struct addr *a)
 
 /* ---- the verdict */
 
-static bool matters_to_peers(const struct verdict *a, const struct verdict *b)
-{
-	return a->mapping != b->mapping || a->filtering != b->filtering || a->allocation != b->allocation ||
-	       a->step != b->step || a->block_lo != b->block_lo || a->block_hi != b->block_hi ||
-	       !addr_equal(&a->public_ip, &b->public_ip);
-}
-
 static void take_verdict(struct engine *e, uint64_t now_ms)
 {
 	struct verdict v = e->discover.result.verdict;
@@ -64,7 +57,7 @@ static void take_verdict(struct engine *e, uint64_t now_ms)
 	v.cgnat = e->verdict.cgnat;
 	if (e->discover.result.mapped.family && is_host_address(e, &e->discover.result.mapped))
 		v.mapping = MAPPING_NONE;
-	news = matters_to_peers(&v, &e->verdict);
+	news = !verdict_alike(&v, &e->verdict);
 	e->verdict = v;
 	if (!news || v.mapping == MAPPING_UNKNOWN)
 		return;

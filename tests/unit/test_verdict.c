@@ -244,6 +244,35 @@ static void every_value_has_a_name_and_no_other_has(void **state)
 	assert_string_equal(nat_type_name((enum nat_type)(NAT_TYPE_BLOCKED + 1)), "unknown");
 }
 
+static void only_what_a_technique_is_chosen_by_makes_a_verdict_news(void **state)
+{
+	(void)state;
+	struct verdict a, b, c;
+
+	/* What lies between the fields says nothing. */
+	memset(&a, 0xff, sizeof a);
+	memset(&b, 0, sizeof b);
+	a.mapping = b.mapping = MAPPING_ADDRESS_DEPENDENT;
+	a.filtering = b.filtering = FILTERING_UNKNOWN;
+	a.allocation = b.allocation = ALLOCATION_RANDOM;
+	a.step = b.step = 0;
+	a.block_lo = b.block_lo = 4096;
+	a.block_hi = b.block_hi = 5119;
+	a.public_ip = b.public_ip = full().public_ip;
+	assert_true(verdict_alike(&a, &b));
+	for (int i = 0; i < 7; i++) {
+		c = b;
+		c.mapping += i == 0;
+		c.filtering += i == 1;
+		c.allocation -= i == 2;
+		c.step -= i == 3;
+		c.block_lo -= i == 4;
+		c.block_hi += i == 5;
+		c.public_ip.ip[3] ^= i == 6;
+		assert_false(verdict_alike(&b, &c));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -252,6 +281,7 @@ int main(void)
 		cmocka_unit_test(what_there_is_not_is_refused),
 		cmocka_unit_test(a_verdict_that_is_cut_off_is_refused),
 		cmocka_unit_test(what_is_taken_can_be_passed_on),
+		cmocka_unit_test(only_what_a_technique_is_chosen_by_makes_a_verdict_news),
 		cmocka_unit_test(types_follow_from_mapping_and_filtering),
 		cmocka_unit_test(every_value_has_a_name_and_no_other_has),
 	};
