@@ -295,7 +295,6 @@ static void a_false_mapping_becomes_no_path(void **state)
 	struct sim *s = malloc(sizeof *s);
 
 	sim_init(s, 21);
-	sim_hub_start(s);
 	struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_SYMMETRIC),
 			*other = sim_node(s, NAT_NONE);
 	struct portmap_view view = { .enabled = true, .count = 1, .items = { { .external = other->inner } } };
