@@ -73,6 +73,8 @@ bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
 /* engine_nat.c */
 void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms);
 void engine_gather(struct engine *e, uint64_t now_ms);
+/* Our own packets to there would go into the tunnel. */
+bool engine_in_overlay(const struct engine *e, const struct addr *a);
 
 /* engine_punch.c */
 /* The peer is wanted: sees to a relay session and a direct path. */
