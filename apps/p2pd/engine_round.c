@@ -60,7 +60,7 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 	else
 		ep->rounds_failed++;
 	engine_round_schedule(ep, outcome, now_ms);
-	engine_sockets_sweep(e, ep, false);
+	engine_sockets_sweep(e, ep, now_ms);
 }
 
 void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -78,7 +78,7 @@ void engine_round_drop(struct engine *e, struct engine_peer *ep)
 
 	if (r)
 		memset(r, 0, sizeof *r);
-	engine_sockets_sweep(e, ep, true);
+	engine_sockets_drop(e, ep);
 }
 
 /* ---- beginning */
