@@ -225,6 +225,13 @@ bool addr_is_private(const struct addr *a)
 	       (ip[0] == 100 && (ip[1] & 0xc0) == 64);
 }
 
+bool addr_may_name(const struct addr *by, const struct addr *a)
+{
+	if (addr_is_loopback(a))
+		return a->port && addr_is_loopback(by);
+	return !addr_is_unusable(a) && (!addr_is_private(a) || addr_is_private(by) || addr_is_loopback(by));
+}
+
 bool addr_in_prefix(const struct addr *a, const struct addr *prefix, unsigned bits)
 {
 	if (a->family != prefix->family || bits > ip_len(a) * 8)

@@ -47,6 +47,9 @@ bool addr_is_loopback(const struct addr *a);
 /* RFC 1918, RFC 6598, RFC 4193 and link-local. */
 bool addr_is_private(const struct addr *a);
 bool addr_is_link_local(const struct addr *a);
+/* Whether one who is at `by` may name `a` as a place to send to: nobody may name what is unusable, one outside nothing
+ * inside. Only one on loopback may name loopback, only one there or in a private network a private address. */
+bool addr_may_name(const struct addr *by, const struct addr *a);
 /* True if the first `bits` of the two addresses of one family are equal. */
 bool addr_in_prefix(const struct addr *a, const struct addr *prefix, unsigned bits);
 

@@ -69,6 +69,18 @@ bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
 	return path && path_on_pong(path, txid, p->name, now_ms);
 }
 
+void peer_forget_socket(struct peer *p, uint32_t socket)
+{
+	for (int i = 0; i < PEER_PATHS; i++) {
+		struct path *path = &p->paths[i];
+		if (!path->addr.family || path->socket != socket)
+			continue;
+		p->best = p->best == path ? NULL : p->best;
+		p->watched = p->watched == path ? NULL : p->watched;
+		*path = (struct path) { 0 };
+	}
+}
+
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool)
 {
 	if (p->staged.count >= PEER_STAGED) {

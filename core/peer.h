@@ -42,6 +42,8 @@ bool peer_choose_path(struct peer *p, uint64_t now_ms);
 /* A pong arrived from `from` on `socket`. True if it answers a ping that was sent there from it. */
 bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
 		  const uint8_t txid[static PROBE_TXID], uint64_t now_ms);
+/* Our socket closes, and its paths with it. */
+void peer_forget_socket(struct peer *p, uint32_t socket);
 /* Keeps a packet until there are keys and a way; the oldest goes when there are PEER_STAGED. */
 void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool);
 /* The network under us changed: no path is proven any more. */

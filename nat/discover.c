@@ -84,15 +84,6 @@ const struct ask *discover_find_endpoint(const struct discover *d, const struct 
 	return NULL;
 }
 
-static bool may_ask(const struct addr *other, const struct addr *server)
-{
-	if (other->family != server->family || other->port == 0)
-		return false;
-	if (addr_is_loopback(server))
-		return addr_is_loopback(other);
-	return !addr_is_unusable(other) && (!addr_is_private(other) || addr_is_private(server));
-}
-
 static void learn(struct discover *d, const struct addr *endpoint, struct rng *rng, uint64_t now_ms)
 {
 	if (discover_find_endpoint(d, endpoint) ||
@@ -107,7 +98,7 @@ static void start_endpoints(struct discover *d, struct rng *rng, uint64_t now_ms
 {
 	for (unsigned i = ASK_ENDPOINT; i < ASK_ENDPOINT + d->config.server_count; i++) {
 		struct addr to = d->asks[i].plan.to, other = d->asks[i].other;
-		if (!discover_answered(d, i) || !may_ask(&other, &to))
+		if (!discover_answered(d, i) || other.family != to.family || !addr_may_name(&to, &other))
 			continue;
 		to.port = other.port;
 		learn(d, &to, rng, now_ms);

@@ -163,6 +163,7 @@ struct engine_peer {
 	struct verdict nat; /* as its record says */
 	struct punch punch;
 	uint32_t punch_socket; /* ours that it goes by */
+	uint64_t sweep_ms;     /* sockets that linger are looked at again then; 0: there are none */
 	uint64_t punch_began_ms;
 	unsigned punch_round; /* failed rounds since the last success or change */
 	uint64_t

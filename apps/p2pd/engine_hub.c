@@ -184,7 +184,9 @@ static bool read_endpoint(const struct engine *e, const Link__UdpEndpoint *u, st
 	else
 		return false;
 	out->port = (uint16_t)u->port;
-	return out->family == ADDR_V4 ? e->config.have_ip4 : out->family == ADDR_V6 && e->config.have_ip6;
+	if (!addr_may_name(&e->hub_link, out) || engine_in_overlay(e, out))
+		return false;
+	return out->family == ADDR_V4 ? e->config.have_ip4 : e->config.have_ip6;
 }
 
 /* One asked twice would look like a mapping that is the same for two. */

@@ -55,8 +55,13 @@ void engine_send_ping(struct engine *e, struct engine_peer *ep, struct path *pat
 uint32_t engine_socket_open(struct engine *e, const void *owner);
 void engine_socket_close(struct engine *e, uint32_t id);
 unsigned engine_sockets_free(const struct engine *e);
-/* Closes a peer's sockets that carry no path of it; with `all` the others, too. */
-void engine_sockets_sweep(struct engine *e, const struct engine_peer *ep, bool all);
+/* Closes a peer's sockets that carry no path of it, unless a round is under way; or all of them. What they carried is
+ * forgotten. */
+void engine_sockets_sweep(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+void engine_sockets_drop(struct engine *e, struct engine_peer *ep);
+/* Closes what lingered, and the socket of a path that has been idle for long. */
+void engine_sockets_run(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+uint64_t engine_sockets_deadline(const struct engine *e, const struct engine_peer *ep);
 
 /* engine_stun.c */
 /* The hub's first endpoint of IPv4, and how it sees us; NULL without. */
@@ -73,6 +78,8 @@ bool engine_on_stun(struct engine *e, const struct pkt *p, uint64_t now_ms);
 /* engine_nat.c */
 void engine_on_probe(struct engine *e, const struct pkt *p, uint64_t now_ms);
 void engine_gather(struct engine *e, uint64_t now_ms);
+/* Our own packets to there would go into the tunnel. */
+bool engine_in_overlay(const struct engine *e, const struct addr *a);
 
 /* engine_punch.c */
 /* The peer is wanted: sees to a relay session and a direct path. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 enum {
+	IP6_BITS = 48,	     /* of the overlay's prefix */
 	TRIGGERED_MS = 100,  /* at most one ping in return of a peer's ping this often */
 	FRESH_MS = 5000,     /* a path proven this lately needs no ping in return */
 	STRANGERS_PER_S = 8, /* addresses of a peer that we learn from its pings alone */
@@ -13,9 +14,10 @@ enum {
 
 /* ---- our own candidates */
 
-static struct addr family_prefix(const struct engine *e, unsigned i)
+bool engine_in_overlay(const struct engine *e, const struct addr *a)
 {
-	return i ? e->ip6 : e->config.ip4_prefix;
+	return addr_in_prefix(a, &e->config.ip4_prefix, e->config.ip4_bits) ||
+	       addr_in_prefix(a, &e->ip6, IP6_BITS);
 }
 
 /* A NAT that keeps ports when they are free will give our own port to a destination that is new. */
@@ -30,8 +32,8 @@ static void add_predicted(const struct engine *e, struct candidate_list *l)
 
 void engine_gather(struct engine *e, uint64_t now_ms)
 {
-	struct addr overlay[2] = { family_prefix(e, 0), family_prefix(e, 1) };
-	unsigned bits[2] = { e->config.ip4_bits, 48 };
+	struct addr overlay[2] = { e->config.ip4_prefix, e->ip6 };
+	unsigned bits[2] = { e->config.ip4_bits, IP6_BITS };
 	struct candidate_list list = { 0 };
 
 	candidates_add_hosts(&list, e->hosts, e->host_count, e->config.udp_port, overlay, bits, 2);

@@ -188,10 +188,11 @@ static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_m
 		peer_choose_path(&ep->peer, now_ms);
 	if (!path || path->state == PATH_UP)
 		return;
+	uint64_t up_since_ms = path->up_since_ms;
 	ep->peer.watched = NULL;
-	engine_sockets_sweep(e, ep, false);
+	engine_sockets_sweep(e, ep, now_ms);
 	if (!ep->peer.best)
-		seek_anew(e, ep, now_ms + flap_pause_ms(ep, path->up_since_ms, now_ms), now_ms);
+		seek_anew(e, ep, now_ms + flap_pause_ms(ep, up_since_ms, now_ms), now_ms);
 }
 
 void engine_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -208,6 +209,7 @@ void engine_run_paths(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	if (!ep->peer.own_kind)
 		return;
 	run_watched(e, ep, now_ms);
+	engine_sockets_run(e, ep, now_ms);
 	run_punch(e, ep, now_ms);
 	if (hot(ep, now_ms)) {
 		introduce(e, ep, now_ms);
@@ -224,6 +226,7 @@ uint64_t engine_paths_deadline(const struct engine *e, const struct engine_peer 
 		return UINT64_MAX;
 	due = engine_min(punch_deadline(&ep->punch), peer_paths_deadline(&ep->peer, now_ms));
 	due = engine_min(due, engine_round_deadline(e, ep, now_ms));
+	due = engine_min(due, engine_sockets_deadline(e, ep));
 	if (!e->welcomed || ep->peer.best || !hot(ep, now_ms))
 		return due;
 	if (!engine_punching(ep))

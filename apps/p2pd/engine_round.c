@@ -60,7 +60,7 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 	else
 		ep->rounds_failed++;
 	engine_round_schedule(ep, outcome, now_ms);
-	engine_sockets_sweep(e, ep, false);
+	engine_sockets_sweep(e, ep, now_ms);
 }
 
 void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -78,7 +78,7 @@ void engine_round_drop(struct engine *e, struct engine_peer *ep)
 
 	if (r)
 		memset(r, 0, sizeof *r);
-	engine_sockets_sweep(e, ep, true);
+	engine_sockets_drop(e, ep);
 }
 
 /* ---- beginning */
@@ -339,13 +339,20 @@ static void agree(struct engine *e, struct engine_round *r, uint64_t now_ms)
 		r->start_ms += READY_LIMIT_MS;
 }
 
+/* Nobody outside can be in our network, or in the overlay. */
+static bool can_be_at(const struct engine *e, struct addr a)
+{
+	a.port = a.port ? a.port : 1;
+	return !a.family || (addr_may_name(&e->verdict.public_ip, &a) && !engine_in_overlay(e, &a));
+}
+
 void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 			   uint64_t now_ms)
 {
 	struct engine_round *r = engine_round_of(e, ep);
 	struct offer o;
 
-	if (!offer_read(&o, msg, len)) {
+	if (!offer_read(&o, msg, len) || !can_be_at(e, o.endpoint) || !can_be_at(e, o.side.nat.public_ip)) {
 		e->drops.malformed++;
 		return;
 	}

@@ -327,6 +327,35 @@ static void a_cunning_member_does_not_keep_others_from_a_direct_path(void **stat
 	victim = NULL;
 }
 
+static void what_lies_inside_our_network_is_not_searched(void **state)
+{
+	(void)state;
+	static const char *const inside[] = { "192.168.1.1", "100.64.0.1", "169.254.169.254", "10.77.0.9" };
+
+	for (size_t k = 0; k < sizeof inside / sizeof *inside; k++) {
+		struct sim *s = sim_new(k + 1);
+		struct sim_node *n = sim_node(s, NAT_PORT_RESTRICTED), *evil = sim_node(s, NAT_NONE);
+		struct addr place;
+		assert_int_equal(addr_parse(&place, inside[k], 0), 0);
+		victim = &place;
+		s->cut_direct = true;
+		assert_true(sim_run_joined(s, 5000));
+		sim_run(s, TRIAL_SETTLE_MS);
+		begin_watch(s, n);
+		for (uint16_t turn = 1; turn < 100; turn++) {
+			struct offer o = cunning_offer((uint16_t)(1 + turn / 10));
+			sim_ping(s, n, evil);
+			if (session_ready(&sim_peer(evil, n)->peer.session, s->now_ms))
+				send_offer(s, evil, n, &o);
+			run_watched(s, 50);
+		}
+		assert_int_equal(watch.to_victim, 0);
+		end_watch(s);
+		sim_delete(s);
+	}
+	victim = NULL;
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -339,6 +368,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(many_hard_peers_share_one_budget),
 		cmocka_unit_test(an_absurd_member_moves_no_more_than_the_budget),
+		cmocka_unit_test(what_lies_inside_our_network_is_not_searched),
 		cmocka_unit_test(a_cunning_member_does_not_keep_others_from_a_direct_path),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

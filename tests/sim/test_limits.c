@@ -257,6 +257,63 @@ static void a_pong_counts_from_whom_the_ping_went_to(void **state)
 	end(s);
 }
 
+static unsigned sockets_for(struct sim_node *n, struct sim_node *peer)
+{
+	unsigned held = 0;
+
+	for (unsigned i = 0; i < ENGINE_SOCKETS; i++)
+		held += n->engine->sockets[i] && n->engine->socket_owners[i] == sim_peer(n, peer);
+	return held;
+}
+
+static void talk(struct sim *s, struct sim_node *a, struct sim_node *b, unsigned seconds)
+{
+	for (unsigned i = 0; i < seconds; i++) {
+		sim_ping(s, a, b);
+		sim_run(s, 1000);
+	}
+}
+
+static void rounds_that_fail_give_their_sockets_back(void **state)
+{
+	(void)state;
+	static const enum sim_nat_kind kinds[] = { NAT_PORT_RESTRICTED, NAT_SYMMETRIC };
+
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		struct sim *s = world(40 + i);
+		struct sim_node *a = sim_node(s, kinds[i]), *b = sim_node(s, NAT_PORT_RESTRICTED);
+		assert_true(sim_run_joined(s, 3000));
+		sim_run(s, 5000);
+		s->cut_direct = true;
+		talk(s, a, b, 120);
+		assert_in_range(sim_peer(a, b)->attempt_count, 3, 100);
+		sim_run(s, 70000);
+		assert_int_equal(sockets_for(a, b), 0);
+		assert_int_equal(sockets_for(b, a), 0);
+		end(s);
+	}
+}
+
+static void a_path_that_is_idle_for_long_gives_its_socket_back(void **state)
+{
+	(void)state;
+	struct sim *s = world(50);
+	struct sim_node *a = sim_node(s, NAT_SYMMETRIC), *b = sim_node(s, NAT_PORT_RESTRICTED);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 5000);
+	talk(s, a, b, 40);
+	assert_int_equal(sim_way(a, b), ENGINE_WAY_DIRECT);
+	assert_int_equal(sockets_for(a, b), 1);
+	sim_run(s, 60000);
+	assert_int_equal(sockets_for(a, b), 1);
+	sim_run(s, 300000);
+	assert_int_equal(sockets_for(a, b), 0);
+	talk(s, a, b, 40);
+	assert_int_equal(sim_way(a, b), ENGINE_WAY_DIRECT);
+	end(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -274,6 +331,8 @@ int main(void)
 		cmocka_unit_test(a_certificate_that_ran_out_ends_a_session_under_way),
 		cmocka_unit_test(a_clock_that_was_ahead_leaves_no_mark_on_the_certificate),
 		cmocka_unit_test(a_node_with_many_peers_is_not_sent_away_by_the_hub),
+		cmocka_unit_test(rounds_that_fail_give_their_sockets_back),
+		cmocka_unit_test(a_path_that_is_idle_for_long_gives_its_socket_back),
 		cmocka_unit_test(a_pong_counts_from_whom_the_ping_went_to),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -326,9 +326,47 @@ static void no_address_has_one_wire_meaning(void **state)
 	assert_true(addr_equal(&a, &(struct addr) { 0 }));
 }
 
+static void nobody_outside_names_what_is_inside(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *by, *a;
+		bool may;
+	} cases[] = {
+		{ "198.51.100.1:443", "203.0.113.9:3478", true },
+		{ "198.51.100.1:443", "203.0.113.9", false },
+		{ "198.51.100.1:443", "[2001:db8::1]:3478", true },
+		{ "198.51.100.1:443", "192.168.1.1:3478", false },
+		{ "198.51.100.1:443", "[fd00::1]:3478", false },
+		{ "198.51.100.1:443", "[fe80::1]:3478", false },
+		{ "198.51.100.1:443", "127.0.0.1:3478", false },
+		{ "198.51.100.1:443", "[::1]:3478", false },
+		{ "198.51.100.1:443", "224.0.0.251:5353", false },
+		{ "198.51.100.1:443", "0.0.0.0:3478", false },
+		{ "192.168.1.9:443", "192.168.1.1:3478", true },
+		{ "192.168.1.9:443", "198.51.100.1:3478", true },
+		{ "192.168.1.9:443", "127.0.0.1:3478", false },
+		{ "127.0.0.1:443", "127.0.0.1:3478", true },
+		{ "127.0.0.1:443", "127.0.0.1", false },
+		{ "127.0.0.1:443", "192.168.1.1:3478", true },
+	};
+	const struct addr nobody = { 0 };
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct addr by, a;
+		assert_int_equal(addr_parse(&by, cases[i].by, 0), 0);
+		assert_int_equal(addr_parse(&a, cases[i].a, 0), 0);
+		if (addr_may_name(&by, &a) != cases[i].may)
+			fail_msg("%s names %s", cases[i].by, cases[i].a);
+		if (!addr_is_private(&by) && !addr_is_loopback(&by))
+			assert_int_equal(addr_may_name(&nobody, &a), cases[i].may);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(nobody_outside_names_what_is_inside),
 		cmocka_unit_test(texts_parse_and_print_in_one_form),
 		cmocka_unit_test(the_longest_text_fits),
 		cmocka_unit_test(bad_texts_are_refused),
