@@ -132,7 +132,8 @@ static void advise_hard(struct list *l, const struct engine *e, const struct eng
 	if (!e->config.hard_nat)
 		add(l, "here", "hard-nat", "allow many probes for a small chance: `p2pd up --hard-nat` here");
 	if (ep->forbids_hard)
-		add(l, "there", "hard-nat", "allow many probes for a small chance: `p2pd up --hard-nat` there");
+		add(l, "there", "hard-nat",
+		    "allow many probes for a small chance: `p2pd up --hard-nat` there");
 }
 
 static void advise_blocked(struct list *l, const struct end *end)
