@@ -156,7 +156,7 @@ static void receive_frames(struct hub_link *k, const uint8_t *data, size_t len)
 {
 	stream_set_timeout(k->stream, HUB_LINK_SILENT_MS);
 	int rc = websocket_receive(k->ws, data, len);
-	if (rc && !k->dead && k->ws)
+	if (rc && !k->dead && k->state == HUB_LINK_UP)
 		go_down(k, rc == -ECONNRESET ? 0 : rc, "");
 }
 

@@ -112,7 +112,7 @@ static void ask(struct run *r)
 static void start_workers(struct run *r)
 {
 	struct nat64 nat64 = { 0 };
-	struct tcp tcp;
+	struct tcp tcp = { 0 };
 
 	if (r->check->ip6.tried)
 		r->nat64 = worker_start(nat64_find, &nat64, sizeof nat64);
