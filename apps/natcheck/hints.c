@@ -1,5 +1,9 @@
 #include "apps/natcheck/hints.h"
 
+static const char symmetric[] =
+	"NAT4, symmetric: hard. Each destination gets another outside port, so nobody can be told\n"
+	"beforehand where to reach you; direct with NAT1 to NAT3 after a search, hardly with NAT4.";
+
 static const char *const by_type[] = {
 	[NAT_TYPE_UNKNOWN] = "UDP works. What the NAT does cannot be told in full by these servers.",
 	[NAT_TYPE_OPEN] = "No NAT and nothing in the way (open): everybody can reach you directly.",
@@ -10,10 +14,9 @@ static const char *const by_type[] = {
 	[NAT_TYPE_2] = "NAT2, address-restricted cone: easy. Direct with everybody, once both have begun.",
 	[NAT_TYPE_3] =
 		"NAT3, port-restricted cone: easy. Direct with NAT1 to NAT3, with NAT4 after a search.",
-	[NAT_TYPE_4] =
-		"NAT4, symmetric: hard. Each destination gets another outside port, so nobody can be told\n"
-		"beforehand where to reach you; direct with NAT1 to NAT3 after a search, hardly with NAT4.",
-	[NAT_TYPE_BLOCKED] = "UDP is blocked: no server answered. All goes through the relay, over TLS.",
+	[NAT_TYPE_4] = symmetric,
+	[NAT_TYPE_BLOCKED] =
+		"UDP is blocked: no server answered. p2pd needs it: let UDP out, to the hub at least.",
 };
 
 const char *hints_headline(const struct check *c)
