@@ -171,6 +171,8 @@ struct engine_peer {
 	unsigned flaps;		 /* paths in a row that died soon */
 	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
 	unsigned rounds_failed;
+	struct bucket
+		share; /* of the probes of rounds, so that no peer takes all of the budget again and again */
 	uint64_t round_at_ms, round_began_ms;
 	uint64_t join_at_ms; /* after failures: not before this does an offer of the peer begin one */
 	uint16_t our_attempt, their_attempt;
