@@ -425,6 +425,36 @@ static void what_was_agreed_stays_agreed(void **state)
 	victim = NULL;
 }
 
+/* Pings that seem to come from everywhere: each asks for one in return. */
+static void pings_in_return_are_within_the_budget(void **state)
+{
+	(void)state;
+	enum { PLACES = 16, TURNS = 600 };
+	struct sim *s = sim_new(1);
+	struct sim_node *n = sim_node(s, NAT_NONE), *evil = sim_node(s, NAT_NONE);
+	struct addr from;
+	uint8_t msg[PROBE_MAX];
+
+	assert_int_equal(addr_parse(&from, "198.18.0.7", 5000), 0);
+	s->cut_direct = true;
+	assert_true(sim_run_joined(s, 5000));
+	sim_run(s, TRIAL_SETTLE_MS);
+	const struct engine_peer *ep = sim_peer(n, evil);
+	uint64_t sent = ep->probes, allowed = n->engine->budget.sent;
+	for (int i = 0; i < TURNS; i++) {
+		for (uint8_t k = 0; k < PLACES; k++) {
+			struct probe ping = { .kind = PROBE_PING, .txid = { k } };
+			size_t len = probe_seal(&sim_peer(evil, n)->peer.probe, &ping, &s->rng, PROBE_MIN,
+						msg);
+			from.ip[3] = k;
+			sim_inject(s, n, &from, msg, len);
+		}
+		sim_run(s, 50);
+	}
+	assert_in_range(ep->probes - sent, PLACES, n->engine->budget.sent - allowed);
+	sim_delete(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -439,6 +469,7 @@ int main(void)
 		cmocka_unit_test(an_absurd_member_moves_no_more_than_the_budget),
 		cmocka_unit_test(what_lies_inside_our_network_is_not_searched),
 		cmocka_unit_test(a_member_that_begins_anew_all_the_time_gets_its_share),
+		cmocka_unit_test(pings_in_return_are_within_the_budget),
 		cmocka_unit_test(what_was_agreed_stays_agreed),
 		cmocka_unit_test(a_cunning_member_does_not_keep_others_from_a_direct_path),
 	};
