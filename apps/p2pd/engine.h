@@ -237,7 +237,8 @@ struct engine {
 	uint64_t stun_at_ms, checked_ms;
 	struct verdict verdict; /* of our own NAT, IPv4 */
 	struct discover discover;
-	uint64_t discovered_ms; /* when the last discovery began */
+	uint64_t discovered_ms, discover_at_ms; /* when the last discovery began, and the next is to (0: none) */
+	unsigned discoveries;			/* one soon after the other */
 	struct lifetime lifetime;
 	uint64_t lifetime_at_ms;
 	uint32_t discover_sockets[DISCOVER_SOCKETS],
