@@ -195,6 +195,8 @@ static void begin_anew(struct engine *e, uint64_t now_ms)
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 		peer_distrust_paths(&ep->peer);
 		peer_choose_path(&ep->peer, now_ms);
+		engine_round_drop(e, ep);
+		ep->share = (struct bucket) { 0 };
 		engine_try_anew(ep, now_ms);
 		engine_touch(e, ep, now_ms);
 	}

@@ -171,6 +171,8 @@ struct engine_peer {
 	unsigned flaps;		 /* paths in a row that died soon */
 	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
 	unsigned rounds_failed;
+	struct bucket
+		share; /* of the probes of rounds, so that no peer takes all of the budget again and again */
 	uint64_t round_at_ms, round_began_ms;
 	uint64_t join_at_ms; /* after failures: not before this does an offer of the peer begin one */
 	uint16_t our_attempt, their_attempt;
@@ -235,7 +237,8 @@ struct engine {
 	uint64_t stun_at_ms, checked_ms;
 	struct verdict verdict; /* of our own NAT, IPv4 */
 	struct discover discover;
-	uint64_t discovered_ms; /* when the last discovery began */
+	uint64_t discovered_ms, discover_at_ms; /* when the last discovery began, and the next is to (0: none) */
+	unsigned discoveries;			/* one soon after the other */
 	struct lifetime lifetime;
 	uint64_t lifetime_at_ms;
 	uint32_t discover_sockets[DISCOVER_SOCKETS],

@@ -118,6 +118,9 @@ bool engine_round_due(const struct engine *e, const struct engine_peer *ep, uint
 bool engine_rounds_are_full(const struct engine *e, uint64_t now_ms);
 /* The peer began one: whether we take part. */
 bool engine_round_may_join(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* Whether the peer has some of its share of the budget left for a round; a probe of one goes out. */
+bool engine_has_share(const struct engine_peer *ep, uint64_t now_ms);
+void engine_take_share(struct engine_peer *ep, uint64_t now_ms);
 /* A round ended: sets when the next may begin. */
 void engine_round_schedule(struct engine_peer *ep, enum engine_outcome outcome, uint64_t now_ms);
 /* A simultaneous open failed; after several the port changes, and the old one is silent. */

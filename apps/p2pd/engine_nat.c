@@ -57,6 +57,19 @@ void engine_on_portmap(struct engine *e, const struct portmap_view *view, uint64
 
 /* ---- probes */
 
+/* A ping can be a recorded one, from anywhere: what is not proven takes from the budget each time. */
+static bool may_ping_back(struct engine *e, struct engine_peer *ep, const struct path *path,
+			  const struct pkt *p, uint64_t now_ms)
+{
+	if (!path && !bucket_take(&ep->strangers, STRANGERS_PER_S, STRANGERS_BURST, now_ms))
+		return false;
+	if (path && now_ms - path->last_ping_ms < TRIGGERED_MS)
+		return false;
+	if (path && path->state == PATH_UP)
+		return now_ms - path->last_pong_ms > FRESH_MS;
+	return engine_may_probe(e, ep, &p->addr, p->socket, now_ms);
+}
+
 static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *p, const struct probe *ping,
 		    uint64_t now_ms)
 {
@@ -68,13 +81,11 @@ static void on_ping(struct engine *e, struct engine_peer *ep, const struct pkt *
 	memcpy(pong.txid, ping->txid, sizeof pong.txid);
 	len = probe_seal(&ep->peer.probe, &pong, &e->rng, PROBE_MIN, msg);
 	engine_emit(e, msg, len, &p->addr, p->socket, 0);
-	if (!path && bucket_take(&ep->strangers, STRANGERS_PER_S, STRANGERS_BURST, now_ms) &&
-	    engine_may_probe(e, ep, &p->addr, p->socket, now_ms))
-		path = peer_path_get(&ep->peer, &p->addr, p->socket, now_ms);
 	/* Where its ping came from we try, too (RFC 8445 section 7.3.1.4, triggered checks). */
-	if (!path || now_ms - path->last_ping_ms < TRIGGERED_MS)
+	if (!may_ping_back(e, ep, path, p, now_ms))
 		return;
-	if (path->state != PATH_UP || now_ms - path->last_pong_ms > FRESH_MS)
+	path = peer_path_get(&ep->peer, &p->addr, p->socket, now_ms);
+	if (path)
 		engine_send_ping(e, ep, path, 0, now_ms);
 }
 

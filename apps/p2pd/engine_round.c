@@ -141,7 +141,7 @@ static struct engine_round *start_round(struct engine *e, struct engine_peer *ep
 {
 	struct engine_round *r = engine_round_of(e, NULL);
 
-	if (!r || !e->hub_udp_count)
+	if (!r || !e->hub_udp_count || !engine_has_share(ep, now_ms))
 		return NULL;
 	*r = (struct engine_round) { .peer = ep, .began_ms = now_ms };
 	r->plan = engine_expected(e, ep);
@@ -370,10 +370,15 @@ void engine_round_on_offer(struct engine *e, struct engine_peer *ep, const uint8
 		r = start_round(e, ep, now_ms);
 	if (!r)
 		return;
-	bool said_ready = o.ready && r->state == ROUND_RUNNING && r->plan.role == ROLE_PROBES;
-	r->theirs = o;
-	r->have_theirs = true;
-	if (said_ready && !r->running)
+	/* What was agreed stays: from here on it has only to say that it heard ours, and is ready. */
+	if (r->state == ROUND_RUNNING) {
+		r->theirs.heard = o.heard;
+		r->theirs.ready = o.ready;
+	} else {
+		r->theirs = o;
+		r->have_theirs = true;
+	}
+	if (o.ready && r->state == ROUND_RUNNING && r->plan.role == ROLE_PROBES && !r->running)
 		r->start_ms = now_ms;
 	if (r->state == ROUND_OFFERING)
 		r->offer_at_ms = now_ms;
@@ -428,6 +433,7 @@ static void run_probes(struct engine *e, struct engine_round *r, uint64_t now_ms
 		size_t len = probe_seal(&r->peer->peer.probe, &ping, &e->rng, PROBE_MIN, msg);
 		engine_emit(e, msg, len, &out.to, r->sockets[out.socket], out.ttl);
 		r->peer->probes++;
+		engine_take_share(r->peer, now_ms);
 	}
 }
 

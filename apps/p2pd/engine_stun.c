@@ -12,6 +12,12 @@
 enum {
 	CHECK_GAP_MS = 500, /* of engine_check_mapping */
 	DISCOVER_GAP_MS = 5000,
+	/* Some may follow each other at once, then there is one a minute until none was wanted for long: a mapping may
+	 * change with each keepalive, a hub end the link again and again. */
+	DISCOVERIES_AT_ONCE = 8,
+	DISCOVER_CALM_MS = 60000,
+	DISCOVER_FORGET_MS = 300000,
+	RTT_MAX_MS = 2000, /* rounds wait for it: a hub that answers late must not make them endless */
 	LIFETIME_DELAY_MS = 15000,
 	LIFETIME_LIMIT_S = 160, /* B7: 0.7 of it is more than the longest interval of keepalives, 110 s */
 	LIFETIME_PRECISION_S = 10,
@@ -102,9 +108,23 @@ static void start_discovery(struct engine *e, uint64_t now_ms)
 	for (size_t i = 0; i < e->hub_udp_count; i++)
 		if (e->hub_udp[i].family == ADDR_V4)
 			config.servers[config.server_count++] = e->hub_udp[i];
+	e->discover_at_ms = 0;
+	if (!config.server_count)
+		return;
+	e->discoveries = now_ms - e->discovered_ms < DISCOVER_FORGET_MS ? e->discoveries + 1 : 1;
 	e->discovered_ms = now_ms;
-	if (config.server_count)
-		discover_start(&e->discover, &config, &e->rng, now_ms);
+	discover_start(&e->discover, &config, &e->rng, now_ms);
+}
+
+/* Now, or as soon as it is due again. What is under way is of no use any more. */
+static void want_discovery(struct engine *e, uint64_t now_ms)
+{
+	uint64_t calm_ms = e->discovered_ms + DISCOVER_CALM_MS;
+
+	discover_stop(&e->discover);
+	close_sockets(e, e->discover_sockets, DISCOVER_SOCKETS);
+	e->discover_at_ms = e->discoveries < DISCOVERIES_AT_ONCE || calm_ms < now_ms ? now_ms : calm_ms;
+	engine_due(e, e->discover_at_ms);
 }
 
 /* The id of the socket that a test calls by number: MAIN is ours that carries the tunnel, others are opened at need. */
@@ -126,6 +146,10 @@ static void run_discovery(struct engine *e, uint64_t now_ms)
 	bool was_running = e->discover.running;
 	uint32_t id;
 
+	if (e->discover_at_ms && now_ms >= e->discover_at_ms) {
+		start_discovery(e, now_ms);
+		was_running = e->discover.running;
+	}
 	while (discover_next(&e->discover, &e->rng, now_ms, &out))
 		if (socket_of(e, e->discover_sockets, out.socket, DISCOVER_MAIN, &id))
 			engine_emit(e, out.msg, out.len, &out.to, id, 0);
@@ -229,7 +253,7 @@ void engine_measure(struct engine *e, uint64_t now_ms)
 		ask(e, i, known_rto_ms(e), now_ms);
 	close_sockets(e, e->lifetime_sockets, LIFETIME_SOCKETS);
 	memset(&e->lifetime, 0, sizeof e->lifetime);
-	start_discovery(e, now_ms);
+	want_discovery(e, now_ms);
 	engine_due(e, now_ms);
 }
 
@@ -268,6 +292,8 @@ uint64_t engine_stun_deadline(const struct engine *e)
 	for (size_t i = 0; i < e->hub_udp_count; i++)
 		due = engine_min(due, stun_client_deadline(&e->stun[i]));
 	due = engine_min(due, discover_deadline(&e->discover));
+	if (e->discover_at_ms)
+		due = engine_min(due, e->discover_at_ms);
 	if (lifetime_matters(e))
 		due = engine_min(due, e->lifetime_at_ms);
 	return engine_min(due, lifetime_deadline(&e->lifetime));
@@ -281,7 +307,7 @@ static void ask_others_again(struct engine *e, uint64_t now_ms)
 		ask(e, i, known_rto_ms(e), now_ms);
 	}
 	if (now_ms - e->discovered_ms > DISCOVER_GAP_MS)
-		start_discovery(e, now_ms);
+		want_discovery(e, now_ms);
 }
 
 static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
@@ -291,7 +317,7 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 	char text[ADDR_TEXT_MAX];
 
 	if (i == 0 && c->rtt_ms)
-		e->hub_rtt_ms = c->rtt_ms;
+		e->hub_rtt_ms = c->rtt_ms < RTT_MAX_MS ? c->rtt_ms : RTT_MAX_MS;
 	if (addr_equal(&e->reflexive[i], &c->mapped))
 		return;
 	log_info("nat", "seen from outside as %s", addr_format(&c->mapped, text));

@@ -9,6 +9,10 @@ enum {
 	 * take the budget from other peers. */
 	JOIN_EARLY_MS = 10000,
 	ROUNDS_AT_ONCE = 3,
+	/* Of BUDGET_TUPLES each BUDGET_HOLD_MS: four rounds in full, then an eighth. A peer can make us forget what failed,
+	 * by a record that is new or a path that comes and goes. */
+	SHARE_AT_ONCE = 4096,
+	SHARE_PER_S = 4,
 	DISCOVERY_MS = 3000, /* from the mapping to the allocation, with the way to the peer */
 	/* B1: after so many failed rounds the local port changes, and the old one sends nothing to there for so long that
 	 * every router has forgotten of it: Linux keeps streams of UDP for 120 s, others for 180 s. */
@@ -114,6 +118,16 @@ bool engine_round_may_join(const struct engine *e, const struct engine_peer *ep,
 	    engine_rounds_are_full(e, now_ms))
 		return false;
 	return !ep->rounds_failed || now_ms >= ep->join_at_ms;
+}
+
+bool engine_has_share(const struct engine_peer *ep, uint64_t now_ms)
+{
+	return bucket_has(&ep->share, SHARE_PER_S, SHARE_AT_ONCE, now_ms);
+}
+
+void engine_take_share(struct engine_peer *ep, uint64_t now_ms)
+{
+	bucket_charge(&ep->share, SHARE_PER_S, 1, now_ms);
 }
 
 void engine_round_schedule(struct engine_peer *ep, enum engine_outcome outcome, uint64_t now_ms)

@@ -356,6 +356,105 @@ static void what_lies_inside_our_network_is_not_searched(void **state)
 	victim = NULL;
 }
 
+/* Its record changes so that what failed is forgotten, and it asks for one round after the other. */
+static void a_member_that_begins_anew_all_the_time_gets_its_share(void **state)
+{
+	(void)state;
+	enum {
+		TURN_MS = 200,
+		TURNS = 6000,
+		ANEW = 20,
+		SHARE = 4096 + BUDGET_TUPLES + 4 * TURNS * TURN_MS / 1000
+	};
+	struct sim *s = sim_new(1);
+	struct sim_node *n = sim_node(s, NAT_PORT_RESTRICTED), *evil = sim_node(s, NAT_NONE);
+	struct addr stranger, mark;
+
+	assert_int_equal(addr_parse(&stranger, "198.18.0.7", 0), 0);
+	assert_int_equal(addr_parse(&mark, "198.18.0.8:5000", 0), 0);
+	victim = &stranger;
+	s->cut_direct = true;
+	assert_true(sim_run_joined(s, 5000));
+	sim_run(s, TRIAL_SETTLE_MS);
+	begin_watch(s, n);
+	for (unsigned turn = 0; turn < TURNS; turn++) {
+		struct offer o = cunning_offer((uint16_t)(1 + turn / ANEW));
+		if (turn % ANEW == 0) {
+			mark.port++;
+			evil->engine->candidates.items[0].addr = mark;
+			evil->engine->publish_due = true;
+		}
+		sim_ping(s, n, evil);
+		if (session_ready(&sim_peer(evil, n)->peer.session, s->now_ms))
+			send_offer(s, evil, n, &o);
+		run_watched(s, TURN_MS);
+	}
+	assert_in_range(watch.to_victim, BUDGET_TUPLES, SHARE);
+	end_watch(s);
+	sim_delete(s);
+	victim = NULL;
+}
+
+static void what_was_agreed_stays_agreed(void **state)
+{
+	(void)state;
+	struct sim *s = sim_new(1);
+	struct sim_node *n = sim_node(s, NAT_PORT_RESTRICTED), *evil = sim_node(s, NAT_NONE);
+	struct addr first, second;
+
+	assert_int_equal(addr_parse(&first, "198.18.0.7", 0), 0);
+	assert_int_equal(addr_parse(&second, "198.18.0.8", 0), 0);
+	s->cut_direct = true;
+	assert_true(sim_run_joined(s, 5000));
+	sim_run(s, TRIAL_SETTLE_MS);
+	begin_watch(s, n);
+	sim_ping(s, n, evil);
+	sim_run(s, 2000);
+	victim = &first;
+	struct offer o = cunning_offer(1);
+	o.ready = false;
+	send_offer(s, evil, n, &o);
+	sim_run(s, 700);
+	o.side.nat.public_ip = second;
+	send_offer(s, evil, n, &o);
+	victim = &second;
+	run_watched(s, 5000);
+	assert_int_equal(watch.to_victim, 0);
+	end_watch(s);
+	sim_delete(s);
+	victim = NULL;
+}
+
+/* Pings that seem to come from everywhere: each asks for one in return. */
+static void pings_in_return_are_within_the_budget(void **state)
+{
+	(void)state;
+	enum { PLACES = 16, TURNS = 600 };
+	struct sim *s = sim_new(1);
+	struct sim_node *n = sim_node(s, NAT_NONE), *evil = sim_node(s, NAT_NONE);
+	struct addr from;
+	uint8_t msg[PROBE_MAX];
+
+	assert_int_equal(addr_parse(&from, "198.18.0.7", 5000), 0);
+	s->cut_direct = true;
+	assert_true(sim_run_joined(s, 5000));
+	sim_run(s, TRIAL_SETTLE_MS);
+	const struct engine_peer *ep = sim_peer(n, evil);
+	uint64_t sent = ep->probes, allowed = n->engine->budget.sent;
+	for (int i = 0; i < TURNS; i++) {
+		for (uint8_t k = 0; k < PLACES; k++) {
+			struct probe ping = { .kind = PROBE_PING, .txid = { k } };
+			size_t len = probe_seal(&sim_peer(evil, n)->peer.probe, &ping, &s->rng, PROBE_MIN,
+						msg);
+			from.ip[3] = k;
+			sim_inject(s, n, &from, msg, len);
+		}
+		sim_run(s, 50);
+	}
+	assert_in_range(ep->probes - sent, PLACES, n->engine->budget.sent - allowed);
+	sim_delete(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -369,6 +468,9 @@ int main(void)
 		cmocka_unit_test(many_hard_peers_share_one_budget),
 		cmocka_unit_test(an_absurd_member_moves_no_more_than_the_budget),
 		cmocka_unit_test(what_lies_inside_our_network_is_not_searched),
+		cmocka_unit_test(a_member_that_begins_anew_all_the_time_gets_its_share),
+		cmocka_unit_test(pings_in_return_are_within_the_budget),
+		cmocka_unit_test(what_was_agreed_stays_agreed),
 		cmocka_unit_test(a_cunning_member_does_not_keep_others_from_a_direct_path),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "apps/p2pd/engine.h"
+#include "apps/p2pd/engine_internal.h"
 #include "core/log.h"
 #include "nat/stun.h"
 #include "relay/proto/link.pb-c.h"
@@ -17,7 +17,7 @@ enum { POOL = 256, START_MS = 1000000, ENDPOINTS_MAX = 4 };
 
 static struct engine *node;
 static struct pkt_pool pool;
-static uint64_t now_ms;
+static uint64_t now_ms, last_discovery_ms;
 
 static struct addr at(const char *text)
 {
@@ -41,6 +41,7 @@ static int make_node(void **state)
 	config.max_sockets = 64;
 	config.ip4_prefix = at("10.77.0.0");
 	now_ms = START_MS;
+	last_discovery_ms = 0;
 	node = malloc(sizeof *node);
 	if (!node || pkt_pool_init(&pool, POOL) ||
 	    network_from_secret(&config.net, "home", "some long secret", 16))
@@ -120,6 +121,124 @@ static void only_endpoints_that_a_hub_may_name_are_asked(void **state)
 	}
 }
 
+/* The hub's answer to a request, from where it was sent to. */
+static void answer(const uint8_t *request, size_t len, const struct addr *server, uint32_t socket,
+		   const struct addr *mapped)
+{
+	struct stun_msg m;
+	struct pkt *p = pkt_get(&pool);
+
+	assert_non_null(p);
+	if (stun_decode(&m, request, len) || m.cls != STUN_REQUEST) {
+		pkt_put(&pool, p);
+		return;
+	}
+	struct stun_msg reply = { .cls = STUN_SUCCESS, .method = STUN_BINDING, .mapped = *mapped };
+	memcpy(reply.txid, m.txid, sizeof reply.txid);
+	int n = stun_encode(&reply, false, pkt_data(p), STUN_MAX);
+	assert_true(n > 0);
+	p->len = (uint32_t)n;
+	p->addr = *server;
+	p->socket = socket;
+	engine_on_datagram(node, p, now_ms);
+}
+
+/* Sends nothing but STUN: what it sent is answered after `late_ms`, and time goes on till then. */
+static unsigned answer_all(const struct addr *mapped, uint32_t late_ms)
+{
+	enum { AT_ONCE = 64 };
+	static struct {
+		uint8_t data[STUN_MAX];
+		size_t len;
+		struct addr to;
+		uint32_t socket;
+	} sent[AT_ONCE];
+	unsigned n = 0, all = node->udp_out.count;
+	struct pkt *p;
+
+	while ((p = pkt_list_pop(&node->udp_out))) {
+		if (n < AT_ONCE && p->len <= STUN_MAX && stun_is_message(pkt_data(p), p->len)) {
+			memcpy(sent[n].data, pkt_data(p), p->len);
+			sent[n].len = p->len;
+			sent[n].to = p->addr;
+			sent[n++].socket = p->socket;
+		}
+		pkt_put(&pool, p);
+	}
+	now_ms += late_ms;
+	for (unsigned i = 0; i < n; i++)
+		answer(sent[i].data, sent[i].len, &sent[i].to, sent[i].socket, mapped);
+	return all;
+}
+
+static const char *const two[] = { "198.51.100.1:3478", "198.51.100.2:3478", NULL };
+
+/* Runs for `ms`; what was sent. Discoveries that began are counted. */
+static unsigned run(uint64_t ms, struct addr *mapped, bool flaps, unsigned *discoveries)
+{
+	uint64_t end_ms = now_ms + ms;
+	unsigned sent = 0;
+
+	while (now_ms < end_ms) {
+		engine_tick(node, now_ms);
+		*discoveries += node->discovered_ms != last_discovery_ms;
+		last_discovery_ms = node->discovered_ms;
+		mapped->port += flaps;
+		sent += answer_all(mapped, 10);
+		drain();
+	}
+	return sent;
+}
+
+static void a_mapping_that_never_stays_is_not_looked_into_all_the_time(void **state)
+{
+	(void)state;
+	enum { MINUTES = 10 };
+	struct addr mapped = at("203.0.113.1:2000");
+	unsigned discoveries = 0;
+
+	welcome("198.51.100.1:443", two);
+	unsigned sent = run(MINUTES * 60000, &mapped, true, &discoveries);
+	assert_in_range(discoveries, 2, MINUTES + 8);
+	assert_in_range(sent, 1, MINUTES * 600);
+}
+
+static void a_hub_that_ends_the_link_again_and_again_is_not_asked_all_the_time(void **state)
+{
+	(void)state;
+	enum { TIMES = 100, GAP_MS = 600 };
+	struct addr mapped = at("203.0.113.1:2000");
+	unsigned discoveries = 0;
+
+	for (int i = 0; i < TIMES; i++) {
+		welcome("198.51.100.1:443", two);
+		run(GAP_MS, &mapped, false, &discoveries);
+		engine_on_hub_down(node, now_ms);
+	}
+	assert_in_range(discoveries, 1, 9);
+	/* But once it stays, what the NAT does is found out. */
+	welcome("198.51.100.1:443", two);
+	run(70000, &mapped, false, &discoveries);
+	assert_int_equal(node->verdict.mapping, MAPPING_ENDPOINT_INDEPENDENT);
+}
+
+static void a_hub_that_answers_late_does_not_make_us_wait_for_ever(void **state)
+{
+	(void)state;
+	struct addr mapped = at("203.0.113.1:2000");
+
+	welcome("198.51.100.1:443", two);
+	for (int i = 0; i < 40; i++) {
+		/* A path does not answer: is it our mapping? */
+		engine_check_mapping(node, now_ms);
+		engine_tick(node, now_ms);
+		answer_all(&mapped, node->hub_rtt_ms * 2 + 40);
+		drain();
+		now_ms += 500;
+	}
+	assert_in_range(node->hub_rtt_ms, 1, 2000);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -133,6 +252,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_a_node(only_endpoints_that_a_hub_may_name_are_asked),
+		with_a_node(a_mapping_that_never_stays_is_not_looked_into_all_the_time),
+		with_a_node(a_hub_that_ends_the_link_again_and_again_is_not_asked_all_the_time),
+		with_a_node(a_hub_that_answers_late_does_not_make_us_wait_for_ever),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);
