@@ -104,12 +104,6 @@ void birthday_start(struct birthday *b, const struct birthday_plan *plan, struct
 		b->state = BIRTHDAY_FAILED;
 }
 
-void birthday_stop(struct birthday *b)
-{
-	crypto_wipe(b->key, sizeof(b->key));
-	b->state = BIRTHDAY_IDLE;
-}
-
 /* Steps from the base of an outward order's i-th port. */
 static int outward(uint32_t i)
 {

@@ -75,7 +75,6 @@ struct birthday_probe {
 /* Starts a round, whatever was before. A plan without sockets or ports, or whose address nobody may send to, fails at
  * once. */
 void birthday_start(struct birthday *b, const struct birthday_plan *plan, struct rng *rng, uint64_t now_ms);
-void birthday_stop(struct birthday *b);
 /* The next due probe that the budget allows; false when none is. Ends in BIRTHDAY_FAILED in time. */
 bool birthday_next(struct birthday *b, struct budget *budget, uint64_t now_ms, struct birthday_probe *out);
 /* An authenticated pong came in on `socket`. True, and BIRTHDAY_HIT (even after a failure), if its id is of a probe

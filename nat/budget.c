@@ -128,11 +128,6 @@ uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms)
 	return next_ms(b, 0, now_ms);
 }
 
-uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms)
-{
-	return again_ms(b, last_ms, 0, now_ms);
-}
-
 bool budget_take_many(struct budget *b, uint16_t port, uint64_t now_ms)
 {
 	return take(b, port, BUDGET_LEFT, now_ms);

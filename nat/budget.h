@@ -38,10 +38,8 @@ void budget_answered(struct budget *b, uint64_t last_ms, uint64_t now_ms);
 unsigned budget_unanswered(const struct budget *b, uint64_t now_ms);
 /* When a new tuple may be tried next, given that none is answered: now_ms if at once. */
 uint64_t budget_next_ms(const struct budget *b, uint64_t now_ms);
-/* The same for one more probe to a tuple last probed at `last_ms`. */
-uint64_t budget_again_ms(const struct budget *b, uint64_t last_ms, uint64_t now_ms);
 
-/* The same four for who tries many ports. */
+/* The same for who tries many ports; and when one more probe may go to a tuple last probed at `last_ms`. */
 bool budget_take_many(struct budget *b, uint16_t port, uint64_t now_ms);
 bool budget_again_many(struct budget *b, uint64_t last_ms, uint64_t now_ms);
 uint64_t budget_next_many_ms(const struct budget *b, uint64_t now_ms);

@@ -65,14 +65,3 @@ bool candidates_equal(const struct candidate_list *a, const struct candidate_lis
 	}
 	return true;
 }
-
-const char *candidate_kind_name(enum candidate_kind kind)
-{
-	switch (kind) {
-	case CANDIDATE_HOST: return "host";
-	case CANDIDATE_REFLEXIVE: return "reflexive";
-	case CANDIDATE_MAPPED: return "mapped";
-	case CANDIDATE_PREDICTED: return "predicted";
-	}
-	return "unknown";
-}

@@ -21,6 +21,5 @@ bool candidates_has(const struct candidate_list *l, const struct addr *addr);
 void candidates_add_hosts(struct candidate_list *l, const struct addr *addrs, size_t count, uint16_t port,
 			  const struct addr *overlay, const unsigned *overlay_bits, size_t overlay_count);
 bool candidates_equal(const struct candidate_list *a, const struct candidate_list *b);
-const char *candidate_kind_name(enum candidate_kind kind);
 
 #endif

@@ -98,28 +98,6 @@ int pcp_decode(struct pcp_response *out, const uint8_t *msg, size_t len)
 	return out->opcode == PCP_MAP ? read_map(out, &r) : 0;
 }
 
-const char *pcp_result_name(unsigned result)
-{
-	static const char *const names[] = {
-		"success",
-		"unsupported version",
-		"not authorized",
-		"malformed request",
-		"unsupported opcode",
-		"unsupported option",
-		"malformed option",
-		"network failure",
-		"no resources",
-		"unsupported protocol",
-		"user exceeded quota",
-		"cannot provide external address",
-		"address mismatch",
-		"excessive remote peers",
-	};
-
-	return result < sizeof names / sizeof *names ? names[result] : "unknown error";
-}
-
 /* ---- Epochs */
 
 /* The elapsed times of the two clocks must not differ by more than 1/16 and the slack. */

@@ -19,7 +19,7 @@ enum {
 };
 enum pcp_opcode { PCP_ANNOUNCE = 0, PCP_MAP = 1 };
 
-/* Section 7.4. Those that the caller branches on; pcp_result_name() knows all. */
+/* Section 7.4. Those that the caller branches on. */
 enum pcp_result {
 	PCP_SUCCESS = 0,
 	PCP_UNSUPP_VERSION = 1,
@@ -50,7 +50,6 @@ void pcp_encode_map(const struct pcp_map *m, uint8_t out[static PCP_MAP_LEN]);
  * refuses the version itself has whatever length and opcode. */
 int pcp_decode(struct pcp_response *out, const uint8_t *msg, size_t len);
 /* "not authorized" and so on, for a person. */
-const char *pcp_result_name(unsigned result);
 
 /* Tells by the epochs of its answers whether the gateway lost its mappings (section 8.5). Zeroed: none seen yet. */
 struct pcp_epoch {

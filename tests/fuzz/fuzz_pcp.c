@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (pcp_decode(&r, data, size))
 		return 0;
-	check(size <= PCP_MAX && pcp_result_name(r.result));
+	check(size <= PCP_MAX);
 	pcp_epoch_note(&epoch, r.epoch_s, now_ms += 1000);
 	check(pcp_epoch_note(&epoch, r.epoch_s, now_ms));
 	fuzz_client(data, size, &r);

@@ -143,16 +143,6 @@ static void lists_are_equal_if_kinds_addresses_and_order_are(void **state)
 	assert_false(candidates_equal(&a, &kind));
 }
 
-static void kinds_have_names(void **state)
-{
-	(void)state;
-	assert_string_equal(candidate_kind_name(CANDIDATE_HOST), "host");
-	assert_string_equal(candidate_kind_name(CANDIDATE_REFLEXIVE), "reflexive");
-	assert_string_equal(candidate_kind_name(CANDIDATE_MAPPED), "mapped");
-	assert_string_equal(candidate_kind_name(CANDIDATE_PREDICTED), "predicted");
-	assert_string_equal(candidate_kind_name((enum candidate_kind)77), "unknown");
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -162,7 +152,6 @@ int main(void)
 		cmocka_unit_test(hosts_are_sorted_and_filtered),
 		cmocka_unit_test(at_most_eight_hosts_are_taken_and_the_best_of_them),
 		cmocka_unit_test(lists_are_equal_if_kinds_addresses_and_order_are),
-		cmocka_unit_test(kinds_have_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
