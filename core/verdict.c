@@ -60,8 +60,8 @@ struct verdict verdict_read(struct reader *r)
 bool verdict_alike(const struct verdict *a, const struct verdict *b)
 {
 	return a->mapping == b->mapping && a->filtering == b->filtering && a->allocation == b->allocation &&
-	       a->step == b->step && a->block_lo == b->block_lo && a->block_hi == b->block_hi &&
-	       addr_equal(&a->public_ip, &b->public_ip);
+	       a->step == b->step && a->udp_blocked == b->udp_blocked && a->block_lo == b->block_lo &&
+	       a->block_hi == b->block_hi && addr_equal(&a->public_ip, &b->public_ip);
 }
 
 bool verdict_is_easy(const struct verdict *v)

@@ -310,11 +310,11 @@ static void plan_hard_with_hard(struct technique_plan *p, const struct end *us, 
 	} else if (random && !(is_small(us) && is_small(them))) {
 		give_up(p, "both NATs give each destination another port, and out of too many to be found");
 	} else if (!us->side->allows_hard) {
-		give_up(p, "both NATs give each destination another port, and trying for those is switched "
-			   "off here (punch.hard_nat)");
+		give_up(p, "both NATs give each destination another port, and trying for those is off "
+			   "here (`p2pd up --hard-nat`)");
 	} else if (!allowed) {
-		give_up(p, "both NATs give each destination another port, and trying for those is switched "
-			   "off there (punch.hard_nat)");
+		give_up(p, "both NATs give each destination another port, and trying for those is off "
+			   "there (`p2pd up --hard-nat`)");
 	} else if (random) {
 		plan_hard(p, us, them);
 		p->why =

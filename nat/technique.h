@@ -37,7 +37,7 @@ enum {
 struct technique_side {
 	struct verdict nat;
 	uint16_t max_sockets; /* that it can open */
-	bool allows_hard;     /* punch.hard_nat */
+	bool allows_hard;     /* --hard-nat */
 };
 
 struct technique_plan {

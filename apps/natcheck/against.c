@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "apps/p2pd/client.h"
 #include "core/fail.h"
@@ -165,7 +166,15 @@ int against_peer(struct against *out, const char *status, const char *name)
 static int from_daemon(struct against *out, const char *name, const char *socket)
 {
 	char *status = NULL;
-	int code = client_call(socket, "GET", "/v1/status", NULL, &status);
+	int code;
+
+	if (access(socket, F_OK))
+		return fail_with(
+			EXIT_NO_DAEMON,
+			"--against takes nat1 to nat4, open or file:PATH; '%.40s' may be a peer, but no "
+			"p2pd is running on %s to ask",
+			name, socket);
+	code = client_call(socket, "GET", "/v1/status", NULL, &status);
 
 	if (!code)
 		code = against_peer(out, status, name);

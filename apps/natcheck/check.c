@@ -28,6 +28,15 @@ bool check_has_nat(const struct check_view *v)
 	return v->nat.verdict.mapping != MAPPING_NONE;
 }
 
+bool check_maps_unknown(const struct check_view *v)
+{
+	for (int i = 0; i < GATEWAY_PROTOCOLS; i++) {
+		if (v->maps[i].state != PORTMAP_UNKNOWN)
+			return false;
+	}
+	return true;
+}
+
 enum discover_answer check_double_nat(const struct check_view *v)
 {
 	struct addr external = check_external(v);

@@ -69,6 +69,8 @@ const struct check_view *check_main_view(const struct check *c);
 struct check_view *check_view_of(struct check *c, enum addr_family family);
 enum check_verdict check_verdict(const struct check *c);
 bool check_has_nat(const struct check_view *v);
+/* Of no protocol is it known whether the gateway speaks it: they were not tried, or there was no time. */
+bool check_maps_unknown(const struct check_view *v);
 /* Is there a second NAT behind the gateway that maps ports for us? */
 enum discover_answer check_double_nat(const struct check_view *v);
 /* The address outside that a gateway mapped: one that was reached, if any. ADDR_NONE: none. */

@@ -2,7 +2,8 @@
 
 static const char symmetric[] =
 	"NAT4, symmetric: hard. Each destination gets another outside port, so nobody can be told\n"
-	"beforehand where to reach you; direct with NAT1 to NAT3 after a search, hardly with NAT4.";
+	"beforehand where to reach you. Direct with NAT1 to NAT3, if need be after a search; hardly\n"
+	"with NAT4.";
 
 static const char *const by_type[] = {
 	[NAT_TYPE_UNKNOWN] = "UDP works. What the NAT does cannot be told in full by these servers.",
@@ -15,8 +16,8 @@ static const char *const by_type[] = {
 	[NAT_TYPE_3] =
 		"NAT3, port-restricted cone: easy. Direct with NAT1 to NAT3, with NAT4 after a search.",
 	[NAT_TYPE_4] = symmetric,
-	[NAT_TYPE_BLOCKED] =
-		"UDP is blocked: no server answered. p2pd needs it: let UDP out, to the hub at least.",
+	[NAT_TYPE_BLOCKED] = "UDP is blocked, or the servers are down: none answered. p2pd needs UDP, to the "
+			     "hub at least.",
 };
 
 const char *hints_headline(const struct check *c)
@@ -110,6 +111,10 @@ static void on_mapping(struct list *l, const struct check_view *v)
 	else if (any_map(v, PORTMAP_WORKING))
 		say(l,
 		    "The router claims to open ports on request, but what the server sent did not come in.");
+	else if (check_maps_unknown(v))
+		say(l, "See that UPnP, NAT-PMP or PCP is on in the router, or forward a UDP port to this "
+		       "machine:\n"
+		       "then everybody can reach you directly.");
 	else if (any_map(v, PORTMAP_REFUSED))
 		say(l, "The router knows port mapping but refuses it: allow it in the router's settings "
 		       "(UPnP, PCP).");

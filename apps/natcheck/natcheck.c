@@ -20,7 +20,7 @@
 
 static const char default_port[] = "3478"; /* RFC 8489 section 8.1 */
 
-enum { SERVERS_MAX = 1024, OTHERS_MAX = AGAINST_TYPES };
+enum { SERVERS_MAX = 1024, OTHERS_MAX = AGAINST_TYPES, REAL_DIGITS = 6 };
 
 struct request {
 	const char *servers, *against, *socket, *tcp;
@@ -79,7 +79,9 @@ static int add_servers(struct check *c, const struct request *r)
 		if (!split_server(one, default_port, &host, &port))
 			return fail_with(EXIT_USAGE, "--server takes HOST:PORT[,HOST:PORT...]");
 		int err = run_add_server(c, host, port, family);
-		if (err)
+		if (err == EAI_ADDRFAMILY)
+			fail_with(EXIT_FAILED, "%s has no IPv%d address", host, r->only4 ? 4 : 6);
+		else if (err)
 			fail_with(EXIT_FAILED, "cannot find %s, port %s: %s", host, port, gai_strerror(err));
 	}
 	return 0;
@@ -104,7 +106,10 @@ static int check(struct check *c, const struct request *r, struct rng *rng)
 static int print_json(const struct check *c, const struct request *r)
 {
 	json_t *report = report_json(c, r->others, r->other_count);
-	int ret = report ? json_dumpf(report, stdout, r->watch ? JSON_COMPACT : JSON_INDENT(2)) : -1;
+	int ret = report ? json_dumpf(report, stdout,
+				      (r->watch ? JSON_COMPACT : JSON_INDENT(2)) |
+					      JSON_REAL_PRECISION(REAL_DIGITS))
+			 : -1;
 
 	putchar('\n');
 	json_decref(report);
@@ -149,6 +154,7 @@ static int watch(struct check *first, const struct request *r, struct rng *rng)
 
 	while (!code) {
 		struct check c = { 0 };
+		progress_watching(r->interval_s);
 		sleep((unsigned)r->interval_s);
 		code = check(&c, r, rng);
 		if (code)
@@ -193,7 +199,7 @@ static int prepare(struct request *r)
 	if (!r->servers)
 		return fail_with(EXIT_USAGE, "--server HOST:PORT is missing; see `natcheck --help`");
 	if (r->only4 && r->only6)
-		return fail_with(EXIT_USAGE, "-4 and -6 exclude each other");
+		return fail_with(EXIT_USAGE, "give -4 or -6, not both");
 	r->config = (struct run_config) { .timeout_ms = (uint32_t)r->timeout_s * 1000,
 					  .no_mapping = r->no_mapping };
 	if (r->tcp) {
@@ -217,17 +223,17 @@ int natcheck(int argc, char **argv)
 	struct request r = { .timeout_s = 3, .interval_s = 60, .socket = CLIENT_SOCKET };
 	struct options_list args;
 	const struct options_entry entries[] = {
-		{ "server", "HOST:PORT[,...]", "STUN servers to ask (port 3478 if not given)",
-		  .text = &r.servers },
-		{ "json", NULL, "for programs", .flag = &r.json },
+		{ "server", "HOST:PORT[,...]",
+		  "STUN servers to ask: your hub, any other (port 3478 if not given)", .text = &r.servers },
+		{ "json", NULL, "as JSON, schema natcheck/1", .flag = &r.json },
 		{ "4", NULL, "IPv4 only", .flag = &r.only4 },
 		{ "6", NULL, "IPv6 only", .flag = &r.only6 },
-		{ "against", "WHOM", "what to expect against nat1..nat4, open, a peer by name, file:PATH",
+		{ "against", "WHOM", "what to expect against nat1..nat4, open, a peer's name or file:PATH",
 		  .text = &r.against },
 		{ "lifetime", NULL, "measure how long a mapping lives; it takes minutes",
 		  .flag = &r.lifetime },
 		{ "watch", NULL, "repeat, and print what changes, until interrupted", .flag = &r.watch },
-		{ "interval", "S", "seconds between two checks of --watch (60)", .number = &r.interval_s,
+		{ "interval", "S", "seconds between two checks with --watch (60)", .number = &r.interval_s,
 		  .min = 1, .max = 86400 },
 		{ "tcp", "HOST:PORT", "try a TCP connection there, too", .text = &r.tcp },
 		{ "no-mapping", NULL, "do not try the router's UPnP, NAT-PMP and PCP",
@@ -251,7 +257,8 @@ int natcheck(int argc, char **argv)
 			"a report\n"
 			"that `natcheck --json` made elsewhere.\n"
 			"Exit codes: 0 easy, 10 hard, 11 UDP blocked, 12 inconclusive, 1 failed, 2 wrong "
-			"usage.\n",
+			"usage;\n"
+			"with --against PEER also 3 no daemon, 5 no such peer, 7 denied.\n",
 	};
 	int code;
 

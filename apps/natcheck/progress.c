@@ -47,9 +47,16 @@ void progress_lifetime(const struct lifetime *l)
 	if (l->dead_s)
 		say("Lifetime of a mapping: between %u and %u s; at most %u min to go ...", l->alive_s,
 		    l->dead_s, left / 60 + 1);
-	else
+	else if (l->alive_s)
 		say("Lifetime of a mapping: at least %u s; at most %u min to go ...", l->alive_s,
 		    left / 60 + 1);
+	else
+		say("Lifetime of a mapping: at most %u min to go ...", left / 60 + 1);
+}
+
+void progress_watching(long interval_s)
+{
+	say("Watching, once in %ld s; Ctrl-C ends ...", interval_s);
 }
 
 void progress_end(void)

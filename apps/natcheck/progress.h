@@ -8,6 +8,8 @@
 
 void progress_checking(const struct check *c);
 void progress_lifetime(const struct lifetime *l);
+/* --watch waits for the next check. */
+void progress_watching(long interval_s);
 void progress_end(void);
 
 /* How long the measurement of a lifetime will still take, at worst. Pure. */

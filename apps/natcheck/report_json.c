@@ -150,10 +150,11 @@ static json_t *servers(const struct check *c)
 static json_t *prediction(const struct verdict *ours, const struct against *theirs)
 {
 	struct technique_plan p = against_plan(ours, theirs);
-	bool any = p.technique != TECHNIQUE_NONE;
+	bool any = p.technique != TECHNIQUE_NONE, known = !any || p.success > 0;
 
-	return json_pack("{ss ss sf so so si si ss}", "against", theirs->name, "technique",
-			 technique_name(p.technique), "success", round(p.success * 10000) / 10000, "mean_ms",
+	return json_pack("{ss ss so so so si si ss}", "against", theirs->name, "technique",
+			 technique_name(p.technique), "success",
+			 known ? json_real(round(p.success * 10000) / 10000) : unknown(), "mean_ms",
 			 any ? json_integer(p.mean_ms) : json_null(), "worst_ms",
 			 any ? json_integer(p.worst_ms) : json_null(), "sockets", (int)p.sockets, "ports",
 			 (int)p.ports, "why", p.why ? p.why : "");

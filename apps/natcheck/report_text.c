@@ -1,5 +1,6 @@
 #include "apps/natcheck/report_text.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -10,7 +11,7 @@ static void __attribute__((format(printf, 3, 4))) line(FILE *out, const char *wh
 {
 	va_list ap;
 
-	fprintf(out, "  %-11s", what);
+	fprintf(out, "  %-10s ", what);
 	va_start(ap, fmt);
 	vfprintf(out, fmt, ap);
 	va_end(ap);
@@ -77,6 +78,10 @@ static void print_maps(FILE *out, const struct check_view *v)
 	char text[160] = "", address[ADDR_TEXT_MAX];
 	size_t len = 0;
 
+	if (check_maps_unknown(v)) {
+		line(out, "Mapped", "unknown: PCP, NAT-PMP and UPnP were not tried, or not in time");
+		return;
+	}
 	for (int i = 0; i < GATEWAY_PROTOCOLS; i++)
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s %s", i ? ", " : "", names[i],
 					portmap_state_name(v->maps[i].state));
@@ -180,17 +185,24 @@ static void print_servers(FILE *out, const struct check *c)
 		[CHECK_STRANGE] = "no answer that makes sense",
 	};
 	char text[ADDR_TEXT_MAX];
+	const char *gap = "\n";
 
 	for (size_t i = 0; i < c->count; i++) {
 		const struct check_server *s = &c->servers[i];
-		if (s->answer != CHECK_ANSWERED)
-			fprintf(out, "%s: %s\n", addr_format(&s->addr, text), words[s->answer]);
+		if (s->answer == CHECK_ANSWERED)
+			continue;
+		fprintf(out, "%s%s: %s\n", gap, addr_format(&s->addr, text), words[s->answer]);
+		gap = "";
 	}
 	if (c->tcp != DISCOVER_UNKNOWN)
-		fprintf(out, "TCP connections %s\n", c->tcp == DISCOVER_YES ? "work" : "do not come about");
+		fprintf(out, "%sTCP connections %s\n", gap,
+			c->tcp == DISCOVER_YES ? "work" : "do not come about");
 }
 
 /* --- To whom it will connect */
+
+/* A computed chance leaves out what can go wrong besides. */
+static const double MOST_SURE = 0.999;
 
 static const char *in_words(enum technique t)
 {
@@ -205,15 +217,24 @@ static const char *in_words(enum technique t)
 	return "the relay carries";
 }
 
+/* Tenths of a second, rounded up: nothing takes no time. */
+static double seconds(uint32_t ms)
+{
+	return ceil(ms / 100.0) / 10;
+}
+
 static void print_prediction(FILE *out, const struct verdict *ours, const struct against *theirs)
 {
 	struct technique_plan p = against_plan(ours, theirs);
 
 	if (p.technique == TECHNIQUE_NONE)
 		line(out, theirs->name, "relayed: %s", p.why ? p.why : "");
+	else if (p.success <= 0)
+		line(out, theirs->name, "unknown: %s", p.why ? p.why : "");
 	else
-		line(out, theirs->name, "direct, %5.1f %%, %.1f s (%.1f s at worst): %s", p.success * 100,
-		     p.mean_ms / 1000.0, p.worst_ms / 1000.0, in_words(p.technique));
+		line(out, theirs->name, "direct, %.1f %%, %.1f s (%.1f s at worst): %s",
+		     fmin(p.success, MOST_SURE) * 100, seconds(p.mean_ms), seconds(p.worst_ms),
+		     in_words(p.technique));
 }
 
 static void print_predictions(FILE *out, const struct check_view *v, const struct against *others,
@@ -221,7 +242,7 @@ static void print_predictions(FILE *out, const struct check_view *v, const struc
 {
 	if (v->udp != CHECK_UDP_OK || v->nat.verdict.mapping == MAPPING_UNKNOWN)
 		return;
-	fprintf(out, "\nTo expect from here, the first time, against\n");
+	fprintf(out, "\nTo expect at the first try, and how long the search takes (computed), against\n");
 	for (size_t i = 0; i < count; i++)
 		print_prediction(out, &v->nat.verdict, &others[i]);
 }

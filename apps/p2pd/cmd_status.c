@@ -30,17 +30,36 @@ static const char *bytes_text(json_t *object, const char *key, char out[static 3
 	return out;
 }
 
-static void print_nat(const char *mapping, const char *seen)
+/* natcheck's verdict, in few words. Where the type is not known, the mapping may be. */
+static const char *nat_words(json_t *nat)
 {
-	printf("\n  NAT      ");
-	if (!seen)
-		printf("not known yet, the hub has not told\n");
-	else if (!strcmp(mapping, "none"))
-		printf("none, reached at %s\n", seen);
-	else if (!strcmp(mapping, "unknown"))
-		printf("seen from outside as %s\n", seen);
-	else
-		printf("mapping %s, seen from outside as %s\n", mapping, seen);
+	static const struct {
+		const char *type, *words;
+	} table[] = {
+		{ "open", "none" },
+		{ "firewall", "none, but a firewall that lets in only answers" },
+		{ "nat1", "easy (NAT1, full cone)" },
+		{ "nat2", "easy (NAT2, address-restricted cone)" },
+		{ "nat3", "easy (NAT3, port-restricted cone)" },
+		{ "nat4", "hard (NAT4, symmetric)" },
+		{ "blocked", "UDP does not get out to the hub: allow it in the router or firewall" },
+	};
+	const char *type = text_of(nat, "type", ""), *mapping = text_of(nat, "mapping", "unknown");
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (!strcmp(type, table[i].type))
+			return table[i].words;
+	if (!strcmp(mapping, "none"))
+		return "none";
+	return strcmp(mapping, "endpoint-independent") ? "not known" : "easy";
+}
+
+static void print_nat(json_t *nat, const char *seen)
+{
+	printf("\n  NAT      %s", nat_words(nat));
+	if (seen)
+		printf("; seen from outside as %s", seen);
+	printf("\n");
 }
 
 static void print_portmap(json_t *portmap)
@@ -66,8 +85,7 @@ static void print_self(json_t *status)
 	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
-	print_nat(text_of(json_object_get(self, "nat"), "mapping", "unknown"),
-		  text_of(self, "reflexive", NULL));
+	print_nat(json_object_get(self, "nat"), text_of(self, "reflexive", NULL));
 	print_portmap(json_object_get(json_object_get(self, "nat"), "portmap"));
 }
 
@@ -92,7 +110,7 @@ static const char *ago_text(const char *since, char out[static 32])
 	return out;
 }
 
-/* "direct to 203.0.113.7:4242 (lan), 9 ms, for 3 min" */
+/* "direct to 203.0.113.7:4242 (lan), 9 ms, for 3 min", "relayed by the hub for 5 s: the peer is offline" */
 static void print_path(json_t *path)
 {
 	const char *kind = text_of(path, "kind", "none"), *reason = text_of(path, "reason", NULL);
@@ -106,10 +124,10 @@ static void print_path(json_t *path)
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
 	else
-		printf("%s", kind);
+		printf("relayed by the hub");
 	if (json_is_integer(rtt))
-		printf(", %lld ms", (long long)json_integer_value(rtt));
-	printf(", for %s", ago_text(text_of(path, "since", ""), ago));
+		printf(", %lld ms,", (long long)json_integer_value(rtt));
+	printf(" for %s", ago_text(text_of(path, "since", ""), ago));
 	if (reason)
 		printf(": %s", reason);
 	printf("\n");

@@ -161,11 +161,9 @@ int cmd_up(int argc, char **argv)
 		  .flag = &w->no_portmap },
 		{ "portmap", NULL, "ask it again (PCP, NAT-PMP, UPnP; the default)", .flag = &w->portmap },
 		{ "hard-nat", NULL,
-		  "send up to 1,024 probes for a direct path between two NATs that both give each "
-		  "destination "
-		  "another port (kept until --no-hard-nat)",
+		  "search between two hard NATs, too, if both sides say so (kept until --no-hard-nat)",
 		  .flag = &w->hard_nat },
-		{ "no-hard-nat", NULL, "use the relay there (the default)", .flag = &w->no_hard_nat },
+		{ "no-hard-nat", NULL, "leave those to the relay (the default)", .flag = &w->no_hard_nat },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
@@ -183,8 +181,10 @@ int cmd_up(int argc, char **argv)
 		.about = "Joins a network. Returns once joined; the daemon stays until `p2pd down`.",
 		.entries = entries,
 		.more = "The first time give --hub, --network and --secret; later `p2pd up` alone joins the "
-			"same network again,\nwith the same name, addresses and port.\n"
-			"Whoever has the secret is a member and can let others in: guard it like a key.\n",
+			"same network\nagain, with the same name, addresses and port.\n"
+			"Whoever has the secret is a member and can let others in: guard it like a key.\n"
+			"A NAT is hard when it gives each destination another port; `p2pd why PEER` tells. "
+			"The search sends\nup to 1,024 probes for what is often a small chance.\n",
 	};
 	struct options_list args;
 	int code;

@@ -50,7 +50,7 @@ int cmd_why(int argc, char **argv)
 	};
 	const struct options options = {
 		.usage = "p2pd why PEER [options]",
-		.about = "Tells why packets to a peer, by name or overlay address, go directly or over the "
+		.about = "Tells why packets to a peer, by name or overlay address, go directly or over the\n"
 			 "relay: both NATs, what was tried, when it is tried again, what would help.",
 		.entries = entries,
 		.min_args = 1,

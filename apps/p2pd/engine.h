@@ -77,7 +77,7 @@ struct engine_config {
 	uint16_t udp_port;	  /* for host candidates */
 	bool have_ip4, have_ip6;  /* sockets that the shell could open */
 	uint16_t max_sockets;	  /* extra UDP sockets that the process can afford */
-	bool hard_nat;		  /* punch.hard_nat: many probes for a small chance are allowed */
+	bool hard_nat;		  /* --hard-nat: many probes for a small chance are allowed */
 	struct pkt_pool *pool;
 	uint64_t seed; /* 0: system randomness; else a simulation's */
 };
@@ -180,7 +180,7 @@ struct engine_peer {
 	struct engine_attempt attempts[ENGINE_ATTEMPTS]; /* a ring: attempt_count - 1 is the last */
 	unsigned attempt_count;
 	uint64_t probes;	  /* sent to addresses of it that were not proven then, in all */
-	bool forbids_hard;	  /* as its last offer says: punch.hard_nat is off there */
+	bool forbids_hard;	  /* as its last offer says: --hard-nat is off there */
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;

@@ -57,18 +57,22 @@ static bool is_host_address(const struct engine *e, const struct addr *a)
 static void take_verdict(struct engine *e, uint64_t now_ms)
 {
 	struct verdict v = e->discover.result.verdict;
-	bool news;
+	bool news, nothing;
 
 	v.depth = e->verdict.depth;
 	v.cgnat = e->verdict.cgnat;
 	if (e->discover.result.mapped.family && is_host_address(e, &e->discover.result.mapped))
 		v.mapping = MAPPING_NONE;
 	news = !verdict_alike(&v, &e->verdict);
+	nothing = v.mapping == MAPPING_UNKNOWN && v.udp_blocked == e->verdict.udp_blocked;
 	e->verdict = v;
-	if (!news || v.mapping == MAPPING_UNKNOWN)
+	if (!news || nothing)
 		return;
-	log_info("nat", "mapping %s, ports %s", nat_mapping_name(v.mapping),
-		 nat_allocation_name(v.allocation));
+	if (v.udp_blocked)
+		log_info("nat", "UDP does not get out to the hub");
+	else
+		log_info("nat", "mapping %s, ports %s", nat_mapping_name(v.mapping),
+			 nat_allocation_name(v.allocation));
 	engine_on_own_verdict(e, now_ms);
 }
 
@@ -318,6 +322,10 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 
 	if (i == 0 && c->rtt_ms)
 		e->hub_rtt_ms = c->rtt_ms < RTT_MAX_MS ? c->rtt_ms : RTT_MAX_MS;
+	/* It belies that UDP is blocked; the verdict is about IPv4. */
+	if (e->verdict.udp_blocked && c->server.family == ADDR_V4 && !e->discover.running &&
+	    !e->discover_at_ms)
+		want_discovery(e, now_ms);
 	if (addr_equal(&e->reflexive[i], &c->mapped))
 		return;
 	log_info("nat", "seen from outside as %s", addr_format(&c->mapped, text));

@@ -50,7 +50,9 @@ const char *reason_nat(const struct verdict *v, bool ours, char out[static REASO
 	if (v->udp_blocked)
 		return strcpy(out, "UDP does not get out");
 	if (v->mapping == MAPPING_UNKNOWN)
-		return strcpy(out, ours ? "not measured yet" : "not known: it has not said");
+		return strcpy(out,
+			      ours ? "not known: not measured yet, or the hub serves too few ports to tell"
+				   : "not known: it has not said");
 	if (v->mapping == MAPPING_NONE)
 		strcpy(out, verdict_type(v) == NAT_TYPE_FIREWALL
 				    ? "no NAT, but a firewall that lets in only answers"
@@ -171,7 +173,7 @@ const char *reason_now(const struct engine *e, const struct engine_peer *ep, uin
 
 	reason_span(now_ms - ep->way_since_ms, span);
 	switch (engine_way(ep, e)) {
-	case ENGINE_WAY_NONE: snprintf(out, REASON_MAX, "no way"); break;
+	case ENGINE_WAY_NONE: strcpy(out, ep->online && e->welcomed ? "no way yet" : "no way"); break;
 	case ENGINE_WAY_RELAY: snprintf(out, REASON_MAX, "relayed by the hub for %s", span); break;
 	case ENGINE_WAY_DIRECT:
 		snprintf(out, REASON_MAX, "direct to %s for %s: %s", addr_format(direct, at), span,

@@ -38,7 +38,7 @@ struct state_network {
 	uint64_t cert_not_before;
 	uint16_t port;
 	bool no_portmap; /* the router is not asked to forward the port */
-	bool hard_nat;	 /* punch.hard_nat: many probes between two hard NATs are allowed */
+	bool hard_nat;	 /* --hard-nat: many probes between two hard NATs are allowed */
 };
 
 /* Makes the folder if need be, and locks it. 0, -EBUSY (another daemon has it), or another negative errno. */

@@ -27,7 +27,7 @@ static void print_nats(json_t *nat, FILE *out)
 
 static void print_attempts(json_t *attempts, FILE *out)
 {
-	char span[REASON_SPAN];
+	char span[REASON_SPAN], ago[REASON_SPAN + sizeof " ago"];
 	json_t *a;
 	size_t i;
 
@@ -35,7 +35,8 @@ static void print_attempts(json_t *attempts, FILE *out)
 	json_array_foreach(attempts, i, a)
 	{
 		reason_span((uint64_t)number_of(a, "ago_s") * 1000, span);
-		fprintf(out, "%*s%s ago  ", i ? 11 : 0, "", span);
+		snprintf(ago, sizeof ago, "%s ago", span);
+		fprintf(out, "%*s%-9s ", i ? 11 : 0, "", ago);
 		if (strcmp(text_of(a, "technique"), "none"))
 			fprintf(out, "%s (%s), %lld packets: ", text_of(a, "words"), text_of(a, "technique"),
 				(long long)number_of(a, "probes"));

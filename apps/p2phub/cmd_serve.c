@@ -36,6 +36,8 @@ static int read_addresses(const struct arguments *a, struct serve_config *c)
 			return fail_with(EXIT_USAGE, "--udp takes ADDRESS:PORT, not '%.80s'",
 					 a->udp.items[i]);
 	c->udp_count = a->udp.count;
+	if (c->udp_count == 1)
+		log_warn("hub", "only one UDP port: nodes cannot tell what their NATs do; give --udp twice");
 	/* By the second one nodes see whether their NAT maps each destination anew. */
 	if (c->udp_count == 0) {
 		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", UDP_PORT);
@@ -200,7 +202,8 @@ int cmd_serve(int argc, char **argv)
 			"STUN. Two ports let\nnodes see how their NAT maps. Two public addresses with the "
 			"same two ports on each also tell them\n(and `natcheck`, `stun`, "
 			"`turnutils_natdiscovery`) what it lets in. 0.0.0.0 and [::] find two by\n"
-			"themselves if the machine has them; private ones must be named.\n",
+			"themselves if the machine has them; private ones must be named.\n"
+			"Let them in through the firewall: TCP 443, UDP 3478 and 3479.\n",
 	};
 	struct serve_config c = { 0 };
 	struct options_list args;

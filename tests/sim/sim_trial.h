@@ -14,7 +14,7 @@ enum {
 struct trial {
 	enum sim_nat_kind from, to;
 	bool fresh;    /* traffic begins as soon as both have joined */
-	bool hard_nat; /* punch.hard_nat on both ends */
+	bool hard_nat; /* --hard-nat on both ends */
 	uint32_t loss_permille;
 	double foreign_per_s; /* of each NAT */
 	uint64_t limit_ms;

@@ -233,6 +233,31 @@ static void what_waits_goes_when_the_peer_comes_back(void **state)
 	}
 }
 
+static void that_udp_is_blocked_is_told_and_so_is_its_end(void **state)
+{
+	(void)state;
+	struct sim *s = malloc(sizeof *s);
+	assert_non_null(s);
+	sim_init(s, 4);
+	struct sim_node *a = sim_node(s, NAT_PORT_RESTRICTED), *b = sim_node(s, NAT_UDP_BLOCKED);
+
+	assert_true(sim_run_joined(s, 3000));
+	sim_run(s, 10000);
+	assert_true(b->engine->verdict.udp_blocked);
+	assert_true(sim_peer(a, b)->nat.udp_blocked);
+
+	b->site->nat.rules.blocked = false;
+	sim_run(s, 60000);
+	assert_false(b->engine->verdict.udp_blocked);
+	assert_false(sim_peer(a, b)->nat.udp_blocked);
+	assert_true(verdict_is_easy(&sim_peer(a, b)->nat));
+	sim_send(s, a, b);
+	sim_run(s, 2000);
+	assert_int_equal(sim_way(a, b), ENGINE_WAY_DIRECT);
+	sim_free(s);
+	free(s);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -246,6 +271,7 @@ int main(void)
 		cmocka_unit_test(late_news_of_a_restart_stall_nothing),
 		cmocka_unit_test(a_new_hub_knows_who_is_gone),
 		cmocka_unit_test(what_waits_goes_when_the_peer_comes_back),
+		cmocka_unit_test(that_udp_is_blocked_is_told_and_so_is_its_end),
 		cmocka_unit_test(every_pair_talks_after_any_faults),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -36,7 +36,7 @@ static bool is_hard(enum sim_nat_kind k)
 	return is_random(k) || k == NAT_SEQUENTIAL || k == NAT_SEQUENTIAL_DOWN || k == NAT_STRIDE;
 }
 
-/* Random x hard needs punch.hard_nat, and luck. */
+/* Random x hard needs --hard-nat, and luck. */
 static bool can_be_direct(enum sim_nat_kind a, enum sim_nat_kind b)
 {
 	return !(is_hard(a) && is_hard(b)) || !(is_random(a) || is_random(b));

@@ -132,7 +132,7 @@ static void a_home_router_is_told_on_one_screen(void **state)
 	assert_says(&c, "up to 1492 bytes out, 1480 in; fragments out pass, in do not pass");
 	assert_says(&c, "your port moves");
 	assert_says(&c, "Switch on UPnP");
-	assert_says(&c, "nat3       direct");
+	assert_says(&c, "nat3       direct, 99.5 %, 0.2 s (1.0 s at worst)");
 	assert_does_not_say(&c, "unknown");
 }
 
@@ -202,6 +202,31 @@ static void blocked_udp_says_so_and_predicts_nothing(void **state)
 	assert_says(&c, "198.51.100.10:3478: no answer\n");
 	assert_says(&c, "TCP connections work");
 	assert_does_not_say(&c, "To expect");
+}
+
+static void what_was_not_found_out_is_not_guessed(void **state)
+{
+	(void)state;
+	struct check c = home();
+	struct against stranger = { .name = "a-long-name" };
+	char *text = NULL;
+	size_t len;
+	FILE *out = open_memstream(&text, &len);
+
+	for (int i = 0; i < GATEWAY_PROTOCOLS; i++)
+		c.ip4.maps[i].state = PORTMAP_UNKNOWN;
+	assert_says(&c, "PCP, NAT-PMP and UPnP were not tried");
+	assert_does_not_say(&c, "Switch on UPnP");
+
+	assert_non_null(out);
+	report_text(&c, &stranger, 1, out);
+	fclose(out);
+	assert_non_null(strstr(text, "  a-long-name unknown: the NAT there is not known"));
+	free(text);
+	json_t *report = report_json(&c, &stranger, 1);
+	const json_t *predicted = json_array_get(json_object_get(report, "predict"), 0);
+	assert_string_equal(json_string_value(json_object_get(predicted, "success")), "unknown");
+	json_decref(report);
 }
 
 /* --- For a program */
@@ -459,6 +484,7 @@ int main(void)
 		cmocka_unit_test(the_advice_follows_from_what_was_found),
 		cmocka_unit_test(each_type_is_told_in_words),
 		cmocka_unit_test(blocked_udp_says_so_and_predicts_nothing),
+		cmocka_unit_test(what_was_not_found_out_is_not_guessed),
 		cmocka_unit_test(the_json_tells_all_that_was_found),
 		cmocka_unit_test(what_is_not_known_is_unknown),
 		cmocka_unit_test(ipv6_is_told_beside_ipv4_and_alone),

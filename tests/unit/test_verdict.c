@@ -256,11 +256,12 @@ static void only_what_a_technique_is_chosen_by_makes_a_verdict_news(void **state
 	a.filtering = b.filtering = FILTERING_UNKNOWN;
 	a.allocation = b.allocation = ALLOCATION_RANDOM;
 	a.step = b.step = 0;
+	a.udp_blocked = b.udp_blocked = false;
 	a.block_lo = b.block_lo = 4096;
 	a.block_hi = b.block_hi = 5119;
 	a.public_ip = b.public_ip = full().public_ip;
 	assert_true(verdict_alike(&a, &b));
-	for (int i = 0; i < 7; i++) {
+	for (int i = 0; i < 8; i++) {
 		c = b;
 		c.mapping += i == 0;
 		c.filtering += i == 1;
@@ -269,6 +270,7 @@ static void only_what_a_technique_is_chosen_by_makes_a_verdict_news(void **state
 		c.block_lo -= i == 4;
 		c.block_hi += i == 5;
 		c.public_ip.ip[3] ^= i == 6;
+		c.udp_blocked ^= i == 7;
 		assert_false(verdict_alike(&b, &c));
 	}
 }
