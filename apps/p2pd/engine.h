@@ -6,9 +6,8 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
  * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
- * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_turns.c (when they are tried), engine_sockets.c, engine_look.c
- * (what opened a path, what comes next).
- */
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_turns.c (when they are
+ * tried), engine_sockets.c, engine_look.c (what opened a path, what comes next). engine_peer.h: what it knows of a peer. */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
 #define P2PD_APPS_P2PD_ENGINE_H
 
@@ -16,23 +15,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "apps/p2pd/engine_peer.h"
 #include "core/bucket.h"
-#include "core/cert.h"
 #include "core/cookie.h"
 #include "core/lpm.h"
 #include "core/map.h"
 #include "core/network.h"
-#include "core/peer.h"
 #include "core/pkt.h"
 #include "core/record.h"
 #include "core/session.h"
-#include "nat/birthday.h"
-#include "nat/candidates.h"
+#include "nat/budget.h"
 #include "nat/discover.h"
 #include "nat/lifetime.h"
-#include "nat/offer.h"
 #include "nat/portmap.h"
-#include "nat/punch.h"
 #include "nat/stun_client.h"
 #include "relay/relay_client.h"
 
@@ -57,7 +52,6 @@ enum {
 	ENGINE_ASKS_BURST = 200,
 	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
 	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
-	ENGINE_ATTEMPTS = 8,  /* remembered for each peer */
 };
 
 _Static_assert(ENGINE_MTU + WG_DATA_OVERHEAD == PATH_FULL_SIZE,
@@ -82,9 +76,6 @@ struct engine_config {
 	uint64_t seed; /* 0: system randomness; else a simulation's */
 };
 
-/* How packets to a peer go now. */
-enum engine_way { ENGINE_WAY_NONE, ENGINE_WAY_DIRECT, ENGINE_WAY_RELAY };
-
 enum engine_event_kind {
 	ENGINE_EV_JOINED,		/* the hub welcomed us, and our record is published */
 	ENGINE_EV_REFUSED,		/* code: enum Link__RefusedReason; the shell ends */
@@ -102,91 +93,6 @@ struct engine_event {
 	enum engine_way way;
 	struct addr from;
 	uint32_t rtt_ms;
-};
-
-/* What opened a path (struct path's `opened_by`). */
-enum engine_opener {
-	OPENED_UNPROVEN,
-	OPENED_LAN,
-	OPENED_IPV6,
-	OPENED_PUBLIC,	  /* an end has a public address */
-	OPENED_MAPPED,	  /* a port that an end's router forwards */
-	OPENED_TECHNIQUE, /* + enum technique */
-};
-
-/* How an attempt at a direct path ended. */
-enum engine_outcome {
-	OUTCOME_DIRECT,
-	OUTCOME_FAILED,	   /* nothing answered in time */
-	OUTCOME_NO_OFFER,  /* the peer did not say what it can do */
-	OUTCOME_NO_STUN,   /* our own mapping could not be measured */
-	OUTCOME_NO_PLAN,   /* the two ends together know no technique */
-	OUTCOME_OVERTAKEN, /* a direct path was found otherwise before it ended */
-};
-
-struct engine_attempt {
-	uint8_t technique; /* enum technique */
-	uint8_t outcome;   /* enum engine_outcome */
-	uint16_t probes;
-	uint64_t began_ms, ended_ms;
-};
-
-/* A technique that needs both ends to speak, under way: see engine_round.c. */
-struct engine_round {
-	struct engine_peer *peer; /* NULL: free */
-	enum { ROUND_MEASURING, ROUND_OFFERING, ROUND_RUNNING } state;
-	bool have_theirs;
-	bool running; /* the plan's probes are being sent */
-	uint16_t attempt;
-	struct offer ours, theirs;
-	struct technique_plan plan;
-	struct stun_client stun;
-	uint32_t stun_socket;
-	struct birthday birthday;
-	uint32_t sockets[TECHNIQUE_MAX_SOCKETS]; /* by the birthday's numbers */
-	unsigned socket_count, offers_sent;
-	uint64_t began_ms, offer_at_ms, start_ms, end_ms;
-};
-
-/* A peer and what the engine knows of it beyond core's. */
-struct engine_peer {
-	struct peer peer;	  /* first: owner pointers of session and lpm point here */
-	struct engine_peer *next; /* of all peers */
-	uint8_t ik[32];		  /* own kind; zero for stock peers */
-	struct addr ip4, ip6;
-	bool online;
-	uint64_t boot, record_seq;
-	struct cert cert;
-	struct candidate_list remote;
-	struct bucket
-		strangers; /* its pings from addresses that are new: a recorded one can be sent from anywhere */
-	struct verdict nat; /* as its record says */
-	struct punch punch;
-	uint32_t punch_socket; /* ours that it goes by */
-	uint64_t sweep_ms;     /* sockets that linger are looked at again then; 0: there are none */
-	uint64_t punch_began_ms;
-	unsigned punch_round; /* failed rounds since the last success or change */
-	uint64_t
-		silent_until_ms; /* until then nothing goes from our main port to the peer's: see engine_turns.c */
-	unsigned flaps;		 /* paths in a row that died soon */
-	/* Rounds of techniques that need offers: failed ones, when the next may begin, the numbers of offers. */
-	unsigned rounds_failed;
-	struct bucket
-		share; /* of the probes of rounds, so that no peer takes all of the budget again and again */
-	uint64_t round_at_ms, round_began_ms;
-	uint64_t join_at_ms; /* after failures: not before this does an offer of the peer begin one */
-	uint16_t our_attempt, their_attempt;
-	enum technique round_technique;			 /* of the last round that both ends agreed on */
-	struct engine_attempt attempts[ENGINE_ATTEMPTS]; /* a ring: attempt_count - 1 is the last */
-	unsigned attempt_count;
-	uint64_t probes;	  /* sent to addresses of it that were not proven then, in all */
-	bool forbids_hard;	  /* as its last offer says: --hard-nat is off there */
-	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
-	uint32_t relay_session;	  /* 0: none */
-	uint64_t relay_asked_ms;
-	uint64_t due_ms;	  /* cached deadline */
-	enum engine_way last_way; /* and since when, for people */
-	uint64_t way_since_ms;
 };
 
 struct engine_drops {
@@ -237,8 +143,9 @@ struct engine {
 	uint64_t stun_at_ms, checked_ms;
 	struct verdict verdict; /* of our own NAT, IPv4 */
 	struct discover discover;
-	uint64_t discovered_ms, discover_at_ms; /* when the last discovery began, and the next is to (0: none) */
-	unsigned discoveries;			/* one soon after the other */
+	uint64_t discovered_ms;	 /* when the last discovery began */
+	uint64_t discover_at_ms; /* when the next is to; 0: none */
+	unsigned discoveries;	 /* one soon after the other */
 	struct lifetime lifetime;
 	uint64_t lifetime_at_ms;
 	uint32_t discover_sockets[DISCOVER_SOCKETS],
