@@ -6,8 +6,8 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
  * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
- * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_turns.c (when they are tried), engine_sockets.c, engine_look.c
- * (what opened a path, what comes next).
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
+ * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
  */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
 #define P2PD_APPS_P2PD_ENGINE_H
@@ -237,8 +237,9 @@ struct engine {
 	uint64_t stun_at_ms, checked_ms;
 	struct verdict verdict; /* of our own NAT, IPv4 */
 	struct discover discover;
-	uint64_t discovered_ms, discover_at_ms; /* when the last discovery began, and the next is to (0: none) */
-	unsigned discoveries;			/* one soon after the other */
+	uint64_t discovered_ms,
+		discover_at_ms; /* when the last discovery began, and the next is to (0: none) */
+	unsigned discoveries;	/* one soon after the other */
 	struct lifetime lifetime;
 	uint64_t lifetime_at_ms;
 	uint32_t discover_sockets[DISCOVER_SOCKETS],
