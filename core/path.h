@@ -5,8 +5,9 @@
  * Timers, all run by path_next():
  *   active   we sent data within PATH_ACTIVE_MS: a ping every 700 ms, and one as soon as data went out and nothing came
  *            back for 100 ms + 1.25 RTT; a lost one is repeated after 100 ms + 1.25 RTT (400 ms while data comes in: then
- *            the answer waits in a queue). With the 4th unanswered in a row the path is not usable any more, after it
- *            PATH_UP ends: data goes another way after 0.7 s at 50 ms RTT, after less than 2 s in any case
+ *            the answer waits in a queue). As often while it is not known what sizes get through. With the 4th
+ *            unanswered in a row the path is not usable any more, after it PATH_UP ends: data goes another way after
+ *            0.7 s at 50 ms RTT, after less than 2 s in any case
  *   warm     until PATH_WARM_MS after the last data: a ping every 15 s keeps mappings open
  *   idle     later: silence. A path without a pong for PATH_TRUST_MS is not usable until the next one
  *

@@ -35,7 +35,14 @@ struct path *peer_path_get(struct peer *p, const struct addr *addr, uint32_t soc
 	if (path_usable(victim, now_ms))
 		return NULL;
 	path_init(victim, addr, socket);
+	victim->wants_size = now_ms < p->wants_size_ms;
 	return victim;
+}
+
+void peer_on_dead(struct peer *p, const struct path *path, uint64_t now_ms)
+{
+	if (path->wants_size)
+		p->wants_size_ms = now_ms + PEER_WANTS_SIZE_MS;
 }
 
 bool peer_choose_path(struct peer *p, uint64_t now_ms)
@@ -66,7 +73,11 @@ bool peer_on_pong(struct peer *p, const struct addr *from, uint32_t socket,
 {
 	struct path *path = peer_path_find(p, from, socket);
 
-	return path && path_on_pong(path, txid, p->name, now_ms);
+	if (!path || !path_on_pong(path, txid, p->name, now_ms))
+		return false;
+	if (path->pmtu.good)
+		p->wants_size_ms = 0;
+	return true;
 }
 
 void peer_forget_socket(struct peer *p, uint32_t socket)

@@ -14,6 +14,7 @@
 enum {
 	PEER_PATHS = 20 /* all candidates of a record and a few learnt ones */,
 	PEER_STAGED = 32,
+	PEER_WANTS_SIZE_MS = 600000,
 	PEER_NAME = 64
 };
 
@@ -25,7 +26,9 @@ struct peer {
 	struct probe_keys probe;       /* own kind only */
 	struct path paths[PEER_PATHS]; /* own kind: proven by probes; addr ADDR_NONE marks a free slot */
 	struct path *best;	       /* the usable path in use, or NULL */
-	struct path *watched;	/* the one that was in use last, and is pinged until it is dead; or NULL */
+	struct path *watched; /* the one that was in use last, and is pinged until it is dead; or NULL */
+	uint64_t
+		wants_size_ms; /* a path died of lost large packets: until then no path is proven by small probes; 0 */
 	struct addr endpoint;	/* stock peers: configured, then where authenticated data last came from */
 	struct pkt_list staged; /* IP packets that wait for keys or for a way */
 	uint64_t last_tx_ms;	/* of data packets, keepalives left out; 0 for never */
@@ -37,6 +40,8 @@ struct peer {
 struct path *peer_path_find(struct peer *p, const struct addr *addr, uint32_t socket);
 /* The same, made when absent: takes a free slot, else the least useful one that is not in use; NULL if all are. */
 struct path *peer_path_get(struct peer *p, const struct addr *addr, uint32_t socket, uint64_t now_ms);
+/* The path that was watched is dead. If it lost large packets, others may, too: see PEER_WANTS_SIZE_MS. */
+void peer_on_dead(struct peer *p, const struct path *path, uint64_t now_ms);
 /* Chooses `best` anew after something changed; true if another one (or none) is used now. */
 bool peer_choose_path(struct peer *p, uint64_t now_ms);
 /* A pong arrived from `from` on `socket`. True if it answers a ping that was sent there from it. */

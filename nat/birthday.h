@@ -1,4 +1,4 @@
-/* Many mappings against many ports: sends probes from `sockets` sockets to the ports of a plan, paced by the node's
+/* Many mappings against many ports (B2 to B5 of the traversal notes): sends probes from `sockets` sockets to the ports of a plan, paced by the node's
  * budget, once each in an order that no two rounds share, and tells which answer belongs to which. Serves every technique
  * but simultaneous open: who opens has many sockets and one port, who probes one socket and many ports, a rendezvous
  * many sockets and one port on both ends. Pure. Embed by value; zeroed memory is idle.

@@ -1,7 +1,8 @@
 /* Which mappings a node asks its gateway for, when they are renewed, and what came of it. At boot PCP, NAT-PMP and UPnP
- * are tried at once; a lease of 7200 s is asked for and renewed at half of what was granted; a gateway that forgot (its
- * epoch) or has another address is asked anew at once; a failure is tried again after 1, 5, 15 and then every 60 min, and
- * when the network changes. Hands out jobs (nat/gateway.h), one a protocol at a time, and takes their results.
+ * are tried at once; a lease of 7200 s is asked for and renewed at half of what was granted (RFC 6886 section 3.3, RFC
+ * 6887 section 11.2.1); a gateway that forgot (its epoch) or has another address is asked anew at once; a failure is
+ * tried again after 1, 5, 15 and then every 60 min, and when the network changes. Hands out jobs (nat/gateway.h), one a
+ * protocol at a time, and takes their results.
  * Pure: no sockets, clock or heap. Embed by value. */
 #ifndef P2PD_NAT_PORTMAP_H
 #define P2PD_NAT_PORTMAP_H

@@ -1,4 +1,5 @@
-/* UPnP Internet Gateway Device 1 and 2: blocks, within the limit.
+/* UPnP Internet Gateway Device 1 and 2 (WANIPConnection:1 and :2, WANPPPConnection:1, WANIPv6FirewallControl:1): blocks,
+ * within the limit.
  * Search, HTTP and SOAP are done here, with libminiupnpc for the parsing of XML: the library's own transport waits for
  * each byte anew, takes answers of any length and looks up any name that a device on the LAN tells it. Here a device is
  * spoken to only at the literal address, on the LAN, that its answer to our search came from, for as long as the limit

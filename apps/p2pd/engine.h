@@ -6,8 +6,9 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
  * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
- * probes), engine_punch.c (direct paths), engine_round.c (techniques against hard NATs), engine_turns.c (when they are
- * tried), engine_sockets.c, engine_look.c (what opened a path, what comes next). engine_peer.h: what it knows of a peer. */
+ * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
+ * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
+ * engine_peer.h: what it knows of a peer. */
 #ifndef P2PD_APPS_P2PD_ENGINE_H
 #define P2PD_APPS_P2PD_ENGINE_H
 

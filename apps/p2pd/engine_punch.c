@@ -189,6 +189,7 @@ static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_m
 	if (!path || path->state == PATH_UP)
 		return;
 	uint64_t up_since_ms = path->up_since_ms;
+	peer_on_dead(&ep->peer, path, now_ms);
 	ep->peer.watched = NULL;
 	engine_sockets_sweep(e, ep, now_ms);
 	if (!ep->peer.best)

@@ -520,6 +520,10 @@ struct path *engine_round_on_pong(struct engine *e, struct engine_peer *ep, cons
 		    !birthday_on_pong(&r->birthday, &e->budget, i, from, txid, now_ms))
 			continue;
 		path = peer_path_get(&ep->peer, from, socket, now_ms);
+		if (path && path->wants_size) {
+			engine_send_ping(e, ep, path, 0, now_ms);
+			return NULL;
+		}
 		if (path)
 			path_on_proof(path, ep->peer.name, now_ms);
 		return path;

@@ -8,7 +8,6 @@ enum {
 	/* Both ends' waits after failures begin and end alike, but for an opener's patience. Who asks for more rounds would
 	 * take the budget from other peers. */
 	JOIN_EARLY_MS = 10000,
-	ROUNDS_AT_ONCE = 3,
 	/* Of BUDGET_TUPLES each BUDGET_HOLD_MS: four rounds in full, then an eighth. A peer can make us forget what failed,
 	 * by a record that is new or a path that comes and goes. */
 	SHARE_AT_ONCE = 4096,
@@ -21,7 +20,7 @@ enum {
 	LONG_SILENCE_MS = 600000, /* when fresh ports did not help, either */
 };
 
-/* After the first ROUNDS_AT_ONCE; B2. */
+/* After the first TECHNIQUE_ROUNDS; B2. */
 static const uint32_t again_ms[] = { 30000, 120000, 600000, 3600000 };
 
 struct engine_round *engine_round_of(const struct engine *e, const struct engine_peer *ep)
@@ -132,9 +131,9 @@ void engine_take_share(struct engine_peer *ep, uint64_t now_ms)
 
 void engine_round_schedule(struct engine_peer *ep, enum engine_outcome outcome, uint64_t now_ms)
 {
-	unsigned step = ep->rounds_failed < ROUNDS_AT_ONCE ? 0 : ep->rounds_failed - ROUNDS_AT_ONCE;
+	unsigned step = ep->rounds_failed < TECHNIQUE_ROUNDS ? 0 : ep->rounds_failed - TECHNIQUE_ROUNDS;
 	unsigned last = sizeof again_ms / sizeof *again_ms - 1;
-	bool quick = ep->rounds_failed < ROUNDS_AT_ONCE && ep->round_technique != TECHNIQUE_BIRTHDAY &&
+	bool quick = ep->rounds_failed < TECHNIQUE_ROUNDS && ep->round_technique != TECHNIQUE_BIRTHDAY &&
 		     ep->round_technique != TECHNIQUE_HARD_BIRTHDAY;
 
 	ep->round_at_ms = now_ms + (quick ? 300 : again_ms[step < last ? step : last]);
@@ -160,6 +159,6 @@ void engine_punch_failed(const struct engine *e, struct engine_peer *ep, uint64_
 		return;
 	log_debug("punch", "%s: fresh ports from now on", ep->peer.name);
 	ep->punch_round = 0;
-	ep->silent_until_ms = now_ms + (ep->rounds_failed > ROUNDS_AT_ONCE ? LONG_SILENCE_MS : SILENCE_MS);
+	ep->silent_until_ms = now_ms + (ep->rounds_failed > TECHNIQUE_ROUNDS ? LONG_SILENCE_MS : SILENCE_MS);
 	ep->round_at_ms = now_ms;
 }

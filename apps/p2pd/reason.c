@@ -165,6 +165,11 @@ static const char *opened_how(const struct engine_peer *ep)
 	}
 }
 
+static bool is_idle(const struct engine *e, const struct engine_peer *ep)
+{
+	return ep->online && e->welcomed && !e->verdict.udp_blocked && !ep->nat.udp_blocked;
+}
+
 const char *reason_now(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms,
 		       char out[static REASON_MAX])
 {
@@ -173,7 +178,7 @@ const char *reason_now(const struct engine *e, const struct engine_peer *ep, uin
 
 	reason_span(now_ms - ep->way_since_ms, span);
 	switch (engine_way(ep, e)) {
-	case ENGINE_WAY_NONE: strcpy(out, ep->online && e->welcomed ? "no way yet" : "no way"); break;
+	case ENGINE_WAY_NONE: strcpy(out, is_idle(e, ep) ? "no way yet" : "no way"); break;
 	case ENGINE_WAY_RELAY: snprintf(out, REASON_MAX, "relayed by the hub for %s", span); break;
 	case ENGINE_WAY_DIRECT:
 		snprintf(out, REASON_MAX, "direct to %s for %s: %s", addr_format(direct, at), span,
@@ -189,6 +194,9 @@ static const char *after(enum engine_outcome last, const struct technique_plan *
 	if (last == OUTCOME_NO_STUN)
 		return "the hub did not answer, so our own port is not known; tried again while traffic "
 		       "flows";
+	if (last == OUTCOME_NO_PLAN && plan->technique == TECHNIQUE_HARD_BIRTHDAY)
+		return "both NATs give each destination another port, and trying for those is off there "
+		       "(`p2pd up --hard-nat`)";
 	if (plan->technique != TECHNIQUE_SIMULTANEOUS_OPEN)
 		return plan->why;
 	return "no address of the peer answered; tried again while traffic flows";

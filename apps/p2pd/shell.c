@@ -74,6 +74,8 @@ static void on_due(void *arg)
 	struct shell *s = arg;
 	uint64_t now = shell_now(s);
 
+	if (s->ending)
+		return;
 	if (now >= s->hosts_due_ms)
 		shell_look_at_hosts(s, now);
 	if (now >= s->timestamps_due_ms)
@@ -292,8 +294,18 @@ static int start(struct shell *s)
 	return 0;
 }
 
+/* While jobs on other threads come to their end the loop runs, so that all that it calls has to be there. */
+static void end_work(struct shell *s)
+{
+	s->ending = true;
+	shell_cancel_portmap(s);
+	if (s->loop)
+		loop_work_finish(s->loop);
+}
+
 static void stop(struct shell *s)
 {
+	end_work(s);
 	shell_close_link(s);
 	api_stop(s->api);
 	shell_close_portmap(s);

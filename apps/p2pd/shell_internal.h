@@ -115,7 +115,9 @@ uint64_t shell_portmap_deadline(const struct shell *s);
 void shell_portmap_on_hosts(struct shell *s, uint64_t now_ms);
 /* The engine may have learnt by which address the world sees us. */
 void shell_portmap_on_settle(struct shell *s);
-/* Gives the mappings back, which takes a second at most. */
+/* Jobs under way end at once: loop_work_finish() waits for them. */
+void shell_cancel_portmap(struct shell *s);
+/* No job is under way any more: gives the mappings back, which takes a second at most. */
 void shell_close_portmap(struct shell *s);
 
 /* shell_hops.c */

@@ -233,7 +233,7 @@ int shell_start_portmap(struct shell *s)
 	return 0;
 }
 
-/* Jobs under way end at once; then what they and others made is given back. */
+/* What the jobs made is given back. */
 static void release(struct shell_portmap *p)
 {
 	uint64_t end = loop_now_ms() + RELEASE_MS, now;
@@ -251,14 +251,18 @@ static void release(struct shell_portmap *p)
 	}
 }
 
+void shell_cancel_portmap(struct shell *s)
+{
+	if (s->portmap)
+		eventfd_write(s->portmap->cancel_fd, 1);
+}
+
 void shell_close_portmap(struct shell *s)
 {
 	struct shell_portmap *p = s->portmap;
 
 	if (!p)
 		return;
-	eventfd_write(p->cancel_fd, 1);
-	loop_work_finish(s->loop);
 	release(p);
 	loop_fd_destroy(p->watch);
 	if (p->announce_fd >= 0)

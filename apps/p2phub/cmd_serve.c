@@ -36,8 +36,6 @@ static int read_addresses(const struct arguments *a, struct serve_config *c)
 			return fail_with(EXIT_USAGE, "--udp takes ADDRESS:PORT, not '%.80s'",
 					 a->udp.items[i]);
 	c->udp_count = a->udp.count;
-	if (c->udp_count == 1)
-		log_warn("hub", "only one UDP port: nodes cannot tell what their NATs do; give --udp twice");
 	/* By the second one nodes see whether their NAT maps each destination anew. */
 	if (c->udp_count == 0) {
 		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", UDP_PORT);
@@ -127,6 +125,8 @@ static int run_loop(struct loop *l, const struct serve_config *c, const struct h
 	if (rc)
 		return explain(rc, &at);
 	announce(url);
+	if (c->udp_count == 1)
+		log_warn("hub", "only one UDP port: nodes cannot tell what their NATs do; give --udp twice");
 	loop_run(l);
 	sd_notify_send("STOPPING=1");
 	serve_destroy(s);

@@ -125,6 +125,30 @@ static int setup(void **state)
 	return crypto_init();
 }
 
+/* A fresh socket or another address leads through the same hole. */
+static void where_large_packets_were_lost_small_ones_prove_no_path(void **state)
+{
+	(void)state;
+	static struct peer p;
+	struct addr a = { 0 }, b = { 0 };
+	uint8_t txid[PROBE_TXID];
+	struct path *path;
+
+	addr_parse(&a, "203.0.113.1:1000", 0);
+	addr_parse(&b, "203.0.113.1:2000", 0);
+	path = peer_path_get(&p, &a, 0, 1000);
+	path->wants_size = true;
+	peer_on_dead(&p, path, 1000);
+	path = peer_path_get(&p, &b, 7, 2000);
+	path_ping(path, &rng, PROBE_MIN, 2000, txid);
+	assert_false(peer_on_pong(&p, &b, 7, txid, 2010));
+	path_ping(path, &rng, PATH_BASE_SIZE, 2020, txid);
+	assert_true(peer_on_pong(&p, &b, 7, txid, 2030));
+	path = peer_path_get(&p, &b, 8, 3000);
+	path_ping(path, &rng, PROBE_MIN, 3000, txid);
+	assert_true(peer_on_pong(&p, &b, 8, txid, 3010));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -132,6 +156,7 @@ int main(void)
 		cmocka_unit_test(the_path_in_use_is_never_evicted),
 		cmocka_unit_test(the_relay_takes_over_when_no_path_is_left),
 		cmocka_unit_test(staged_packets_are_bounded_and_the_oldest_goes),
+		cmocka_unit_test(where_large_packets_were_lost_small_ones_prove_no_path),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -142,6 +142,13 @@ static void the_reason_is_that_of_the_state(void **state)
 	expect_text(reason(), "did not say what it can do");
 	attempted(TECHNIQUE_RENDEZVOUS, OUTCOME_NO_STUN);
 	expect_text(reason(), "the hub did not answer");
+	engine.verdict = nas.nat = small_block;
+	engine.config.hard_nat = true;
+	engine.config.max_sockets = TECHNIQUE_MAX_SOCKETS;
+	attempted(TECHNIQUE_NONE, OUTCOME_NO_PLAN);
+	expect_text(reason(), "is off there (`p2pd up --hard-nat`)");
+	nas.nat = easy;
+	attempted(TECHNIQUE_RENDEZVOUS, OUTCOME_NO_STUN);
 	engine.verdict = blocked;
 	expect_text(reason(), "UDP does not get out of the network here");
 	engine.verdict = easy;
@@ -166,6 +173,22 @@ static void the_reason_is_that_of_the_state(void **state)
 	nas.peer.own_kind = false;
 	expect_text(reason(), "waits for the peer to call");
 	nas.peer.own_kind = true;
+}
+
+static void an_idle_peer_has_no_way_yet_and_a_lost_one_none(void **state)
+{
+	(void)state;
+	char text[REASON_MAX];
+
+	meet(&easy, &easy);
+	assert_string_equal(reason_now(&engine, &nas, NOW_MS, text), "relayed by the hub for 60 s");
+	nas.relay_session = 0;
+	assert_string_equal(reason_now(&engine, &nas, NOW_MS, text), "no way yet");
+	nas.nat = blocked;
+	assert_string_equal(reason_now(&engine, &nas, NOW_MS, text), "no way");
+	nas.nat = easy;
+	nas.online = false;
+	assert_string_equal(reason_now(&engine, &nas, NOW_MS, text), "no way");
 }
 
 /* --- What comes next */
@@ -525,6 +548,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_two_nodes(each_nat_is_told_in_words),
 		with_two_nodes(the_reason_is_that_of_the_state),
+		with_two_nodes(an_idle_peer_has_no_way_yet_and_a_lost_one_none),
 		with_two_nodes(the_next_attempt_says_what_it_waits_for),
 		with_two_nodes(spans_are_told_in_the_unit_that_fits),
 		with_two_nodes(advice_follows_from_both_verdicts),
