@@ -36,7 +36,7 @@ bool discover_settled(const struct discover *d, unsigned first, size_t count)
 	return true;
 }
 
-void discover_ask_plain(struct discover *d, unsigned i, unsigned socket, const struct addr *to,
+void discover_ask_plain(struct discover *d, unsigned ask, unsigned socket, const struct addr *to,
 			struct rng *rng, uint64_t at_ms)
 {
 	struct ask_plan plan = { .socket = (uint8_t)socket,
@@ -46,7 +46,7 @@ void discover_ask_plain(struct discover *d, unsigned i, unsigned socket, const s
 				 .start_ms = at_ms,
 				 .to = *to };
 
-	ask_start(&d->asks[i], &plan, rng);
+	ask_start(&d->asks[ask], &plan, rng);
 }
 
 const struct ask *discover_first_answer(const struct discover *d)

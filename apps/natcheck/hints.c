@@ -5,6 +5,9 @@ static const char symmetric[] =
 	"beforehand where to reach you. Direct with NAT1 to NAT3, if need be after a search; hardly\n"
 	"with NAT4.";
 
+static const char blocked[] =
+	"UDP is blocked, or the servers are down: none answered. p2pd needs UDP, to the hub at least.";
+
 static const char *const by_type[] = {
 	[NAT_TYPE_UNKNOWN] = "UDP works. What the NAT does cannot be told in full by these servers.",
 	[NAT_TYPE_OPEN] = "No NAT and nothing in the way (open): everybody can reach you directly.",
@@ -16,8 +19,7 @@ static const char *const by_type[] = {
 	[NAT_TYPE_3] =
 		"NAT3, port-restricted cone: easy. Direct with NAT1 to NAT3, with NAT4 after a search.",
 	[NAT_TYPE_4] = symmetric,
-	[NAT_TYPE_BLOCKED] = "UDP is blocked, or the servers are down: none answered. p2pd needs UDP, to the "
-			     "hub at least.",
+	[NAT_TYPE_BLOCKED] = blocked,
 };
 
 const char *hints_headline(const struct check *c)

@@ -79,28 +79,31 @@ static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32
 	return 0;
 }
 
-/* The slot that an id is for, or NULL. */
-static struct shell_socket **slot_of(struct shell_sockets *t, uint32_t id)
+/* The number of the slot that an id is for; ENGINE_SOCKETS: none. */
+static unsigned slot_of(uint32_t id)
 {
 	uint32_t slot = (id - 1) % SLOTS_PER_GENERATION;
 
-	return id && slot < ENGINE_SOCKETS ? &t->slots[slot] : NULL;
+	return id && slot < ENGINE_SOCKETS ? slot : ENGINE_SOCKETS;
+}
+
+static int lose(struct shell_sockets *t, int error)
+{
+	t->lost++;
+	return error;
 }
 
 int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
 {
-	struct shell_socket **slot = slot_of(t, p->socket);
-	int rc = slot ? 0 : -EINVAL;
+	unsigned number = slot_of(p->socket);
 
-	if (slot && *slot && (*slot)->id != p->socket)
+	if (number == ENGINE_SOCKETS)
+		return lose(t, -EINVAL);
+	struct shell_socket **slot = &t->slots[number];
+	if (*slot && (*slot)->id != p->socket)
 		close_slot(slot);
-	if (slot && !*slot)
-		rc = open_slot(t, slot, p->socket);
-	if (rc) {
-		t->lost++;
-		return rc;
-	}
-	return udp_send(&(*slot)->udp, p);
+	int rc = *slot ? 0 : open_slot(t, slot, p->socket);
+	return rc ? lose(t, rc) : udp_send(&(*slot)->udp, p);
 }
 
 void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS])
