@@ -18,8 +18,8 @@ enum {
 	DISCOVER_CALM_MS = 60000,
 	DISCOVER_FORGET_MS = 300000,
 	RTT_MAX_MS = 2000, /* rounds wait for it: a hub that answers late must not make them endless */
-	LIFETIME_DELAY_MS = 15000,
-	LIFETIME_LIMIT_S = 160, /* B7: 0.7 of it is more than the longest interval of keepalives, 110 s */
+	LIFETIME_DELAY_MS = 120000, /* when the paths of peers that were not spoken to since are quiet, too */
+	LIFETIME_LIMIT_S = 160,	    /* B7: 0.7 of it is more than the longest interval of keepalives, 110 s */
 	LIFETIME_PRECISION_S = 10,
 };
 
