@@ -103,6 +103,7 @@ void peer_stage(struct peer *p, struct pkt *pkt, struct pkt_pool *pool)
 
 void peer_distrust_paths(struct peer *p)
 {
+	p->wants_size_ms = 0;
 	for (int i = 0; i < PEER_PATHS; i++)
 		if (p->paths[i].addr.family)
 			path_distrust(&p->paths[i], p->name);

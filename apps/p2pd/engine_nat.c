@@ -23,11 +23,13 @@ bool engine_in_overlay(const struct engine *e, const struct addr *a)
 /* A NAT that keeps ports when they are free will give our own port to a destination that is new. */
 static void add_predicted(const struct engine *e, struct candidate_list *l)
 {
-	struct addr a = e->reflexive[0];
+	const struct addr *seen = engine_reflexive4(e);
 
+	if (!seen || verdict_is_easy(&e->verdict))
+		return;
+	struct addr a = *seen;
 	a.port = e->config.udp_port;
-	if (a.family == ADDR_V4 && !verdict_is_easy(&e->verdict))
-		candidates_add(l, CANDIDATE_PREDICTED, &a);
+	candidates_add(l, CANDIDATE_PREDICTED, &a);
 }
 
 void engine_gather(struct engine *e, uint64_t now_ms)

@@ -31,6 +31,7 @@ enum {
 };
 
 static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
+
 /* ---- ending */
 
 void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
@@ -285,6 +286,9 @@ static bool has_place_to_go(const struct engine_round *r)
 	switch (r->plan.technique) {
 	case TECHNIQUE_SIMULTANEOUS_OPEN: return o->endpoint.family == ADDR_V4;
 	case TECHNIQUE_RENDEZVOUS: return o->base && r->ours.base && o->side.nat.public_ip.family == ADDR_V4;
+	/* Random x sequential (B5, experimental): the sequential end has no place that the other could aim at. */
+	case TECHNIQUE_HARD_BIRTHDAY:
+		return r->plan.role == ROLE_BOTH && o->side.nat.public_ip.family == ADDR_V4;
 	case TECHNIQUE_NONE: return false;
 	default: break;
 	}
@@ -300,12 +304,7 @@ static void run_plan(struct engine *e, struct engine_round *r, uint64_t now_ms)
 	switch (r->plan.technique) {
 	case TECHNIQUE_SIMULTANEOUS_OPEN: run_rotated(e, r, now_ms); return;
 	case TECHNIQUE_RENDEZVOUS: run_rendezvous(e, r, now_ms); return;
-	case TECHNIQUE_HARD_BIRTHDAY:
-		if (r->plan.role == ROLE_BOTH) {
-			run_hard(e, r, now_ms);
-			return;
-		}
-		break;
+	case TECHNIQUE_HARD_BIRTHDAY: run_hard(e, r, now_ms); return;
 	default: break;
 	}
 	if (r->plan.role == ROLE_OPENS)
