@@ -8,13 +8,13 @@ void ask_start(struct ask *a, const struct ask_plan *plan, struct rng *rng)
 	rng_fill(rng, a->txid, sizeof a->txid);
 }
 
-size_t ask_next(struct ask *a, uint64_t now_ms, uint8_t out[static STUN_MAX])
+bool ask_next(struct ask *a, uint64_t now_ms, struct ask_out *out)
 {
 	if (a->state != ASK_WAITING || now_ms < a->next_ms)
-		return 0;
+		return false;
 	if (a->sent == a->plan.tries) {
 		a->state = ASK_SILENT;
-		return 0;
+		return false;
 	}
 
 	struct stun_msg request = { .cls = STUN_REQUEST,
@@ -25,7 +25,10 @@ size_t ask_next(struct ask *a, uint64_t now_ms, uint8_t out[static STUN_MAX])
 	if (!a->sent++)
 		a->first_ms = now_ms;
 	a->next_ms = now_ms + a->plan.every_ms;
-	return (size_t)stun_encode(&request, false, out, STUN_MAX);
+	out->socket = a->plan.socket;
+	out->to = a->plan.to;
+	out->len = (size_t)stun_encode(&request, false, out->msg, STUN_MAX);
+	return true;
 }
 
 uint64_t ask_deadline(const struct ask *a)

@@ -40,9 +40,17 @@ struct ask {
 	uint64_t answered_ms;
 };
 
+/* A request on its way. */
+struct ask_out {
+	unsigned socket;
+	struct addr to;
+	size_t len;
+	uint8_t msg[STUN_MAX];
+};
+
 void ask_start(struct ask *a, const struct ask_plan *plan, struct rng *rng);
-/* The length of the next due request, 0 when none is; ends in ASK_SILENT in time. */
-size_t ask_next(struct ask *a, uint64_t now_ms, uint8_t out[static STUN_MAX]);
+/* The next due request; false when none is. Ends in ASK_SILENT in time. */
+bool ask_next(struct ask *a, uint64_t now_ms, struct ask_out *out);
 uint64_t ask_deadline(const struct ask *a); /* UINT64_MAX when none is awaited */
 /* True if `m`, which came in on `socket`, is the end of it. What is not quite the answer changes nothing. */
 bool ask_on_message(struct ask *a, unsigned socket, const struct addr *from, const struct stun_msg *m,

@@ -263,21 +263,15 @@ uint64_t discover_deadline(const struct discover *d)
 	return min_ms(min_ms(asks_due(d), d->wake_ms), min_ms(d->phase_ms, d->end_ms));
 }
 
-static bool send_due(struct discover *d, uint64_t now_ms, struct discover_out *out)
+static bool send_due(struct discover *d, uint64_t now_ms, struct ask_out *out)
 {
-	for (unsigned i = 0; i < DISCOVER_ASKS; i++) {
-		struct ask *a = &d->asks[i];
-		out->len = ask_next(a, now_ms, out->msg);
-		if (!out->len)
-			continue;
-		out->socket = a->plan.socket;
-		out->to = a->plan.to;
-		return true;
-	}
+	for (unsigned i = 0; i < DISCOVER_ASKS; i++)
+		if (ask_next(&d->asks[i], now_ms, out))
+			return true;
 	return false;
 }
 
-bool discover_next(struct discover *d, struct rng *rng, uint64_t now_ms, struct discover_out *out)
+bool discover_next(struct discover *d, struct rng *rng, uint64_t now_ms, struct ask_out *out)
 {
 	while (d->running) {
 		if (send_due(d, now_ms, out))

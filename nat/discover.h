@@ -49,13 +49,6 @@ struct discover_config {
 	uint32_t rto_ms;   /* until a server answers; at least DISCOVER_RTO_MS */
 };
 
-struct discover_out {
-	unsigned socket;
-	struct addr to;
-	size_t len;
-	uint8_t msg[STUN_MAX];
-};
-
 struct discover_result {
 	struct verdict verdict; /* depth and cgnat are left 0: hops.h tells them */
 	bool across_addresses;	/* servers at different addresses were compared, not only two ports of one */
@@ -121,7 +114,7 @@ int discover_start(struct discover *d, const struct discover_config *config, str
 		   uint64_t now_ms);
 void discover_stop(struct discover *d);
 /* The next due request; false when none is. All tests together end within 2.5 s at an RTT of 50 ms, silence included. */
-bool discover_next(struct discover *d, struct rng *rng, uint64_t now_ms, struct discover_out *out);
+bool discover_next(struct discover *d, struct rng *rng, uint64_t now_ms, struct ask_out *out);
 /* A datagram came in on `socket`, whose own address is `local` (ADDR_NONE: unknown). True if it was ours. */
 bool discover_on_message(struct discover *d, unsigned socket, const struct addr *local,
 			 const struct addr *from, const uint8_t *msg, size_t len, uint64_t now_ms);

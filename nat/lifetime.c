@@ -258,22 +258,17 @@ uint64_t lifetime_deadline(const struct lifetime *l)
 	return min_ms(l->wake_ms, ask_deadline(&l->open));
 }
 
-static bool send_due(struct lifetime *l, uint64_t now_ms, struct lifetime_out *out)
+static bool send_due(struct lifetime *l, uint64_t now_ms, struct ask_out *out)
 {
 	struct ask *a;
 
-	for (unsigned i = 0; (a = asks_of(l, i)); i++) {
-		out->len = ask_next(a, now_ms, out->msg);
-		if (!out->len)
-			continue;
-		out->socket = a->plan.socket;
-		out->to = a->plan.to;
-		return true;
-	}
+	for (unsigned i = 0; (a = asks_of(l, i)); i++)
+		if (ask_next(a, now_ms, out))
+			return true;
 	return false;
 }
 
-bool lifetime_next(struct lifetime *l, struct rng *rng, uint64_t now_ms, struct lifetime_out *out)
+bool lifetime_next(struct lifetime *l, struct rng *rng, uint64_t now_ms, struct ask_out *out)
 {
 	while (l->running) {
 		if (send_due(l, now_ms, out))

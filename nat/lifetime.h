@@ -58,17 +58,10 @@ struct lifetime {
 	struct ask open, query, control;
 };
 
-struct lifetime_out {
-	unsigned socket;
-	struct addr to;
-	size_t len;
-	uint8_t msg[STUN_MAX];
-};
-
 void lifetime_start(struct lifetime *l, const struct lifetime_config *config, struct rng *rng,
 		    uint64_t now_ms);
 void lifetime_stop(struct lifetime *l);
-bool lifetime_next(struct lifetime *l, struct rng *rng, uint64_t now_ms, struct lifetime_out *out);
+bool lifetime_next(struct lifetime *l, struct rng *rng, uint64_t now_ms, struct ask_out *out);
 bool lifetime_on_message(struct lifetime *l, unsigned socket, const struct addr *from, const uint8_t *msg,
 			 size_t len, uint64_t now_ms);
 uint64_t lifetime_deadline(const struct lifetime *l);

@@ -204,7 +204,7 @@ static struct query *query_at(struct family *f, unsigned i)
 
 void family_send(struct family *f, uint64_t now)
 {
-	struct discover_out out;
+	struct ask_out out;
 	uint8_t msg[QUERY_MAX];
 	struct query *q;
 

@@ -179,7 +179,7 @@ static void watch_lifetime(struct lifetime *l, struct pollfd *fds, struct rng *r
 			   void (*on_progress)(const struct lifetime *l))
 {
 	uint64_t told_ms = 0, now;
-	struct lifetime_out out;
+	struct ask_out out;
 
 	while (l->running) {
 		now = loop_now_ms();

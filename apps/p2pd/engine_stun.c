@@ -146,7 +146,7 @@ static bool socket_of(struct engine *e, uint32_t *ids, unsigned number, unsigned
 
 static void run_discovery(struct engine *e, uint64_t now_ms)
 {
-	struct discover_out out;
+	struct ask_out out;
 	bool was_running = e->discover.running;
 	uint32_t id;
 
@@ -204,7 +204,7 @@ static void run_lifetime(struct engine *e, uint64_t now_ms)
 {
 	const struct addr *server = engine_hub4(e);
 	struct lifetime_config config = { .max_s = LIFETIME_LIMIT_S, .precision_s = LIFETIME_PRECISION_S };
-	struct lifetime_out out;
+	struct ask_out out;
 	bool was_running = e->lifetime.running;
 
 	if (server)

@@ -77,7 +77,7 @@ static void fuzz_discover(struct reader r, struct rng *rng)
 				     .server_count = 1,
 				     .local = addr_from_ip(ADDR_V4, inside, 4000) };
 	static struct discover d;
-	struct discover_out out = { 0 };
+	struct ask_out out = { 0 };
 	uint64_t now = 1;
 
 	check(discover_start(&d, &c, rng, now) == 0);
@@ -105,7 +105,7 @@ static void fuzz_lifetime(struct reader r, struct rng *rng)
 				     .precision_s = 5,
 				     .inbound = true };
 	struct lifetime l;
-	struct lifetime_out out = { 0 };
+	struct ask_out out = { 0 };
 	uint64_t now = 1;
 
 	lifetime_start(&l, &c, rng, now);

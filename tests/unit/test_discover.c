@@ -33,7 +33,7 @@ static struct sim_stun *make_world(enum sim_nat_kind kind, uint64_t seed)
 
 static void run(struct sim_stun *w)
 {
-	struct discover_out out;
+	struct ask_out out;
 	struct sim_stun_packet in;
 
 	mapping_known_ms = 0;
@@ -454,7 +454,7 @@ static void only_servers_of_one_family_are_asked(void **state)
 static void zeroed_memory_is_idle(void **state)
 {
 	(void)state;
-	struct discover_out out;
+	struct ask_out out;
 	struct rng rng;
 	struct addr from = sim_stun_addr(S1);
 	uint8_t msg[STUN_HEADER] = { 1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42 };
@@ -467,8 +467,7 @@ static void zeroed_memory_is_idle(void **state)
 }
 
 /* The first request, and what the server would answer to it. */
-static size_t first_answer(struct sim_stun *w, struct discover_out *out,
-			   uint8_t answer[static STUN_PADDED_MAX])
+static size_t first_answer(struct sim_stun *w, struct ask_out *out, uint8_t answer[static STUN_PADDED_MAX])
 {
 	struct discover_config c = { .local = w->inside,
 				     .servers = { sim_stun_addr(S1) },
@@ -485,7 +484,7 @@ static void what_is_malformed_or_not_from_there_changes_nothing(void **state)
 {
 	(void)state;
 	struct sim_stun *w = make_world(NAT_FULL_CONE, 14);
-	struct discover_out out;
+	struct ask_out out;
 	uint8_t msg[STUN_PADDED_MAX];
 	size_t len = first_answer(w, &out, msg);
 	struct addr from = sim_stun_addr(S1), foreign = sim_stun_addr(OTHER),

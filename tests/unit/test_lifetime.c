@@ -28,7 +28,7 @@ static struct sim_stun *make_world(enum sim_nat_kind kind, uint64_t seed)
 /* Until it is over, or `end_ms`. */
 static void run(struct sim_stun *w, uint64_t end_ms)
 {
-	struct lifetime_out out;
+	struct ask_out out;
 	struct sim_stun_packet in;
 
 	while (l.running && w->now_ms < end_ms) {
@@ -208,7 +208,7 @@ static void keepalives_come_at_seven_tenths_of_it(void **state)
 static void zeroed_memory_is_idle(void **state)
 {
 	(void)state;
-	struct lifetime_out out;
+	struct ask_out out;
 	struct rng rng;
 	struct addr from = sim_stun_addr(S1);
 	uint8_t msg[STUN_HEADER] = { 1, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42 };
