@@ -11,6 +11,7 @@
 enum {
 	CRYPTO_KEY = 32,
 	CRYPTO_TAG = 16,
+	CRYPTO_AEGIS_TAG = 32,
 	CRYPTO_SIG = 64,
 	CRYPTO_XNONCE = 24,
 	BLAKE2S_LEN = 32,
@@ -38,12 +39,20 @@ uint32_t rng_u32(struct rng *r);
 uint32_t rng_below(struct rng *r, uint32_t bound);
 
 /* --- AEAD. `out` may be `in`. The tag follows the ciphertext: `out` of a seal has len + CRYPTO_TAG bytes, `len` of
- * an open includes the tag and `out` gets len - CRYPTO_TAG bytes. */
+ * an open includes the tag and `out` gets len - CRYPTO_TAG bytes. What does not authenticate leaves `out` undefined. */
 /* RFC 8439 with WireGuard's nonce: 4 zero bytes, then `counter` little-endian. */
 void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
 			uint64_t counter, const uint8_t key[static 32]);
 int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
 		       uint64_t counter, const uint8_t key[static 32]);
+/* AEGIS-256 (RFC 10032) with a tag of CRYPTO_AEGIS_TAG bytes and no associated data; nonce: 24 zero bytes, then
+ * `counter` little-endian. The body: core/crypto_aegis.c. */
+void crypto_aegis_seal(uint8_t *out, const uint8_t *in, size_t len, uint64_t counter,
+		       const uint8_t key[static 32]);
+int crypto_aegis_open(uint8_t *out, const uint8_t *in, size_t len, uint64_t counter,
+		      const uint8_t key[static 32]);
+/* Whether this CPU has the instructions that make AEGIS fast; after crypto_init(). */
+bool crypto_has_aes(void);
 /* XChaCha20-Poly1305. */
 void crypto_xchacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
 			 const uint8_t nonce[static 24], const uint8_t key[static 32]);

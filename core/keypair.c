@@ -1,10 +1,7 @@
 #include "core/keypair.h"
 
 #include <errno.h>
-
-#include "core/bytes.h"
-
-enum { OFF_RECEIVER = 4, OFF_COUNTER = 8 };
+#include <string.h>
 
 static void drop(struct keypairs *k, struct keypair *kp)
 {
@@ -62,32 +59,64 @@ struct keypair *keypairs_find(struct keypairs *k, uint32_t local_index)
 	return NULL;
 }
 
+static void derive_aegis(uint8_t out[static 32], const uint8_t key[static 32])
+{
+	static const char label[] = "p2pd1/aegis-256";
+
+	crypto_blake2s(out, 32, key, 32, &(struct part) { label, sizeof label - 1 }, 1);
+}
+
+void keypair_open_aegis(struct keypair *kp)
+{
+	derive_aegis(kp->aegis.send, kp->keys.send);
+	derive_aegis(kp->aegis.receive, kp->keys.receive);
+	kp->opens_aegis = true;
+}
+
 bool keypair_can_send(const struct keypair *kp, uint64_t now_ms)
 {
 	return kp->valid && now_ms - kp->created_ms < KEYPAIR_REJECT_AFTER_MS - KEYPAIR_SEND_MARGIN_MS &&
 	       kp->send_counter < KEYPAIR_REJECT_AFTER_MESSAGES;
 }
 
-size_t keypair_seal(struct keypair *kp, uint8_t *data, size_t len)
+bool keypair_can_open(const struct keypair *kp, uint64_t now_ms)
 {
-	uint8_t *msg = data - WG_DATA_HEADER;
-	uint64_t counter = kp->send_counter++;
-
-	store_le32(msg, WG_DATA);
-	store_le32(msg + OFF_RECEIVER, kp->remote_index);
-	store_le64(msg + OFF_COUNTER, counter);
-	crypto_chacha_seal(data, data, len, NULL, 0, counter, kp->keys.send);
-	return len + WG_DATA_OVERHEAD;
+	return now_ms - kp->created_ms < KEYPAIR_REJECT_AFTER_MS;
 }
 
-int keypair_open(struct keypair *kp, uint8_t *msg, size_t len, uint64_t now_ms)
+enum cipher keypair_cipher(const struct keypair *kp)
 {
-	uint64_t counter = load_le64(msg + OFF_COUNTER);
-	uint8_t *data = msg + WG_DATA_HEADER;
+	if (!kp->valid)
+		return CIPHER_NONE;
+	return kp->seals_aegis ? CIPHER_AEGIS256 : CIPHER_CHACHA20;
+}
 
-	if (now_ms - kp->created_ms >= KEYPAIR_REJECT_AFTER_MS || counter >= KEYPAIR_REJECT_AFTER_MESSAGES)
-		return -EKEYEXPIRED;
-	if (crypto_chacha_open(data, data, len - WG_DATA_HEADER, NULL, 0, counter, kp->keys.receive) < 0)
-		return -EBADMSG;
-	return replay_accept(&kp->replay, counter, KEYPAIR_REJECT_AFTER_MESSAGES) ? 0 : -EALREADY;
+int keypair_sealer(struct keypair *kp, enum cipher cipher, unsigned count, size_t mtu, struct sealer *out)
+{
+	const struct noise_keys *keys = cipher == CIPHER_AEGIS256 ? &kp->aegis : &kp->keys;
+
+	if (count > KEYPAIR_REJECT_AFTER_MESSAGES - kp->send_counter)
+		return -EAGAIN;
+	*out = (struct sealer) {
+		.next = kp->send_counter,
+		.end = kp->send_counter + count,
+		.receiver = kp->remote_index,
+		.cipher = cipher,
+		.mtu = mtu,
+	};
+	memcpy(out->key, keys->send, sizeof out->key);
+	kp->send_counter += count;
+	return 0;
+}
+
+void keypair_opener(const struct keypair *kp, struct opener *out)
+{
+	out->has_aegis = kp->opens_aegis;
+	memcpy(out->chacha, kp->keys.receive, sizeof out->chacha);
+	memcpy(out->aegis, kp->aegis.receive, sizeof out->aegis);
+}
+
+bool keypair_accept(struct keypair *kp, uint64_t counter)
+{
+	return replay_accept(&kp->replay, counter, KEYPAIR_REJECT_AFTER_MESSAGES);
 }

@@ -14,6 +14,7 @@
 
 #include "core/noise.h"
 #include "core/replay.h"
+#include "core/sealer.h"
 #include "core/session_index.h"
 
 /* Paper section 6.1. Too large for an enum. */
@@ -28,7 +29,10 @@ enum {
 };
 
 struct keypair {
-	struct noise_keys keys;
+	struct noise_keys keys;	 /* of ChaCha20-Poly1305 */
+	struct noise_keys aegis; /* of AEGIS-256; zero without `opens_aegis` */
+	bool opens_aegis;	 /* so we say to the peer */
+	bool seals_aegis;	 /* the peer has said, with these keys, that it opens it */
 	uint64_t created_ms;
 	uint64_t send_counter;
 	uint32_t local_index, remote_index;
@@ -53,11 +57,21 @@ void keypairs_clear(struct keypairs *k);
 /* The valid keypair with that receiver index, or NULL. */
 struct keypair *keypairs_find(struct keypairs *k, uint32_t local_index);
 
+/* Derives the keys of AEGIS-256: BLAKE2s-32(the transport key of the direction, a label of ours). From then on the
+ * keypair opens its messages, too. Call once, when the transport keys are there. */
+void keypair_open_aegis(struct keypair *kp);
+
 bool keypair_can_send(const struct keypair *kp, uint64_t now_ms);
-/* Header before, tag behind the `len` bytes at `data`; returns the whole length. Only if keypair_can_send(). */
-size_t keypair_seal(struct keypair *kp, uint8_t *data, size_t len);
-/* Opens in place a data message of len >= WG_DATA_OVERHEAD for this keypair; the plaintext is at WG_DATA_HEADER.
- * -EKEYEXPIRED, -EBADMSG, -EALREADY (a replay). The bytes of a message that is refused are lost. */
-int keypair_open(struct keypair *kp, uint8_t *msg, size_t len, uint64_t now_ms);
+bool keypair_can_open(const struct keypair *kp, uint64_t now_ms);
+/* The cipher that it seals packets with. */
+enum cipher keypair_cipher(const struct keypair *kp);
+/* Takes `count` counters out of the keypair. 0, or -EAGAIN if it has not so many left below
+ * KEYPAIR_REJECT_AFTER_MESSAGES. Only if keypair_can_send(), and a cipher that both ends open. */
+int keypair_sealer(struct keypair *kp, enum cipher cipher, unsigned count, size_t mtu, struct sealer *out);
+/* Only if keypair_can_open(). */
+void keypair_opener(const struct keypair *kp, struct opener *out);
+/* A message with that counter has authenticated: true if it may be used, which no second one may. Both ciphers share
+ * the counters. */
+bool keypair_accept(struct keypair *kp, uint64_t counter);
 
 #endif

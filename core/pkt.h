@@ -10,7 +10,7 @@
 
 enum {
 	PKT_HEADROOM = 64,    /* relay header 8 + WireGuard header 16, and room to grow */
-	PKT_TAILROOM = 64,    /* padding 15 + tag 16 */
+	PKT_TAILROOM = 64,    /* padding 15 + tag 32 */
 	PKT_DATA_MAX = 65535, /* the largest IP packet and the largest datagram */
 };
 

@@ -5,7 +5,7 @@
 
 #include "core/bytes.h"
 
-enum { RECEIVER_OFF = 4, RESPONSE_RECEIVER_OFF = 8, PADDING = 16, MS_PER_S = 1000 };
+enum { RESPONSE_RECEIVER_OFF = 8, MS_PER_S = 1000 };
 
 static uint64_t later(uint64_t a, uint64_t b)
 {
@@ -171,29 +171,38 @@ static bool is_due_to_rekey(const struct session *s, uint64_t after_ms, uint64_t
 	return kp->initiator && age >= after_ms + stagger;
 }
 
-static size_t padded_length(size_t len, size_t mtu)
-{
-	size_t padded = (len + PADDING - 1) / PADDING * PADDING;
-
-	return earlier(padded, later(len, mtu));
-}
-
-int session_seal(struct session *s, uint8_t *data, size_t len, size_t mtu, uint64_t now_ms)
+/* `is_data`: not a keepalive, so an answer is expected. */
+static int seal_begin(struct session *s, unsigned count, size_t mtu, bool is_data, uint64_t now_ms,
+		      struct sealer *out)
 {
 	struct keypair *kp = &s->keypairs.current;
 
-	if (!session_ready(s, now_ms))
+	if (!session_ready(s, now_ms) || keypair_sealer(kp, keypair_cipher(kp), count, mtu, out) < 0)
 		return -EAGAIN;
-	size_t padded = padded_length(len, mtu);
-	memset(data + len, 0, padded - len);
-	size_t n = keypair_seal(kp, data, padded);
 	s->confirm_at = SESSION_NEVER;
 	on_sent(s, now_ms);
-	if (len && s->unanswered_at == SESSION_NEVER)
+	if (is_data && s->unanswered_at == SESSION_NEVER)
 		s->unanswered_at = now_ms + SESSION_UNANSWERED_MS + jitter(s);
 	if (kp->send_counter > KEYPAIR_REKEY_AFTER_MESSAGES ||
 	    is_due_to_rekey(s, SESSION_REKEY_AFTER_MS, now_ms))
 		want_handshake(s, now_ms);
+	return 0;
+}
+
+int session_seal_begin(struct session *s, unsigned count, size_t mtu, uint64_t now_ms, struct sealer *out)
+{
+	return seal_begin(s, count, mtu, true, now_ms, out);
+}
+
+int session_seal(struct session *s, uint8_t *data, size_t len, size_t mtu, uint64_t now_ms)
+{
+	struct sealer sealer;
+	int rc = seal_begin(s, 1, mtu, len != 0, now_ms, &sealer);
+
+	if (rc < 0)
+		return rc;
+	size_t n = sealer_seal(&sealer, data - SEALER_HEADER, data, len);
+	crypto_wipe(&sealer, sizeof sealer);
 	return (int)n;
 }
 
@@ -363,10 +372,11 @@ static void confirm(struct session *s)
 	on_established(s);
 }
 
-static void on_data(struct session *s, size_t len, uint64_t now_ms)
+/* `is_data`: not only keepalives. */
+static void on_data(struct session *s, bool is_data, uint64_t now_ms)
 {
 	on_received(s, now_ms);
-	if (len && s->keepalive_at == SESSION_NEVER)
+	if (is_data && s->keepalive_at == SESSION_NEVER)
 		s->keepalive_at = now_ms + SESSION_KEEPALIVE_MS;
 	if (!s->asked_to_rekey && is_due_to_rekey(s, SESSION_REKEY_ON_RECEIVE_MS, now_ms)) {
 		s->asked_to_rekey = true;
@@ -374,23 +384,66 @@ static void on_data(struct session *s, size_t len, uint64_t now_ms)
 	}
 }
 
-int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, struct session_opened *out)
+int session_open_begin(struct session *s, uint32_t receiver, uint64_t now_ms, struct opener *out)
 {
-	if (len < WG_DATA_OVERHEAD || load_le32(msg) != WG_DATA)
-		return -EBADMSG;
-	struct keypair *kp = keypairs_find(&s->keypairs, load_le32(msg + RECEIVER_OFF));
+	const struct keypair *kp = keypairs_find(&s->keypairs, receiver);
+
 	if (!kp)
 		return -ENOENT;
-	int rc = keypair_open(kp, msg, len, now_ms);
-	if (rc < 0)
-		return rc;
-	*out = (struct session_opened) { .data = msg + WG_DATA_HEADER, .len = len - WG_DATA_OVERHEAD };
+	if (!keypair_can_open(kp, now_ms))
+		return -EKEYEXPIRED;
+	keypair_opener(kp, out);
+	return 0;
+}
+
+int session_open_end(struct session *s, uint32_t receiver, struct opened *list, unsigned count,
+		     uint64_t now_ms, bool *confirmed)
+{
+	struct keypair *kp = keypairs_find(&s->keypairs, receiver);
+	unsigned taken = 0, refused = 0;
+	bool is_data = false;
+
+	*confirmed = false;
+	for (unsigned i = 0; i < count; i++) {
+		if (!list[i].data)
+			continue;
+		if (!kp || !keypair_accept(kp, list[i].counter)) {
+			list[i].data = NULL;
+			refused++;
+			continue;
+		}
+		taken++;
+		is_data |= list[i].len != 0;
+	}
+	if (!kp)
+		return -ENOENT;
+	if (!taken)
+		return (int)refused;
 	if (kp == &s->keypairs.next) {
 		confirm(s);
-		out->confirmed = true;
+		*confirmed = true;
 	}
-	on_data(s, out->len, now_ms);
-	return 0;
+	on_data(s, is_data, now_ms);
+	return (int)refused;
+}
+
+int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, struct session_opened *out)
+{
+	struct opener opener;
+	struct opened opened;
+	uint32_t receiver;
+
+	if (!opener_is_data(msg, len, &receiver))
+		return -EBADMSG;
+	int rc = session_open_begin(s, receiver, now_ms, &opener);
+	if (rc < 0)
+		return rc;
+	rc = opener_open(&opener, msg, len, &opened);
+	crypto_wipe(&opener, sizeof opener);
+	if (rc < 0)
+		return rc;
+	*out = (struct session_opened) { .data = opened.data, .len = opened.len };
+	return session_open_end(s, receiver, &opened, 1, now_ms, &out->confirmed) ? -EALREADY : 0;
 }
 
 /* --- Knowing. */

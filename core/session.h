@@ -28,6 +28,7 @@
 #include "core/cookie.h"
 #include "core/keypair.h"
 #include "core/noise.h"
+#include "core/sealer.h"
 #include "core/session_index.h"
 
 enum {
@@ -115,9 +116,12 @@ void session_on_new_way(struct session *s, uint64_t now_ms);
 /* True if session_seal() would seal now. */
 bool session_ready(const struct session *s, uint64_t now_ms);
 /* Seals the `len` bytes at `data` in place: the header is written into the WG_DATA_HEADER bytes before, zero padding to
- * a multiple of 16 (not beyond `mtu`) and the tag behind: 31 bytes of room. Returns the length of the message that now
+ * a multiple of 16 (not beyond `mtu`) and the tag behind: SEALER_ROOM bytes. Returns the length of the message that now
  * starts at data - WG_DATA_HEADER, or -EAGAIN when there are no usable keys (then call session_want and keep the packet). */
 int session_seal(struct session *s, uint8_t *data, size_t len, size_t mtu, uint64_t now_ms);
+/* The same for `count` >= 1 packets, none of them empty, that are sealed elsewhere: a copy of the key and that many
+ * counters, for sealer_seal(). They count as sent. -EAGAIN without usable keys. */
+int session_seal_begin(struct session *s, unsigned count, size_t mtu, uint64_t now_ms, struct sealer *out);
 
 enum session_due { SESSION_NOTHING, SESSION_MESSAGE, SESSION_GAVE_UP };
 enum { SESSION_MESSAGE_MAX = WG_INITIATION_LEN };
@@ -147,9 +151,16 @@ struct session_opened {
 	size_t len;    /* with padding; 0 is a keepalive */
 	bool confirmed; /* the first message on keys that we answered for: the session is up, send what is queued */
 };
-/* A data message of any length >= WG_DATA_OVERHEAD, found by its receiver index. -EBADMSG, -EALREADY (replay),
- * -EKEYEXPIRED, -ENOENT (no such keys). */
+/* A data message of any kind and length, found by its receiver index. -EBADMSG, -EALREADY (replay, or a counter beyond
+ * the last that keys may have), -EKEYEXPIRED, -ENOENT (no such keys). */
 int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, struct session_opened *out);
+/* The same in bulk and elsewhere: first copies of the keys, for opener_open(). -ENOENT (no such keys), -EKEYEXPIRED. */
+int session_open_begin(struct session *s, uint32_t receiver, uint64_t now_ms, struct opener *out);
+/* Then, of what was opened with them, in the order in which it came: nothing is used before this. Those with data NULL
+ * are passed over, those that must not be used get data NULL; the number of these, or -ENOENT for all, when the keys went
+ * meanwhile. `*confirmed` as in struct session_opened. */
+int session_open_end(struct session *s, uint32_t receiver, struct opened *list, unsigned count,
+		     uint64_t now_ms, bool *confirmed);
 
 /* --- Knowing. */
 /* When the keys now used for sending were agreed; 0 for never. */

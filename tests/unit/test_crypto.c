@@ -76,6 +76,44 @@ static void chacha_opens_what_it_sealed_and_nothing_else(void **state)
 	assert_int_equal(crypto_chacha_open(msg, msg, CRYPTO_TAG, NULL, 0, 0, key), 0);
 }
 
+/* The message was computed apart from the library, by code that agrees with RFC 10032's vectors. */
+static void aegis_is_that_of_the_rfc_with_our_nonce(void **state)
+{
+	static const char text[] = "sealed by p2pd";
+	uint8_t key[32], want[46], got[46];
+
+	(void)state;
+	for (uint8_t i = 0; i < 32; i++)
+		key[i] = i;
+	unhex(want,
+	      "c5a3bffcb26af1788cc2228a8c7f6eb2d0338968ab6a7feba80594bcc7dafa19b7ca68dfae17477ea70236f4874b");
+	crypto_aegis_seal(got, (const uint8_t *)text, 14, UINT64_C(0x0102030405060708), key);
+	assert_memory_equal(got, want, sizeof want);
+}
+
+static void aegis_opens_what_it_sealed_and_nothing_else(void **state)
+{
+	(void)state;
+	uint8_t key[32] = { 1 }, msg[64 + CRYPTO_AEGIS_TAG] = "hello";
+
+	crypto_aegis_seal(msg, msg, 64, 7, key);
+	for (size_t bit = 0; bit < sizeof msg * 8; bit++) {
+		uint8_t bad[sizeof msg];
+		memcpy(bad, msg, sizeof msg);
+		bad[bit / 8] ^= (uint8_t)(1 << bit % 8);
+		assert_int_equal(crypto_aegis_open(bad, bad, sizeof bad, 7, key), -EBADMSG);
+	}
+	for (size_t len = 0; len < sizeof msg; len++) {
+		uint8_t bad[sizeof msg];
+		memcpy(bad, msg, sizeof msg);
+		assert_int_equal(crypto_aegis_open(bad, bad, len, 7, key), -EBADMSG);
+	}
+	assert_int_equal(crypto_aegis_open(msg, msg, sizeof msg, 7, key), 0);
+	assert_string_equal((char *)msg, "hello");
+	crypto_aegis_seal(msg, NULL, 0, 0, key);
+	assert_int_equal(crypto_aegis_open(msg, msg, CRYPTO_AEGIS_TAG, 0, key), 0);
+}
+
 static void low_order_points_are_refused(void **state)
 {
 	(void)state;
@@ -113,6 +151,8 @@ int main(void)
 		cmocka_unit_test(a_short_blake2s_is_not_a_truncated_long_one),
 		cmocka_unit_test(hmac_blake2s_matches_wireguards_kdf),
 		cmocka_unit_test(chacha_opens_what_it_sealed_and_nothing_else),
+		cmocka_unit_test(aegis_is_that_of_the_rfc_with_our_nonce),
+		cmocka_unit_test(aegis_opens_what_it_sealed_and_nothing_else),
 		cmocka_unit_test(low_order_points_are_refused),
 		cmocka_unit_test(a_seed_replays),
 	};

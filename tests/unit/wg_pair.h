@@ -136,7 +136,7 @@ static inline int node_receive(struct node *n, uint64_t now, bool under_load, st
 
 	reply->len = 0;
 	memset(opened, 0, sizeof *opened);
-	if (type == WG_DATA)
+	if (type == WG_DATA || type == SEALER_FIRST_BYTE_AEGIS)
 		return session_open(&n->session, in->bytes, in->len, now, opened);
 	if (type == WG_COOKIE && in->len == WG_COOKIE_LEN)
 		return session_on_cookie(&n->session, in->bytes, now);
