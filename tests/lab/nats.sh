@@ -30,7 +30,8 @@
 #   lab_background SITE RATE    a LAN host sends to RATE new flows a second (Poisson) from now on: lab_kill noise-SITE
 #   lab_foreign SITE COUNT      a LAN host keeps COUNT flows alive, each sends a packet a second that is to be answered;
 #                               every fifth begins anew after 10 s
-#   lab_foreign_end SITE        ends them, prints "SENT LOST"
+#   lab_foreign_end SITE        ends them, prints "SENT LOST LATEST" (ms until the latest answer)
+#   lab_drops SITE              what its routers, its cable and the echo server have dropped, in the kernel's own words
 
 NAT_COUNTED_PORTS=4096
 
@@ -298,4 +299,15 @@ lab_foreign() {
 lab_foreign_end() {
 	lab_kill "foreign-$1"
 	tail -1 "$LAB/foreign-$1.log"
+}
+
+lab_drops() {
+	local router
+	for router in $(lab_routers "$1"); do
+		echo "$router: $(lab_in "$router" conntrack -S | grep -oE '(insert_failed|drop|early_drop|clash_resolve)=[1-9][0-9]*' |
+			tr '\n' ' ')"
+	done
+	echo "cable: $(lab_cable "$1" stats)"
+	echo "echo: $(lab_in inet awk '$1 == "Udp:" && NR > 1 { print "InErrors " $4 " RcvbufErrors " $6 " SndbufErrors " $7 }' \
+		/proc/net/snmp | tail -1)"
 }

@@ -14,7 +14,7 @@
 import socket, sys, time
 
 PORTS = (3478, 3479)
-SILENCE = 0.4
+SILENCE, FLOOD_SILENCE = 0.4, 1.0
 SAMPLES = 32
 
 
@@ -128,15 +128,17 @@ def knock(port, to, size=2):
 
 
 def flood(ip, count):
-    s, seen = udp(), []
-    s.settimeout(0.001)
-    for i in range(count + 300):
-        if i < count:
-            s.sendto(f"00 {i}".encode(), (ip, PORTS[0]))
+    s, seen, sent = udp(), [], 0
+    while sent < count or len(seen) < count:
+        if sent < count:
+            s.sendto(f"00 {sent}".encode(), (ip, PORTS[0]))
+            sent += 1
+        s.settimeout(0.001 if sent < count else FLOOD_SILENCE)
         try:
             seen.append(int(s.recv(64).split()[1]))
         except TimeoutError:
-            pass
+            if sent == count:
+                break
     return len(seen), sum(a > b for a, b in zip(seen, seen[1:]))
 
 

@@ -1,6 +1,6 @@
 #!/bin/bash
 # A hub that listens on all of its addresses relays for nodes that know it by another than the system would answer from.
-# Timeout: 60 s
+# Timeout: 240 s
 . "$(dirname "$0")/p2pd.sh"
 
 lab_internet

@@ -22,10 +22,13 @@ traffic_start a1 b1 700
 traffic_start a2 b2 900
 sleep "$PUNCH_S"
 kinds="$(peer a1 b1 .path.kind), $(peer a2 b2 .path.kind)"
-read -r sent lost < <(lab_foreign_end a1)
+read -r sent lost latest < <(lab_foreign_end a1)
 most=$(lab_most a1)
 lab_note "$FOREIGN foreign flows make $quiet entries; with two nodes at most $most of $TABLE; the paths: $kinds"
-lab_note "of the $sent datagrams of others $lost were lost"
+lab_note "of the $sent datagrams of others $lost were lost, the latest answer came after $latest ms"
 [ "$sent" -ge $((FOREIGN * PUNCH_S)) ] || lab_fail "the foreign flows sent only $sent datagrams"
-[ "$lost" = 0 ] || lab_fail "others lost datagrams"
+[ "$lost" = 0 ] || {
+	lab_note "dropped: $(lab_drops a1 | paste -sd ';')"
+	lab_fail "others lost $lost datagrams"
+}
 [ "$most" -lt $TABLE ] || lab_fail "the table was full"

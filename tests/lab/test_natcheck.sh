@@ -1,6 +1,6 @@
 #!/bin/bash
 # natcheck is right about every NAT of the lab, IPv4 and IPv6 side by side, with the hub's STUN server and with coturn's.
-# Timeout: 120 s
+# Timeout: 240 s
 LAB_IP6=1
 . "$(dirname "$0")/p2pd.sh"
 [ -x "$P2PD_BIN/natcheck" ] || lab_skip "natcheck is not built"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # natcheck and the router itself: it opens a port by PCP, NAT-PMP and UPnP, sees that the server gets in by it, and
 # leaves nothing behind; it knows a router behind a router; it measures how long a mapping lives.
-# Timeout: 120 s
+# Timeout: 240 s
 . "$(dirname "$0")/p2pd.sh"
 . "$(dirname "$0")/portmap.sh"
 [ -x "$P2PD_BIN/natcheck" ] || lab_skip "natcheck is not built"

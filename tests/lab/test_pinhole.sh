@@ -1,7 +1,7 @@
 #!/bin/bash
 # IPv6: a stateful firewall opens a pinhole when it is asked, by PCP and by UPnP, and closes it at the end. A peer that
 # the node has never sent anything to then gets in.
-# Timeout: 90 s
+# Timeout: 240 s
 LAB_IP6=1
 . "$(dirname "$0")/p2pd.sh"
 . "$(dirname "$0")/portmap.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # `p2pd why`: two hard NATs are told of as such, with what was tried, what comes next and what would help; a direct pair
 # says by what. status tells the same.
-# Timeout: 90 s
+# Timeout: 240 s
 . "$(dirname "$0")/p2pd.sh"
 
 lab_internet
