@@ -33,6 +33,9 @@ struct keypair {
 	struct noise_keys aegis; /* of AEGIS-256; zero without `opens_aegis` */
 	bool opens_aegis;	 /* so we say to the peer */
 	bool seals_aegis;	 /* the peer has said, with these keys, that it opens it */
+	bool heard;		 /* the peer has said, with these keys, what it opens */
+	bool owes_answer;	 /* and wants to know what we open */
+	uint8_t asks;		 /* how often we have asked */
 	uint64_t created_ms;
 	uint64_t send_counter;
 	uint32_t local_index, remote_index;

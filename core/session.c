@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/bytes.h"
+#include "core/control.h"
 
 enum { RESPONSE_RECEIVER_OFF = 8, MS_PER_S = 1000 };
 
@@ -42,6 +43,7 @@ static void stop_timers(struct session *s)
 {
 	s->initiate_at = s->give_up_at = s->confirm_at = SESSION_NEVER;
 	s->keepalive_at = s->unanswered_at = s->wipe_at = SESSION_NEVER;
+	s->ask_at = s->answer_at = SESSION_NEVER;
 	s->persistent_at = s->config.keepalive_s ? 0 : SESSION_NEVER;
 }
 
@@ -206,6 +208,79 @@ int session_seal(struct session *s, uint8_t *data, size_t len, size_t mtu, uint6
 	return (int)n;
 }
 
+/* --- Agreeing on a cipher. */
+
+static void begin_cipher(struct session *s, struct keypair *fresh)
+{
+	if (s->config.own_kind && s->config.aegis)
+		keypair_open_aegis(fresh);
+}
+
+/* Whichever cipher the keys seal with now: who asks may not know yet that the other one is agreed. */
+static size_t write_cipher(struct session *s, struct keypair *kp, bool answers, uint64_t now_ms, uint8_t *out)
+{
+	struct control_cipher word = { .opens_aegis = kp->opens_aegis, .answers = answers };
+	struct sealer sealer;
+
+	if (keypair_sealer(kp, CIPHER_CHACHA20, 1, SEALER_PADDING, &sealer) < 0)
+		return 0;
+	control_write_cipher(out + SEALER_HEADER, &word);
+	size_t len = sealer_seal(&sealer, out, out + SEALER_HEADER, CONTROL_CIPHER_LEN);
+	crypto_wipe(&sealer, sizeof sealer);
+	s->confirm_at = SESSION_NEVER;
+	on_sent(s, now_ms);
+	return len;
+}
+
+/* By the keys that the question came by, which need not be those that we send with: see crossed handshakes. */
+static size_t answer(struct session *s, uint64_t now_ms, uint8_t *out)
+{
+	struct keypair *slots[] = { &s->keypairs.current, &s->keypairs.previous };
+
+	for (size_t i = 0; i < 2; i++) {
+		bool owes = slots[i]->owes_answer;
+		slots[i]->owes_answer = false;
+		if (owes && keypair_can_send(slots[i], now_ms))
+			return write_cipher(s, slots[i], true, now_ms, out);
+	}
+	s->answer_at = SESSION_NEVER;
+	return 0;
+}
+
+static size_t ask(struct session *s, uint64_t now_ms, uint8_t *out)
+{
+	struct keypair *kp = &s->keypairs.current;
+
+	s->ask_at = SESSION_NEVER;
+	if (kp->heard || !kp->opens_aegis || !kp->initiator || !keypair_can_send(kp, now_ms))
+		return 0;
+	if (++kp->asks < SESSION_ASKS)
+		s->ask_at = now_ms + SESSION_ASK_MS;
+	return write_cipher(s, kp, false, now_ms, out);
+}
+
+static size_t write_due_cipher(struct session *s, uint64_t now_ms, uint8_t *out)
+{
+	size_t len = now_ms >= s->answer_at ? answer(s, now_ms, out) : 0;
+
+	return len || now_ms < s->ask_at ? len : ask(s, now_ms, out);
+}
+
+static void on_cipher(struct session *s, struct keypair *kp, const struct control_cipher *word,
+		      uint64_t now_ms)
+{
+	kp->heard = true;
+	if (kp == &s->keypairs.current)
+		s->ask_at = SESSION_NEVER;
+	kp->seals_aegis |= word->opens_aegis && kp->opens_aegis;
+	if (word->answers)
+		return;
+	kp->owes_answer = true;
+	s->answer_at = now_ms;
+}
+
+/* --- Sending on its own. */
+
 /* Peers of our own kind are often behind a NAT that is being opened at this moment: the first tries come faster. */
 static uint64_t retry_delay(struct session *s, uint64_t now_ms)
 {
@@ -271,6 +346,9 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 			      size_t *len)
 {
 	session_expire(s, now_ms);
+	*len = write_due_cipher(s, now_ms, out);
+	if (*len)
+		return SESSION_MESSAGE;
 	if (keepalive_is_due(s, now_ms)) {
 		*len = (size_t)session_seal(s, out + WG_DATA_HEADER, 0, 0, now_ms);
 		return SESSION_MESSAGE;
@@ -293,8 +371,8 @@ enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[st
 
 uint64_t session_deadline(const struct session *s)
 {
-	const uint64_t timers[] = { s->initiate_at,   s->confirm_at,	s->keepalive_at,
-				    s->persistent_at, s->unanswered_at, s->wipe_at };
+	const uint64_t timers[] = { s->initiate_at,   s->confirm_at, s->keepalive_at, s->persistent_at,
+				    s->unanswered_at, s->wipe_at,    s->ask_at,	      s->answer_at };
 	/* An attempt that has not begun cannot be given up. */
 	uint64_t first = s->tries ? s->give_up_at : SESSION_NEVER;
 
@@ -321,6 +399,7 @@ int session_on_initiation(struct session *s, const struct noise_initiation *in, 
 		return rc;
 	}
 	cookie_stamp(&s->jar, response, WG_RESPONSE_LEN, now_ms);
+	begin_cipher(s, &fresh);
 	keypairs_add_answered(&s->keypairs, &fresh);
 	crypto_wipe(&fresh, sizeof fresh);
 	memcpy(s->peer_timestamp, in->timestamp, NOISE_TIMESTAMP_LEN);
@@ -349,10 +428,11 @@ int session_on_response(struct session *s, const uint8_t msg[static WG_RESPONSE_
 	fresh.local_index = s->handshake.local_index;
 	s->handshake_open = false;
 	drop_handshake(s);
+	begin_cipher(s, &fresh);
 	keypairs_add_initiated(&s->keypairs, &fresh);
-	crypto_wipe(&fresh, sizeof fresh);
 	on_established(s);
-	s->confirm_at = now_ms;
+	*(fresh.opens_aegis ? &s->ask_at : &s->confirm_at) = now_ms;
+	crypto_wipe(&fresh, sizeof fresh);
 	s->wipe_at = now_ms + SESSION_WIPE_AFTER_MS;
 	on_received(s, now_ms);
 	return 0;
@@ -396,6 +476,17 @@ int session_open_begin(struct session *s, uint32_t receiver, uint64_t now_ms, st
 	return 0;
 }
 
+/* A word on ciphers is for us, and a keepalive to everyone else. */
+static void take_cipher(struct session *s, struct keypair *kp, struct opened *o, uint64_t now_ms)
+{
+	struct control_cipher word;
+
+	if (!s->config.own_kind || !control_read_cipher(&word, o->data, o->len))
+		return;
+	on_cipher(s, kp, &word, now_ms);
+	o->len = 0;
+}
+
 int session_open_end(struct session *s, uint32_t receiver, struct opened *list, unsigned count,
 		     uint64_t now_ms, bool *confirmed)
 {
@@ -413,6 +504,7 @@ int session_open_end(struct session *s, uint32_t receiver, struct opened *list, 
 			continue;
 		}
 		taken++;
+		take_cipher(s, kp, &list[i], now_ms);
 		is_data |= list[i].len != 0;
 	}
 	if (!kp)
@@ -442,8 +534,11 @@ int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, s
 	crypto_wipe(&opener, sizeof opener);
 	if (rc < 0)
 		return rc;
-	*out = (struct session_opened) { .data = opened.data, .len = opened.len };
-	return session_open_end(s, receiver, &opened, 1, now_ms, &out->confirmed) ? -EALREADY : 0;
+	bool confirmed;
+	if (session_open_end(s, receiver, &opened, 1, now_ms, &confirmed) != 0)
+		return -EALREADY;
+	*out = (struct session_opened) { .data = opened.data, .len = opened.len, .confirmed = confirmed };
+	return 0;
 }
 
 /* --- Knowing. */
@@ -451,6 +546,11 @@ int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, s
 uint64_t session_last_handshake(const struct session *s)
 {
 	return s->keypairs.current.valid ? s->keypairs.current.created_ms : 0;
+}
+
+enum cipher session_cipher(const struct session *s)
+{
+	return keypair_cipher(&s->keypairs.current);
 }
 
 void session_peer_timestamp(const struct session *s, uint8_t out[static NOISE_TIMESTAMP_LEN])

@@ -11,12 +11,21 @@
  *   persistent  every `keepalive_s`, when asked for
  *   rekey       keys older than 120 s on send (initiator), 165 s on receive (once), or 2^60 messages; both 5 s later
  *               for the higher public key of two peers of our own kind
+ *   ask         to a peer of our own kind, on fresh keys of a handshake that we started: says which ciphers we open and
+ *               asks the same, at once (instead of the first keepalive), and up to 3 times more after 1 s each
+ *   answer      the peer asked so: says what we open, at once
  *   expiry      keys of 180 s open nothing, keys of 178 s seal nothing (see KEYPAIR_SEND_MARGIN_MS); all keys are
  *               zeroed after 540 s without a handshake
  *
  * Two handshakes may run at once, ours and the peer's (both start when they punch): each has its own slot and each
  * completes. When both are of our own kind, the one with the higher public key does not start a handshake within
  * 500 ms of having answered one.
+ *
+ * The cipher, a deviation from WireGuard that stock peers see nothing of: between peers of our own kind a side may say,
+ * by a control message (core/control.h) sealed with ChaCha20-Poly1305 under the keys that it speaks of, that it opens
+ * AEGIS-256, too. Who has heard that, and opens it itself, seals with AEGIS-256 by these keys from then on, and by no
+ * others; lost or withheld messages leave ChaCha20-Poly1305, which is always opened. The message is exchanged once for
+ * each handshake, by two sides of which at least one wants to know; it is consumed here and counts as a keepalive.
  */
 #ifndef P2PD_CORE_SESSION_H
 #define P2PD_CORE_SESSION_H
@@ -46,6 +55,8 @@ enum {
 	SESSION_YIELD_MS = 500, /* the higher key waits after an answer */
 	SESSION_REKEY_STAGGER_MS =
 		5000, /* and rekeys later, lest both sides rekey at once and drop keys in use */
+	SESSION_ASK_MS = 1000,
+	SESSION_ASKS = 4,
 	/* The most a session holds: three keypairs and a handshake. */
 	SESSION_INDEXES = 4,
 };
@@ -65,8 +76,9 @@ struct session_config {
 	struct rng *rng;
 	void *owner; /* what session_index_find returns; not NULL */
 	const uint8_t *peer_pk;
-	const uint8_t *psk;   /* 32 bytes or NULL */
-	bool own_kind;	      /* the peer runs p2pd, too */
+	const uint8_t *psk; /* 32 bytes or NULL */
+	bool own_kind;	    /* the peer runs p2pd, too */
+	bool aegis; /* of own kind: AEGIS-256 is offered and opened, and used if the peer offers it, too */
 	uint16_t keepalive_s; /* persistent keepalive; 0 for none */
 };
 
@@ -92,6 +104,8 @@ struct session {
 	uint64_t keepalive_at;	/* data received, nothing sent */
 	uint64_t persistent_at; /* `keepalive_s` without any message */
 	uint64_t unanswered_at; /* data sent, nothing received */
+	uint64_t ask_at;	/* which ciphers the peer opens */
+	uint64_t answer_at;	/* some keypair owes the peer an answer to that */
 	uint64_t wipe_at;	/* keys are of no use any more */
 };
 
@@ -125,7 +139,7 @@ int session_seal_begin(struct session *s, unsigned count, size_t mtu, uint64_t n
 
 enum session_due { SESSION_NOTHING, SESSION_MESSAGE, SESSION_GAVE_UP };
 enum { SESSION_MESSAGE_MAX = WG_INITIATION_LEN };
-/* The next due message (an initiation or a keepalive) into `out`, its length into `*len`. Call until SESSION_NOTHING.
+/* The next due message (an initiation, a keepalive, a word on ciphers) into `out`, its length into `*len`. Call until SESSION_NOTHING.
  * SESSION_GAVE_UP: nobody answered for 90 s; drop what is queued. */
 enum session_due session_next(struct session *s, uint64_t now_ms, uint8_t out[static SESSION_MESSAGE_MAX],
 			      size_t *len);
@@ -165,6 +179,8 @@ int session_open_end(struct session *s, uint32_t receiver, struct opened *list, 
 /* --- Knowing. */
 /* When the keys now used for sending were agreed; 0 for never. */
 uint64_t session_last_handshake(const struct session *s);
+/* What they seal with; CIPHER_NONE without keys. */
+enum cipher session_cipher(const struct session *s);
 /* The greatest timestamp accepted of this peer, to be kept on disk, and back. */
 void session_peer_timestamp(const struct session *s, uint8_t out[static NOISE_TIMESTAMP_LEN]);
 void session_restore_peer_timestamp(struct session *s, const uint8_t ts[static NOISE_TIMESTAMP_LEN]);

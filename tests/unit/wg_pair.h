@@ -31,7 +31,7 @@ struct pair {
 };
 
 struct pair_options {
-	bool own_kind;
+	bool own_kind, aegis;
 	uint16_t keepalive_s;
 	const uint8_t *psk;
 	uint64_t seed;
@@ -49,6 +49,7 @@ static inline void node_open(struct node *n, const struct node *peer, const stru
 		.owner = n,
 		.peer_pk = peer->local.pk,
 		.own_kind = o->own_kind,
+		.aegis = o->aegis,
 		.keepalive_s = o->keepalive_s,
 		.psk = o->psk,
 	};
