@@ -35,9 +35,9 @@ enum {
 	PATH_QUEUED_MS = 400, /* between pings while the peer is heard, but does not answer them */
 	PATH_MAX_TRIES = 4,
 	/* Sizes of UDP payloads: a sealed IP packet that any path must carry (RFC 8200 section 5), the TUN device's largest. */
-	PATH_OVERHEAD = 32, /* of WireGuard's data message */
+	PATH_OVERHEAD = 48, /* of the longer of the two data messages: core/sealer.h */
 	PATH_BASE_SIZE = 1280 + PATH_OVERHEAD,
-	PATH_FULL_SIZE = 1408 + PATH_OVERHEAD,
+	PATH_FULL_SIZE = 1392 + PATH_OVERHEAD,
 	PATH_PADDING = 16, /* packets are padded to a multiple of it */
 	PATH_INFLIGHT = 8,
 };

@@ -133,6 +133,12 @@ static void print_path(json_t *path)
 	printf("\n");
 }
 
+static void print_cipher(const char *cipher, int width)
+{
+	if (cipher)
+		printf("%*s  sealed with %s\n", width, "", cipher);
+}
+
 static int name_width(json_t *peers)
 {
 	size_t i, width = 4;
@@ -174,6 +180,7 @@ static void print_peers(json_t *peers)
 			continue;
 		printf("%*s  ", width, "");
 		print_path(json_object_get(peer, "path"));
+		print_cipher(text_of(peer, "cipher", NULL), width);
 	}
 }
 

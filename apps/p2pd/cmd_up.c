@@ -132,6 +132,8 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE, "give --portmap or --no-portmap, not both");
 	if (up->wish.hard_nat && up->wish.no_hard_nat)
 		return fail_with(EXIT_USAGE, "give --hard-nat or --no-hard-nat, not both");
+	if (up->wish.cipher && strcmp(up->wish.cipher, "auto") && strcmp(up->wish.cipher, "chacha20"))
+		return fail_with(EXIT_USAGE, "--cipher takes auto or chacha20");
 	if (up->wish.name && !*up->wish.name)
 		return fail_with(EXIT_USAGE, "--name is empty");
 	return make_absolute(up);
@@ -164,6 +166,9 @@ int cmd_up(int argc, char **argv)
 		  "search between two hard NATs, too, if both sides say so (kept until --no-hard-nat)",
 		  .flag = &w->hard_nat },
 		{ "no-hard-nat", NULL, "leave those to the relay (the default)", .flag = &w->no_hard_nat },
+		{ "cipher", "WHICH",
+		  "auto: the faster one of two where both ends can; or chacha20 (auto; kept)",
+		  .text = &w->cipher },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
@@ -183,6 +188,9 @@ int cmd_up(int argc, char **argv)
 		.more = "The first time give --hub, --network and --secret; later `p2pd up` alone joins the "
 			"same network\nagain, with the same name, addresses and port.\n"
 			"Whoever has the secret is a member and can let others in: guard it like a key.\n"
+			"Packets are sealed with AEGIS-256 where the processors of both ends have AES "
+			"instructions and neither\nend says --cipher chacha20, else with ChaCha20-Poly1305. "
+			"`p2pd status` tells which.\n"
 			"A NAT is hard when it gives each destination another port; `p2pd why PEER` tells. "
 			"The search sends\nup to 1,024 probes for what is often a small chance.\n",
 	};

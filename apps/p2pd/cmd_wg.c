@@ -88,7 +88,7 @@ static int wg_add(int argc, char **argv)
 			"  [Interface]\n"
 			"  PrivateKey = PHONES-PRIVATE-KEY\n"
 			"  Address = 10.77.200.2/32\n"
-			"  MTU = 1408\n"
+			"  MTU = 1392\n"
 			"  [Peer]\n"
 			"  PublicKey = what `p2pd wg key` prints here\n"
 			"  Endpoint = 203.0.113.7:PORT, the port that `p2pd status --json` tells\n"

@@ -34,7 +34,7 @@
 
 enum {
 	ENGINE_MTU =
-		1408, /* of the TUN device: 1500 - IPv6 40 - UDP 8 - relay 8 - WireGuard 32 = 1412, a multiple of 16 */
+		1392, /* of the TUN device: 1500 - IPv6 40 - UDP 8 - relay 8 - AEGIS-256's message 48 = 1396, a multiple of 16 */
 	ENGINE_MAX_PEERS = 4096,
 	ENGINE_EVENTS = 64,
 	ENGINE_HOSTS = 32,
@@ -55,7 +55,7 @@ enum {
 	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
 };
 
-_Static_assert(ENGINE_MTU + WG_DATA_OVERHEAD == PATH_FULL_SIZE,
+_Static_assert((int)ENGINE_MTU + (int)SEALER_OVERHEAD_MAX == (int)PATH_FULL_SIZE,
 	       "paths are watched with pings of the size of data");
 
 /* What a node is, restored or made by the shell. */
@@ -73,6 +73,7 @@ struct engine_config {
 	bool have_ip4, have_ip6;  /* sockets that the shell could open */
 	uint16_t max_sockets;	  /* extra UDP sockets that the process can afford */
 	bool hard_nat;		  /* --hard-nat: many probes for a small chance are allowed */
+	bool aegis;		  /* AEGIS-256 may be agreed on with peers: --cipher and the CPU allow it */
 	struct pkt_pool *pool;
 	uint64_t seed; /* 0: system randomness; else a simulation's */
 };

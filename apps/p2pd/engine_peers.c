@@ -121,6 +121,7 @@ static int start_session(struct engine *e, struct engine_peer *ep, const uint8_t
 		.peer_pk = ep->peer.wk,
 		.psk = psk,
 		.own_kind = ep->peer.own_kind,
+		.aegis = e->config.aegis,
 		.keepalive_s = keepalive_s,
 	};
 	int rc = session_init(&ep->peer.session, &config);

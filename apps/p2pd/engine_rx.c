@@ -1,4 +1,4 @@
-/* Datagrams in. The first byte tells the protocol (WireGuard 1-4, STUN by its cookie, ours from 0x80 up). */
+/* Datagrams in. The first byte tells the protocol (WireGuard 1-4, STUN by its cookie, ours from 0x80 up: 0x83 is data, too). */
 #include "apps/p2pd/engine_internal.h"
 
 #include <errno.h>
@@ -264,7 +264,8 @@ static void on_wireguard(struct engine *e, struct pkt *p, const struct engine_or
 		return;
 	}
 	switch (pkt_data(p)[0]) {
-	case WG_DATA: on_data(e, p, origin, now_ms); return;
+	case WG_DATA:
+	case SEALER_FIRST_BYTE_AEGIS: on_data(e, p, origin, now_ms); return;
 	case WG_INITIATION: on_initiation(e, p, origin, now_ms); break;
 	case WG_RESPONSE: on_response(e, p, origin, now_ms); break;
 	case WG_COOKIE: on_cookie(e, p, now_ms); break;
@@ -334,14 +335,23 @@ static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 		}
 }
 
+/* Also what only we add to it. */
+static bool is_wireguard(struct pkt *p)
+{
+	uint8_t first = pkt_data(p)[0];
+
+	if (first == SEALER_FIRST_BYTE_AEGIS)
+		return true;
+	return first >= WG_INITIATION && first <= WG_DATA && !stun_is_message(pkt_data(p), p->len);
+}
+
 void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms)
 {
 	struct engine_origin direct = { .from = p->addr, .socket = p->socket };
 
 	if (!p->len) {
 		e->drops.malformed++;
-	} else if (pkt_data(p)[0] >= WG_INITIATION && pkt_data(p)[0] <= WG_DATA &&
-		   !stun_is_message(pkt_data(p), p->len)) {
+	} else if (is_wireguard(p)) {
 		on_wireguard(e, p, &direct, now_ms);
 		return;
 	} else if (pkt_data(p)[0] == RELAY_DATA) {

@@ -205,6 +205,8 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 	if (wish->port)
 		n->port = (uint16_t)wish->port;
 	n->no_portmap = wish->no_portmap || (n->no_portmap && !wish->portmap);
+	if (wish->cipher)
+		n->chacha20_only = !strcmp(wish->cipher, "chacha20");
 	n->hard_nat = wish->hard_nat || (n->hard_nat && !wish->no_hard_nat);
 	return EXIT_OK;
 }

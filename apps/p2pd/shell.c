@@ -208,6 +208,7 @@ static int start_engine(struct shell *s)
 		.have_ip6 = udp_is_open(&s->udp6),
 		.max_sockets = shell_sockets_affordable(),
 		.hard_nat = n->hard_nat,
+		.aegis = !n->chacha20_only && crypto_has_aes(),
 		.pool = &s->pool,
 	};
 	struct state_keys keys;
@@ -331,6 +332,7 @@ int shell_run(const struct shell_config *config)
 	s->tun.fd = s->host_fd = -1;
 	s->timestamps_due_ms = s->join_by_ms = s->due_ms = UINT64_MAX;
 	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 }); /* keys do not belong in a core file */
+	log_info("up", "p2pd %s", P2PD_VERSION);
 	int code = start(s);
 	if (!code) {
 		shell_settle(s);

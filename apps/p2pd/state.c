@@ -74,10 +74,11 @@ static json_t *network_to_json(const struct state_network *n)
 	addr_format_ip(&n->ip4_prefix, prefix);
 	if (n->ip4_wish.family)
 		addr_format_ip(&n->ip4_wish, wish);
-	return json_pack("{ss ss ss ss ss si ss sI si sb sb}", "network", n->net.name, "netid", netid, "hub",
-			 n->hub, "name", n->name, "ip4_prefix", prefix, "ip4_bits", (int)n->ip4_bits, "ip4",
-			 wish, "cert_not_before", (json_int_t)n->cert_not_before, "port", (int)n->port,
-			 "no_portmap", n->no_portmap, "hard_nat", n->hard_nat);
+	return json_pack("{ss ss ss ss ss si ss sI si sb sb sb}", "network", n->net.name, "netid", netid,
+			 "hub", n->hub, "name", n->name, "ip4_prefix", prefix, "ip4_bits", (int)n->ip4_bits,
+			 "ip4", wish, "cert_not_before", (json_int_t)n->cert_not_before, "port", (int)n->port,
+			 "no_portmap", n->no_portmap, "hard_nat", n->hard_nat, "chacha20_only",
+			 n->chacha20_only);
 }
 
 static int copy_text(char *out, size_t cap, const char *in)
@@ -92,12 +93,12 @@ static int network_from_json(struct state_network *n, json_t *json, char netid[s
 {
 	const char *network, *id, *hub, *name, *prefix, *wish;
 	json_int_t not_before;
-	int bits, port, no_portmap = 0, hard_nat = 0;
+	int bits, port, no_portmap = 0, hard_nat = 0, chacha20_only = 0;
 
-	if (json_unpack(json, "{ss ss ss ss ss si ss sI si s?b s?b}", "network", &network, "netid", &id,
+	if (json_unpack(json, "{ss ss ss ss ss si ss sI si s?b s?b s?b}", "network", &network, "netid", &id,
 			"hub", &hub, "name", &name, "ip4_prefix", &prefix, "ip4_bits", &bits, "ip4", &wish,
 			"cert_not_before", &not_before, "port", &port, "no_portmap", &no_portmap, "hard_nat",
-			&hard_nat))
+			&hard_nat, "chacha20_only", &chacha20_only))
 		return -EBADMSG;
 	if (copy_text(n->net.name, sizeof n->net.name, network) || copy_text(netid, 65, id) ||
 	    copy_text(n->hub, sizeof n->hub, hub) || copy_text(n->name, sizeof n->name, name))
@@ -110,6 +111,7 @@ static int network_from_json(struct state_network *n, json_t *json, char netid[s
 	n->port = (uint16_t)port;
 	n->no_portmap = no_portmap;
 	n->hard_nat = hard_nat;
+	n->chacha20_only = chacha20_only;
 	n->cert_not_before = (uint64_t)not_before;
 	return 0;
 }

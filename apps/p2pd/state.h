@@ -37,8 +37,9 @@ struct state_network {
 	struct addr ip4_wish; /* the address it had last, or asked for; ADDR_NONE without */
 	uint64_t cert_not_before;
 	uint16_t port;
-	bool no_portmap; /* the router is not asked to forward the port */
-	bool hard_nat;	 /* --hard-nat: many probes between two hard NATs are allowed */
+	bool no_portmap;    /* the router is not asked to forward the port */
+	bool hard_nat;	    /* --hard-nat: many probes between two hard NATs are allowed */
+	bool chacha20_only; /* --cipher chacha20 */
 };
 
 /* Makes the folder if need be, and locks it. 0, -EBUSY (another daemon has it), or another negative errno. */

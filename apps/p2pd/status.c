@@ -90,12 +90,12 @@ static json_t *peer(const struct status *s, const struct engine_peer *ep)
 {
 	const struct peer *p = &ep->peer;
 	uint64_t last = session_last_handshake(&p->session);
-	json_t *json = json_pack("{ss so so ss sb so so sb sI sI so}", "name", p->name, "ip4",
+	json_t *json = json_pack("{ss so so ss sb so ss? sb sI sI so}", "name", p->name, "ip4",
 				 view_ip(&ep->ip4), "ip6", view_ip(&ep->ip6), "kind",
 				 p->own_kind ? "p2pd" : "wireguard", "online", online(s, ep), "path",
 				 view_path(s->engine, ep, s->now_ms, s->unix_ns), "cipher",
-				 last ? json_string("chacha20-poly1305") : json_null(), "pq", false,
-				 "rx_bytes", (json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes,
+				 cipher_name(session_cipher(&p->session)), "pq", false, "rx_bytes",
+				 (json_int_t)p->rx_bytes, "tx_bytes", (json_int_t)p->tx_bytes,
 				 "last_handshake", view_time(s->now_ms, s->unix_ns, last));
 
 	json_object_set_new(json, "nat", p->own_kind ? view_nat(&ep->nat) : json_null());

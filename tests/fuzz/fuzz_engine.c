@@ -203,7 +203,7 @@ static void relay_all(struct engine *from, struct engine *to, uint64_t now_ms)
 static struct engine *new_engine(uint8_t seed, uint64_t now_ms)
 {
 	struct engine_config config = {
-		.net = net, .name = "fuzzed", .ip4_bits = 16, .have_ip4 = true, .seed = seed
+		.net = net, .name = "fuzzed", .ip4_bits = 16, .have_ip4 = true, .aegis = true, .seed = seed
 	};
 	struct engine *e = malloc(sizeof *e);
 

@@ -370,8 +370,9 @@ struct sim_node *sim_node_at(struct sim *s, struct sim_site *site)
 	n->site = site;
 	n->inner = sim_new_address(site);
 	n->inner.port = (uint16_t)(40000 + s->node_count);
-	n->config =
-		(struct engine_config) { .net = s->net, .ip4_bits = 16, .have_ip4 = true, .pool = &s->pool };
+	n->config = (struct engine_config) {
+		.net = s->net, .ip4_bits = 16, .have_ip4 = true, .aegis = true, .pool = &s->pool
+	};
 	n->config.udp_port = n->inner.port;
 	n->config.max_sockets = SIM_SOCKETS;
 	addr_parse(&n->config.ip4_prefix, "10.77.0.0", 0);

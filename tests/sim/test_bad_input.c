@@ -93,7 +93,8 @@ static unsigned kind_of(const uint8_t *data, size_t len)
 	switch (data[0]) {
 	case WG_INITIATION: return 1;
 	case WG_RESPONSE: return 2;
-	case WG_DATA: return 3;
+	case WG_DATA:
+	case SEALER_FIRST_BYTE_AEGIS: return 3;
 	case PROBE_FIRST_BYTE: return 4;
 	case RELAY_DATA: return 5;
 	default: return 0;

@@ -101,6 +101,26 @@ static void the_router_is_left_alone_until_further_notice(void **state)
 	}
 }
 
+static void the_cipher_stays_until_further_notice(void **state)
+{
+	static const struct {
+		struct join_wish wish;
+		bool chacha20_only;
+	} steps[] = {
+		{ { 0 }, false }, { { .cipher = "auto" }, false }, { { .cipher = "chacha20" }, true },
+		{ { 0 }, true },  { { .cipher = "auto" }, false }, { { 0 }, false },
+	};
+	struct state *s = *state;
+	struct join_plan p;
+
+	join(s);
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		assert_int_equal(join_plan(&steps[i].wish, s, &p), EXIT_OK);
+		assert_int_equal(p.network.chacha20_only, steps[i].chacha20_only);
+		assert_int_equal(state_save_network(s, &p.network), 0);
+	}
+}
+
 static void what_is_typed_goes_over_what_is_remembered(void **state)
 {
 	struct state *s = *state;
@@ -225,6 +245,7 @@ int main(void)
 		in_a_folder(the_first_time_everything_comes_from_the_options),
 		in_a_folder(later_nothing_needs_to_be_typed),
 		in_a_folder(the_router_is_left_alone_until_further_notice),
+		in_a_folder(the_cipher_stays_until_further_notice),
 		in_a_folder(what_is_typed_goes_over_what_is_remembered),
 		in_a_folder(the_same_secret_again_is_fine_and_another_is_denied),
 		in_a_folder(wrong_wishes_end_with_the_code_of_their_kind),

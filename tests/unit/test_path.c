@@ -103,7 +103,7 @@ static void a_path_that_loses_large_packets_only_carries_smaller_ones(void **sta
 	prove(&p, 100000, 50);
 	assert_int_equal(path_mtu(&p), 0);
 	uint64_t now = ping_until(&p, 100050, 110000, 50, PATH_FULL_SIZE);
-	assert_int_equal(path_mtu(&p), 1408);
+	assert_int_equal(path_mtu(&p), 1392);
 	now = ping_until(&p, now, now + 10000, 50, 1400);
 	assert_true(path_usable(&p, now));
 	assert_in_range(path_mtu(&p), 1280, 1400 - PATH_OVERHEAD);

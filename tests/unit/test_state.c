@@ -55,6 +55,7 @@ static struct state_network example(void)
 		.cert_not_before = 1790000000,
 		.port = 40123,
 		.no_portmap = true,
+		.chacha20_only = true,
 	};
 
 	assert_int_equal(network_from_secret(&n.net, "home", "some long secret", 16), 0);
@@ -129,6 +130,7 @@ static void a_network_comes_back_as_it_was(void **state)
 	assert_int_equal(back.cert_not_before, n.cert_not_before);
 	assert_int_equal(back.port, n.port);
 	assert_true(back.no_portmap);
+	assert_true(back.chacha20_only);
 }
 
 static void a_forgotten_network_is_gone_and_the_keys_stay(void **state)
