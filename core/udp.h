@@ -1,5 +1,6 @@
-/* A UDP socket on the loop: receives in batches into packets of a pool, sends at once. An error that the network can
- * cause (an ICMP message, a full buffer) is counted and changes nothing else. */
+/* A UDP socket on the loop: receives and sends trains, datagrams of one size from or to one address, as Linux's UDP GRO
+ * and GSO have them (udp(7)); where the kernel has neither, each train that comes is one datagram. An error that the
+ * network can cause (an ICMP message, a full buffer) is counted and changes nothing else. */
 #ifndef P2PD_CORE_UDP_H
 #define P2PD_CORE_UDP_H
 
@@ -12,23 +13,62 @@
 enum {
 	UDP_BUFFER = 7 << 20,	     /* asked of the kernel, each direction; it may grant less */
 	UDP_BUFFER_SMALL = 64 << 10, /* for sockets that are many and carry little */
-	UDP_BATCH = 16,		     /* datagrams a system call */
-	UDP_BUDGET = 128,	     /* datagrams a wake-up: others on the loop get their turn */
+	UDP_SLOTS = 32,		     /* trains a system call at most, in */
+	UDP_SLOT = 65536,	     /* bytes of a train, in: more than the kernel puts together */
+	UDP_TRAIN_SEGMENTS = 64,     /* datagrams of a train, out: UDP_MAX_SEGMENTS of Linux before 6.9 */
+	/* Of a train, out: a little more and it is over 64 KB with its headers, which no device takes whole. */
+	UDP_TRAIN_BYTES = 65400,
+	/* A wake-up takes no more after so many trains or bytes: others on the loop get their turn. */
+	UDP_BUDGET = 128,
+	UDP_BUDGET_BYTES = 256 << 10,
+	UDP_NARROW = 8,	       /* destinations that are remembered to take no trains ... */
+	UDP_NARROW_MS = 60000, /* ... and for how long: routes change */
+};
+
+/* What may be used of the kernel, each with all before it. */
+enum udp_offload { UDP_OFFLOAD_NONE, UDP_OFFLOAD_GSO, UDP_OFFLOAD_GRO };
+
+struct udp_train {
+	uint8_t *data;
+	size_t len;	  /* of all datagrams together; 0: one empty datagram */
+	size_t stride;	  /* of each datagram but the last, which may be shorter; 0 only if len is 0 */
+	struct addr addr; /* where it came from, or goes */
+	/* In: our own address that it came to, see udp_want_local(). Out: ours that it goes from; ADDR_NONE: the
+	 * system chooses. */
+	struct addr local;
+	uint8_t ttl;	    /* out: IP TTL or hop limit; 0 for the system's default */
+	bool dont_fragment; /* out: lost rather than split on the way */
 };
 
 struct udp_stats {
-	uint64_t rx, tx;
-	uint64_t rx_no_buffer; /* dropped: the pool was empty */
+	uint64_t rx, tx;	       /* datagrams */
+	uint64_t rx_trains, tx_trains; /* the same as the kernel took and gave them: fewer with GRO and GSO */
 	uint64_t rx_errors;
-	uint64_t tx_full;   /* dropped: the kernel's buffer was full */
-	uint64_t tx_errors; /* dropped: anything else */
+	uint64_t tx_full;   /* how often the kernel had no room */
+	uint64_t tx_errors; /* datagrams dropped for any other reason */
 };
 
+/* Each may close the socket, and release it. */
 struct udp_handler {
-	/* The packet is now the callee's: p->addr is the source, p->local see udp_want_local(), p->len may be 0. */
-	void (*on_packet)(void *arg, struct pkt *p);
-	/* After the datagrams of one wake-up; may be NULL. */
+	/* The memory of t->data may be written to; it is used again after on_batch. */
+	void (*on_train)(void *arg, const struct udp_train *t);
+	/* After the trains of one system call, unless the socket was closed by then; may be NULL. */
 	void (*on_batch)(void *arg);
+	/* See udp_want_writable(); NULL where that is not called. */
+	void (*on_writable)(void *arg);
+};
+
+/* Where the sockets of one loop receive into. Memory is taken when it is first used: little by small datagrams. */
+struct udp_slab;
+struct udp_slab *udp_slab_create(void); /* NULL without memory */
+/* After all of its sockets are closed, and not within a callback. NULL is allowed. */
+void udp_slab_destroy(struct udp_slab *slab);
+
+/* A destination with an MTU smaller than the datagrams of a train: the kernel splits single datagrams only. */
+struct udp_narrow {
+	struct addr addr; /* ADDR_NONE: free */
+	size_t stride;	  /* the smallest that was too large */
+	uint64_t until_ms;
 };
 
 /* Embed by value; zeroed memory is closed. Its place must not change while open. */
@@ -36,25 +76,41 @@ struct udp_socket {
 	int fd;
 	struct addr local; /* with the port that the system gave */
 	struct udp_stats stats;
+	bool gso, gro;	       /* in use */
 	struct loop_fd *watch; /* NULL while closed */
-	struct pkt_pool *pool;
+	struct udp_slab *slab;
 	struct udp_handler handler;
 	void *arg;
 	bool wants_local, dont_fragment;
+	unsigned narrow_count;
+	struct udp_narrow narrow[UDP_NARROW];
 };
 
 /* Binds to `local` (port 0: any; an IPv6 socket takes IPv6 only). 0; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES,
  * -EAFNOSUPPORT (no IPv6 here) or another negative errno, and the socket stays closed. */
-int udp_open(struct udp_socket *s, struct loop *l, struct pkt_pool *pool, const struct addr *local,
-	     const struct udp_handler *handler, void *arg);
+int udp_open(struct udp_socket *s, struct loop *l, struct udp_slab *slab, enum udp_offload most,
+	     const struct addr *local, const struct udp_handler *handler, void *arg);
+/* The same at the port of `first`, which is open and may belong to another loop that does not run yet: the system then
+ * spreads the senders over them, all datagrams of one sender to one socket. Nobody else gets the port: only sockets of
+ * this user that are opened this way do. */
+int udp_open_beside(struct udp_socket *s, struct loop *l, struct udp_slab *slab, enum udp_offload most,
+		    const struct udp_socket *first, const struct udp_handler *handler, void *arg);
 /* What the kernel may hold for the socket, in each direction; udp_open asks for UDP_BUFFER. Failing is no error. */
 void udp_set_buffer(struct udp_socket *s, int bytes);
-/* May be called from the callbacks, on_batch may even release the socket; of a closed socket it does nothing. */
+/* May be called from the callbacks; of a closed socket it does nothing. */
 void udp_close(struct udp_socket *s);
 bool udp_is_open(const struct udp_socket *s);
-/* From now on p->local tells to which of this machine's addresses (and the socket's port) a datagram came: for a socket
+/* From now on t->local tells to which of this machine's addresses (and the socket's port) a train came: for a socket
  * that is bound to all of them and answers from the one that was asked. 0 or a negative errno. */
 int udp_want_local(struct udp_socket *s);
+
+/* Sends trains in order, each of at most UDP_TRAIN_SEGMENTS datagrams and UDP_TRAIN_BYTES, with as few system calls as
+ * there can be. What fails for a reason of its own is counted and skipped. Returns how many trains are done with: fewer
+ * than `count` when the kernel's buffer is full. The next one may be sent in part: its data and len are what is left.
+ * The caller drops the rest, or sends it when on_writable came. */
+unsigned udp_send_trains(struct udp_socket *s, struct udp_train *t, unsigned count);
+/* Calls on_writable, once, when the kernel's buffer has room again. 0 or a negative errno. */
+int udp_want_writable(struct udp_socket *s);
 /* Sends p to p->addr with p->ttl, from the IP of p->local if set; the packet stays the caller's. 0, or a negative errno
  * that was counted: -EAGAIN (full), -EAFNOSUPPORT (address of the other family), -ENETUNREACH ..., and -EMSGSIZE: with
  * p->dont_fragment it is larger than its interface's MTU. */

@@ -345,10 +345,10 @@ static enum relay_action on_control(struct relay_server *r, const uint8_t *msg, 
 	return on_prove(r, s, msg, route, reply, reply_len);
 }
 
-static enum relay_action on_unbound(struct relay_server *r, uint32_t session, uint8_t *reply,
+static enum relay_action on_unbound(struct relay_server *r, uint32_t session, size_t count, uint8_t *reply,
 				    size_t *reply_len)
 {
-	r->stats.unbound++;
+	r->stats.unbound += count;
 	if (!bucket_take(&r->unbound, RELAY_UNBOUND_PER_S, RELAY_UNBOUND_PER_S, r->now_ms))
 		return RELAY_DROP;
 	*reply_len = control(reply, RELAY_UNBOUND, session);
@@ -368,7 +368,8 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 	return NULL;
 }
 
-static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, size_t len,
+/* Of `count` datagrams with the header of the first. */
+static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, size_t len, size_t count,
 				 struct relay_route *route, uint8_t *reply, size_t *reply_len)
 {
 	if (len <= RELAY_HEADER || msg[1] || msg[2] || msg[3]) {
@@ -379,31 +380,49 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	struct session *s = pool_find(&r->sessions, id);
 	struct slot *other, *sender = s ? sender_of(r, s, &route->node, &other) : NULL;
 	if (!sender)
-		return on_unbound(r, id, reply, reply_len);
+		return on_unbound(r, id, count, reply, reply_len);
 	sender->seen_ms = r->now_ms;
 	if (!is_bound(other, r->now_ms)) {
-		r->stats.undeliverable++;
+		r->stats.undeliverable += count;
 		return RELAY_DROP;
 	}
 	*route = other->bound;
-	r->stats.forwarded++;
+	r->stats.forwarded += count;
 	r->stats.bytes += len;
 	return RELAY_FORWARD;
+}
+
+size_t relay_run(const uint8_t *data, size_t len, size_t stride)
+{
+	size_t run = len < stride ? len : stride;
+
+	if (run <= RELAY_HEADER || data[0] != RELAY_DATA)
+		return run;
+	while (len - run > RELAY_HEADER && memcmp(data + run, data, RELAY_HEADER) == 0)
+		run += len - run < stride ? len - run : stride;
+	return run;
+}
+
+enum relay_action relay_server_on_run(struct relay_server *r, const uint8_t *run, size_t len, size_t stride,
+				      struct relay_route *route, uint64_t now_ms,
+				      uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len)
+{
+	r->now_ms = now_ms;
+	if (len >= RELAY_HEADER && route->node.family != ADDR_NONE && route->node.port) {
+		if (run[0] == RELAY_DATA)
+			return on_data(r, run, len, (len + stride - 1) / stride, route, reply, reply_len);
+		if (run[0] == RELAY_CONTROL)
+			return on_control(r, run, len, route, reply, reply_len);
+	}
+	r->stats.malformed++;
+	return RELAY_DROP;
 }
 
 enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
 					   struct relay_route *route, uint64_t now_ms,
 					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len)
 {
-	r->now_ms = now_ms;
-	if (len >= RELAY_HEADER && route->node.family != ADDR_NONE && route->node.port) {
-		if (msg[0] == RELAY_DATA)
-			return on_data(r, msg, len, route, reply, reply_len);
-		if (msg[0] == RELAY_CONTROL)
-			return on_control(r, msg, len, route, reply, reply_len);
-	}
-	r->stats.malformed++;
-	return RELAY_DROP;
+	return relay_server_on_run(r, msg, len, len, route, now_ms, reply, reply_len);
 }
 
 struct relay_stats relay_server_stats(const struct relay_server *r)

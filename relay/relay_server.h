@@ -56,6 +56,14 @@ enum relay_action { RELAY_DROP, RELAY_FORWARD, RELAY_REPLY };
 enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
 					   struct relay_route *route, uint64_t now_ms,
 					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
+/* Of datagrams that came together by one route, `stride` bytes each but the last, which may be shorter: how many bytes
+ * at the beginning are to be handled as one. These are the first datagram, and those behind it that are data with the
+ * same header. */
+size_t relay_run(const uint8_t *data, size_t len, size_t stride);
+/* The same for a run: all of it is forwarded, at the price of one datagram, or there is one reply, or none. */
+enum relay_action relay_server_on_run(struct relay_server *r, const uint8_t *run, size_t len, size_t stride,
+				      struct relay_route *route, uint64_t now_ms,
+				      uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
 struct relay_stats relay_server_stats(const struct relay_server *r);
 
 #endif

@@ -29,6 +29,7 @@ struct shell {
 	/* shell_io.c */
 	struct tun_device tun;
 	struct loop_fd *tun_watch;
+	struct udp_slab *slab;
 	struct udp_socket udp4, udp6;
 	struct shell_sockets sockets;
 	uint16_t port;

@@ -86,22 +86,42 @@ void shell_watch_tun(struct shell *s)
 
 /* --- UDP */
 
-static void on_packet(void *arg, struct pkt *p)
+static void on_datagram(struct shell *s, uint32_t socket, const struct udp_train *t, size_t off)
 {
-	struct shell *s = arg;
 	uint64_t now = shell_now(s);
+	struct pkt *p = pkt_get(&s->pool);
 
+	if (!p) {
+		s->engine->drops.no_buffer++;
+		return;
+	}
+	p->len = (uint32_t)(t->len - off < t->stride ? t->len - off : t->stride);
+	memcpy(pkt_data(p), t->data + off, p->len);
+	p->addr = t->addr;
+	p->local = t->local;
+	p->socket = socket;
 	engine_on_datagram(s->engine, p, now);
 	if (s->engine->timestamps_changed)
 		shell_expect_timestamp(s, now);
 }
 
-static void on_batch(void *arg)
+/* Settles after each train: what the pool holds lasts for the answers to a few only. */
+static void on_socket_train(void *arg, uint32_t socket, const struct udp_train *t)
 {
-	shell_settle(arg);
+	struct shell *s = arg;
+
+	for (size_t off = 0; off < t->len; off += t->stride)
+		on_datagram(s, socket, t, off);
+	shell_settle(s);
 }
 
-static const struct udp_handler handler = { on_packet, on_batch };
+static void on_train(void *arg, const struct udp_train *t)
+{
+	on_socket_train(arg, 0, t);
+}
+
+static const struct udp_handler handler = { .on_train = on_train };
+static const struct shell_sockets_handler sockets_handler = { .on_train = on_socket_train };
 
 static struct addr any_address(enum addr_family family, uint16_t port)
 {
@@ -114,11 +134,11 @@ static struct addr any_address(enum addr_family family, uint16_t port)
 static int open_port(struct shell *s, uint16_t port)
 {
 	struct addr v4 = any_address(ADDR_V4, port), v6 = any_address(ADDR_V6, port);
-	int ret6, ret4 = udp_open(&s->udp4, s->loop, &s->pool, &v4, &handler, s);
+	int ret6, ret4 = udp_open(&s->udp4, s->loop, s->slab, UDP_OFFLOAD_GRO, &v4, &handler, s);
 
 	if (ret4 == -EADDRINUSE)
 		return ret4;
-	ret6 = udp_open(&s->udp6, s->loop, &s->pool, &v6, &handler, s);
+	ret6 = udp_open(&s->udp6, s->loop, s->slab, UDP_OFFLOAD_GRO, &v6, &handler, s);
 	if (ret6 && ret4) {
 		return ret4;
 	} else if (ret6 == -EADDRINUSE) {
@@ -129,7 +149,7 @@ static int open_port(struct shell *s, uint16_t port)
 		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4",
 			 strerror(ret6 ? -ret6 : -ret4));
 	s->port = port;
-	shell_sockets_init(&s->sockets, s->loop, &s->pool, &handler, s);
+	shell_sockets_init(&s->sockets, s->loop, s->slab, &sockets_handler, s);
 	return 0;
 }
 
@@ -147,8 +167,13 @@ static int open_any_port(struct shell *s)
 int shell_open_udp(struct shell *s)
 {
 	uint16_t wish = s->config.network.port;
-	int ret = wish ? open_port(s, wish) : -EADDRINUSE;
+	int ret = -EADDRINUSE;
 
+	s->slab = udp_slab_create();
+	if (!s->slab)
+		return fail_with(EXIT_FAILED, "out of memory");
+	if (wish)
+		ret = open_port(s, wish);
 	if (ret == -EADDRINUSE && s->config.any_port)
 		ret = open_any_port(s);
 	if (ret == -EADDRINUSE)
@@ -204,6 +229,7 @@ void shell_close_io(struct shell *s)
 	udp_close(&s->udp4);
 	udp_close(&s->udp6);
 	shell_sockets_close(&s->sockets);
+	udp_slab_destroy(s->slab);
 	loop_fd_destroy(s->tun_watch);
 	if (s->tun.fd >= 0)
 		tun_close(&s->tun);

@@ -18,10 +18,10 @@ struct shell_socket {
 	bool carries_data;
 };
 
-void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct pkt_pool *pool,
-			const struct udp_handler *handler, void *arg)
+void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab,
+			const struct shell_sockets_handler *handler, void *arg)
 {
-	*t = (struct shell_sockets) { .loop = l, .pool = pool, .handler = *handler, .arg = arg };
+	*t = (struct shell_sockets) { .loop = l, .slab = slab, .handler = *handler, .arg = arg };
 }
 
 /* The one of many that got through is a tunnel's way from then on. */
@@ -31,23 +31,24 @@ static void grow(struct shell_socket *s)
 	udp_set_buffer(&s->udp, UDP_BUFFER);
 }
 
-static void on_packet(void *arg, struct pkt *p)
+/* The socket may be closed in here, and in on_batch. */
+static void on_train(void *arg, const struct udp_train *t)
 {
 	struct shell_socket *s = arg;
+	struct udp_train here = *t;
 
 	if (!s->carries_data && s->udp.stats.rx >= CARRIES_DATA)
 		grow(s);
-	p->socket = s->id;
-	p->local = s->udp.local;
-	s->table->handler.on_packet(s->table->arg, p);
+	here.local = s->udp.local;
+	s->table->handler.on_train(s->table->arg, s->id, &here);
 }
 
-/* The socket may be closed in here. */
 static void on_batch(void *arg)
 {
 	struct shell_socket *s = arg;
 
-	s->table->handler.on_batch(s->table->arg);
+	if (s->table->handler.on_batch)
+		s->table->handler.on_batch(s->table->arg);
 }
 
 static void close_slot(struct shell_socket **slot)
@@ -61,11 +62,11 @@ static void close_slot(struct shell_socket **slot)
 
 static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32_t id)
 {
-	static const struct udp_handler handler = { on_packet, on_batch };
+	static const struct udp_handler handler = { .on_train = on_train, .on_batch = on_batch };
 	static const uint8_t any[4];
 	struct addr local = addr_from_ip(ADDR_V4, any, 0);
 	struct shell_socket *s = calloc(1, sizeof *s);
-	int rc = s ? udp_open(&s->udp, t->loop, t->pool, &local, &handler, s) : -ENOMEM;
+	int rc = s ? udp_open(&s->udp, t->loop, t->slab, UDP_OFFLOAD_GRO, &local, &handler, s) : -ENOMEM;
 
 	if (rc) {
 		free(s);

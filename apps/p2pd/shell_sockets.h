@@ -11,22 +11,28 @@
 
 enum { SHELL_SOCKETS_MAX = 256 }; /* B2 of the birthday: more sockets gain little */
 
+struct shell_sockets_handler {
+	/* By the socket `id`; t->local has its port. */
+	void (*on_train)(void *arg, uint32_t id, const struct udp_train *t);
+	void (*on_batch)(void *arg); /* as struct udp_handler's; may be NULL */
+};
+
 struct shell_sockets {
 	struct loop *loop;
-	struct pkt_pool *pool;
-	struct udp_handler handler;
+	struct udp_slab *slab;
+	struct shell_sockets_handler handler;
 	void *arg;
 	struct shell_socket *slots[ENGINE_SOCKETS]; /* NULL: closed */
 	uint64_t lost;				    /* packets out: no socket could be opened for them */
 };
 
-/* `handler` gets what arrives by any of them, with p->socket and the port of p->local set. */
-void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct pkt_pool *pool,
-			const struct udp_handler *handler, void *arg);
+/* `handler` gets what arrives by any of them. */
+void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab,
+			const struct shell_sockets_handler *handler, void *arg);
 /* Sends p by the socket p->socket (not 0); the packet stays the caller's. As udp_send(), or the errno of a socket that
  * does not open; -EINVAL for what is no id. */
 int shell_sockets_send(struct shell_sockets *t, const struct pkt *p);
-/* Closes all whose id is not in `used`. May be called from on_batch. */
+/* Closes all whose id is not in `used`. May be called from the handler. */
 void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS]);
 void shell_sockets_close(struct shell_sockets *t);
 /* Raises the process's limit of open files as far as that is of use. How many extra sockets it then affords. */

@@ -19,16 +19,21 @@ struct link {
 	struct websocket_server *ws;
 };
 
-/* A UDP socket, and whose. */
+enum { DOOR_TRAINS = 64 };
+
+/* A UDP socket, whose it is, and what leaves by it after the system call that it came in by: still where it was
+ * received. */
 struct door {
 	struct serve *serve;
 	struct udp_socket udp;
+	unsigned out_count;
+	struct udp_train out[DOOR_TRAINS];
 };
 
 struct serve {
 	struct loop *loop;
 	struct rng rng;
-	struct pkt_pool pool;
+	struct udp_slab *slab;
 	struct door doors[SERVE_UDP_MAX];
 	size_t door_count;
 	struct relay_server *relay;
@@ -154,11 +159,11 @@ static bool is_any(const struct addr *a)
 
 /* A node is bound at the socket where it came in, and its NAT lets in only what comes from there: so the relay is at the
  * first socket of each family, and at no other. */
-static struct udp_socket *relay_socket(struct serve *s, uint8_t family)
+static struct door *relay_door(struct serve *s, uint8_t family)
 {
 	for (size_t i = 0; i < s->door_count; i++)
 		if (s->doors[i].udp.local.family == family)
-			return &s->doors[i].udp;
+			return &s->doors[i];
 	return NULL;
 }
 
@@ -174,58 +179,82 @@ static struct udp_socket *socket_at(struct serve *s, const struct addr *local)
 	return NULL;
 }
 
-static void relay_datagram(struct serve *s, struct udp_socket *in, const struct pkt *p)
+/* What the kernel has no room for is lost, as on any network. */
+static void flush(struct door *d)
 {
-	const uint8_t *msg = p->buf + p->off;
+	udp_send_trains(&d->udp, d->out, d->out_count);
+	d->out_count = 0;
+}
+
+/* A run of datagrams (see relay_run()) that came as a part of `t`. */
+static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *run, size_t len)
+{
+	struct serve *s = in->serve;
+	struct relay_route route = { .hub = t->local, .node = t->addr };
 	uint8_t reply[RELAY_PROVE_LEN];
 	size_t reply_len;
-	struct relay_route route = { .hub = p->local, .node = p->addr };
+	struct door *out;
 
-	if (in != relay_socket(s, p->addr.family))
-		return;
-	switch (relay_server_on_datagram(s->relay, msg, p->len, &route, loop_now_ms(), reply, &reply_len)) {
+	switch (relay_server_on_run(s->relay, run, len, t->stride, &route, loop_now_ms(), reply,
+				    &reply_len)) {
 	case RELAY_FORWARD:
-		udp_send_bytes_from(relay_socket(s, route.node.family), &route.hub, msg, p->len, &route.node);
+		out = relay_door(s, route.node.family);
+		if (out->out_count == DOOR_TRAINS)
+			flush(out);
+		out->out[out->out_count++] = (struct udp_train) {
+			.data = run, .len = len, .stride = t->stride, .addr = route.node, .local = route.hub
+		};
 		break;
-	case RELAY_REPLY: udp_send_bytes_from(in, &route.hub, reply, reply_len, &route.node); break;
+	case RELAY_REPLY: udp_send_bytes_from(&in->udp, &route.hub, reply, reply_len, &route.node); break;
 	case RELAY_DROP: break;
 	}
 }
 
-static void stun_datagram(struct serve *s, const struct pkt *p)
+static void stun_datagram(struct serve *s, const struct udp_train *t, const uint8_t *msg, size_t len)
 {
-	struct stun_route route = { .server = p->local, .client = p->addr };
+	struct stun_route route = { .server = t->local, .client = t->addr };
 	uint8_t reply[STUN_PADDED_MAX];
-	size_t len = stun_server_reply(&s->stun, p->buf + p->off, p->len, &route, loop_now_ms(), reply);
+	size_t reply_len = stun_server_reply(&s->stun, msg, len, &route, loop_now_ms(), reply);
 	struct udp_socket *out = socket_at(s, &route.server);
 
-	if (len && out)
-		udp_send_bytes_from(out, &route.server, reply, len, &route.client);
+	if (reply_len && out)
+		udp_send_bytes_from(out, &route.server, reply, reply_len, &route.client);
 }
 
-static void on_packet(void *arg, struct pkt *p)
+static void on_train(void *arg, const struct udp_train *t)
 {
 	struct door *d = arg;
-	uint8_t first = p->len ? *pkt_data(p) : 0;
+	bool relays = d == relay_door(d->serve, t->addr.family);
 
-	if (first == RELAY_DATA || first == RELAY_CONTROL)
-		relay_datagram(d->serve, &d->udp, p);
-	else
-		stun_datagram(d->serve, p);
-	pkt_put(&d->serve->pool, p);
+	for (size_t off = 0, len; off < t->len; off += len) {
+		uint8_t *msg = t->data + off;
+		len = relay_run(msg, t->len - off, t->stride);
+		if (*msg != RELAY_DATA && *msg != RELAY_CONTROL)
+			stun_datagram(d->serve, t, msg, len);
+		else if (relays)
+			relay_run_in(d, t, msg, len);
+	}
+}
+
+static void on_batch(void *arg)
+{
+	struct serve *s = ((struct door *)arg)->serve;
+
+	for (size_t i = 0; i < s->door_count; i++)
+		flush(&s->doors[i]);
 }
 
 /* --- Beginning and end. */
 
 static int open_doors(struct serve *s, const struct serve_config *config, struct addr *at)
 {
-	static const struct udp_handler handler = { on_packet, NULL };
+	static const struct udp_handler handler = { .on_train = on_train, .on_batch = on_batch };
 
 	for (; s->door_count < config->udp_count; s->door_count++) {
 		struct door *d = &s->doors[s->door_count];
 		d->serve = s;
 		*at = config->udp[s->door_count];
-		int rc = udp_open(&d->udp, s->loop, &s->pool, at, &handler, d);
+		int rc = udp_open(&d->udp, s->loop, s->slab, UDP_OFFLOAD_GRO, at, &handler, d);
 		if (rc)
 			return rc;
 		rc = udp_want_local(&d->udp);
@@ -253,7 +282,7 @@ static void announce(struct serve *s, struct coord_config *c, bool relays)
 {
 	for (size_t i = 0; i < s->door_count; i++) {
 		struct addr a = s->doors[i].udp.local;
-		if ((&s->doors[i].udp == relay_socket(s, a.family)) != relays)
+		if ((&s->doors[i] == relay_door(s, a.family)) != relays)
 			continue;
 		if (is_any(&a))
 			a = (struct addr) { .port = a.port };
@@ -263,13 +292,12 @@ static void announce(struct serve *s, struct coord_config *c, bool relays)
 
 static int create_logic(struct serve *s)
 {
-	if (pkt_pool_init(&s->pool, SERVE_PACKETS) != 0)
-		return -ENOMEM;
 	rng_init_system(&s->rng);
+	s->slab = udp_slab_create();
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
 	s->timer = loop_timer_create(s->loop, on_due, s);
 	s->http = http_server_create(s->loop, routes, sizeof routes / sizeof *routes, s);
-	return s->relay && s->timer && s->http ? 0 : -ENOMEM;
+	return s->slab && s->relay && s->timer && s->http ? 0 : -ENOMEM;
 }
 
 static int start(struct serve *s, const struct serve_config *config, struct addr *at)
@@ -327,7 +355,7 @@ void serve_destroy(struct serve *s)
 		relay_server_destroy(s->relay);
 	loop_timer_destroy(s->timer);
 	tls_config_destroy(s->tls);
-	pkt_pool_free(&s->pool);
+	udp_slab_destroy(s->slab);
 	crypto_wipe(&s->rng, sizeof s->rng);
 	free(s);
 }

@@ -10,7 +10,6 @@ enum {
 	SERVE_UDP_MAX = 8,
 	SERVE_NODES_MAX = 20000,
 	SERVE_SESSIONS_MAX = 1 << 18,
-	SERVE_PACKETS = 256, /* of one wake-up at most: each is sent on at once */
 };
 
 struct serve_config {

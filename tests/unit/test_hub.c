@@ -31,7 +31,7 @@ struct world {
 	struct hub_link *link;
 	unsigned ups, challenges, awaited;
 	struct udp_socket udp;
-	struct pkt_pool pool;
+	struct udp_slab *slab;
 	struct stun_client stun;
 };
 
@@ -59,7 +59,7 @@ static void refuse_stream(void *arg, struct stream *s)
 /* Addresses that are free: the system gave them, and got them back. */
 static void choose_addresses(struct world *w)
 {
-	static const struct udp_handler none = { NULL, NULL };
+	static const struct udp_handler none = { .on_train = NULL };
 	struct stream_listener *listener;
 	struct udp_socket udp;
 	struct addr any;
@@ -69,7 +69,7 @@ static void choose_addresses(struct world *w)
 	assert_int_equal(stream_listen(&listener, w->loop, &any, NULL, refuse_stream, NULL), 0);
 	w->config.tls = stream_listener_addr(listener);
 	stream_listener_close(listener);
-	assert_int_equal(udp_open(&udp, w->loop, &w->pool, &any, &none, NULL), 0);
+	assert_int_equal(udp_open(&udp, w->loop, w->slab, UDP_OFFLOAD_NONE, &any, &none, NULL), 0);
 	w->config.udp[0] = udp.local;
 	w->config.udp_count = 1;
 	udp_close(&udp);
@@ -82,7 +82,7 @@ static void begin(struct world *w)
 	memset(w, 0, sizeof *w);
 	w->loop = loop_create();
 	rng_init_seed(&w->rng, 5);
-	assert_int_equal(pkt_pool_init(&w->pool, 32), 0);
+	w->slab = udp_slab_create();
 	assert_int_equal(tls_key_make(&w->key), 0);
 	choose_addresses(w);
 	w->config.key = &w->key;
@@ -97,7 +97,7 @@ static void end(struct world *w)
 	serve_destroy(w->hub);
 	udp_close(&w->udp);
 	loop_destroy(w->loop);
-	pkt_pool_free(&w->pool);
+	udp_slab_destroy(w->slab);
 }
 
 static void on_up(void *arg, const uint8_t *exporter, const struct addr *remote)
@@ -180,19 +180,18 @@ static void a_hub_ends_with_links_up(void **state)
 	end(&w);
 }
 
-static void on_packet(void *arg, struct pkt *p)
+static void on_train(void *arg, const struct udp_train *t)
 {
 	struct world *w = arg;
 
-	if (stun_client_on_message(&w->stun, pkt_data(p), p->len, &p->addr, loop_now_ms()))
+	if (stun_client_on_message(&w->stun, t->data, t->len, &t->addr, loop_now_ms()))
 		loop_stop(w->loop);
-	pkt_put(&w->pool, p);
 }
 
 static void stun_is_answered_and_the_relay_asks_who_binds(void **state)
 {
 	(void)state;
-	static const struct udp_handler udp_handler = { on_packet, NULL };
+	static const struct udp_handler udp_handler = { .on_train = on_train };
 	static const uint8_t bind[RELAY_BIND_LEN] = { RELAY_CONTROL, RELAY_BIND, [4] = 1 };
 	static struct world w;
 	uint8_t request[STUN_MAX];
@@ -201,7 +200,7 @@ static void stun_is_answered_and_the_relay_asks_who_binds(void **state)
 	begin(&w);
 	assert_int_equal(addr_parse(&local, "127.0.0.1", 1), 0);
 	local.port = 0;
-	assert_int_equal(udp_open(&w.udp, w.loop, &w.pool, &local, &udp_handler, &w), 0);
+	assert_int_equal(udp_open(&w.udp, w.loop, w.slab, UDP_OFFLOAD_GRO, &local, &udp_handler, &w), 0);
 	assert_int_equal(udp_send_bytes(&w.udp, bind, sizeof bind, &w.config.udp[0]),
 			 0); /* unknown: silence */
 	assert_int_equal(udp_send_bytes(&w.udp, "", 0, &w.config.udp[0]), 0);

@@ -17,17 +17,30 @@ enum { GUARD_MS = 20000, FIRST = 1, SECOND = 2, FIRST_AGAIN = 1024 + 1, LAST = E
 struct world {
 	struct loop *loop;
 	struct pkt_pool pool;
+	struct udp_slab *slab;
 	struct shell_sockets sockets;
 	struct udp_socket peer;
-	struct pkt_list got, peer_got;
+	struct got {
+		unsigned count;
+		uint32_t id;
+		size_t len;
+		struct addr from, local;
+	} got, peer_got; /* how many trains, and the last */
 	bool close_in_batch;
 };
 
-static void on_packet(void *arg, struct pkt *p)
+static void note(struct got *g, uint32_t id, const struct udp_train *t)
+{
+	*g = (struct got) {
+		.count = g->count + 1, .id = id, .len = t->len, .from = t->addr, .local = t->local
+	};
+}
+
+static void on_train(void *arg, uint32_t id, const struct udp_train *t)
 {
 	struct world *w = arg;
 
-	pkt_list_push(&w->got, p);
+	note(&w->got, id, t);
 }
 
 static void on_batch(void *arg)
@@ -40,34 +53,35 @@ static void on_batch(void *arg)
 	loop_stop(w->loop);
 }
 
-static void on_peer_packet(void *arg, struct pkt *p)
+static void on_peer_train(void *arg, const struct udp_train *t)
 {
 	struct world *w = arg;
 
-	pkt_list_push(&w->peer_got, p);
+	note(&w->peer_got, 0, t);
 	loop_stop(w->loop);
 }
 
 static void begin(struct world *w)
 {
-	static const struct udp_handler handler = { on_packet, on_batch }, peer = { on_peer_packet, NULL };
+	static const struct shell_sockets_handler handler = { on_train, on_batch };
+	static const struct udp_handler peer = { .on_train = on_peer_train };
 	struct addr local;
 
 	memset(w, 0, sizeof *w);
 	w->loop = loop_create();
 	assert_int_equal(pkt_pool_init(&w->pool, 64), 0);
+	w->slab = udp_slab_create();
 	assert_int_equal(addr_parse(&local, "127.0.0.1", 1), 0);
 	local.port = 0;
-	assert_int_equal(udp_open(&w->peer, w->loop, &w->pool, &local, &peer, w), 0);
-	shell_sockets_init(&w->sockets, w->loop, &w->pool, &handler, w);
+	assert_int_equal(udp_open(&w->peer, w->loop, w->slab, UDP_OFFLOAD_GRO, &local, &peer, w), 0);
+	shell_sockets_init(&w->sockets, w->loop, w->slab, &handler, w);
 }
 
 static void end(struct world *w)
 {
 	shell_sockets_close(&w->sockets);
 	udp_close(&w->peer);
-	pkt_list_clear(&w->got, &w->pool);
-	pkt_list_clear(&w->peer_got, &w->pool);
+	udp_slab_destroy(w->slab);
 	assert_int_equal(w->pool.in_use, 0);
 	loop_destroy(w->loop);
 	pkt_pool_free(&w->pool);
@@ -104,13 +118,12 @@ static int send_by(struct world *w, uint32_t id)
 /* Sends by an extra socket; where it arrived from. */
 static struct addr source_of(struct world *w, uint32_t id)
 {
+	unsigned before = w->peer_got.count;
+
 	assert_int_equal(send_by(w, id), 0);
 	run(w);
-	struct pkt *p = pkt_list_pop(&w->peer_got);
-	struct addr from = p->addr;
-	pkt_put(&w->pool, p);
-	assert_null(w->peer_got.head);
-	return from;
+	assert_int_equal(w->peer_got.count, before + 1);
+	return w->peer_got.from;
 }
 
 static unsigned open_files(void)
@@ -151,12 +164,10 @@ static void what_arrives_says_by_which_socket_it_came(void **state)
 		struct addr there = source_of(&w, ids[i]);
 		assert_int_equal(udp_send_bytes(&w.peer, "answer", 6, &there), 0);
 		run(&w);
-		struct pkt *p = pkt_list_pop(&w.got);
-		assert_int_equal(p->socket, ids[i]);
-		assert_int_equal(p->len, 6);
-		assert_int_equal(p->local.port, there.port);
-		assert_true(addr_equal(&p->addr, &w.peer.local));
-		pkt_put(&w.pool, p);
+		assert_int_equal(w.got.id, ids[i]);
+		assert_int_equal(w.got.len, 6);
+		assert_int_equal(w.got.local.port, there.port);
+		assert_true(addr_equal(&w.got.from, &w.peer.local));
 	}
 	end(&w);
 }
