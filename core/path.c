@@ -48,7 +48,7 @@ static void give_up_last(struct path *p, uint64_t now_ms)
 {
 	const struct path_ping *last = last_ping(p);
 
-	if (p->unanswered && last->sent_ms && last->size >= PATH_BASE_SIZE)
+	if (p->unanswered && last->size >= PATH_BASE_SIZE)
 		pmtu_on_timeout(&p->pmtu, last->size, now_ms);
 }
 
@@ -62,7 +62,7 @@ void path_ping(struct path *p, struct rng *rng, size_t size, uint64_t now_ms, ui
 
 	rng_fill(rng, ping->txid, PROBE_TXID);
 	memcpy(txid, ping->txid, PROBE_TXID);
-	ping->sent_ms = now_ms;
+	ping->sent_ms = (uint32_t)now_ms;
 	p->last_ping_ms = now_ms;
 	if (p->unanswered < UINT8_MAX)
 		p->unanswered++;
@@ -73,7 +73,7 @@ void path_ping(struct path *p, struct rng *rng, size_t size, uint64_t now_ms, ui
 static struct path_ping *find_ping(struct path *p, const uint8_t txid[static PROBE_TXID])
 {
 	for (int i = 0; i < PATH_INFLIGHT; i++)
-		if (p->inflight[i].sent_ms && crypto_equal(p->inflight[i].txid, txid, PROBE_TXID))
+		if (p->inflight[i].size && crypto_equal(p->inflight[i].txid, txid, PROBE_TXID))
 			return &p->inflight[i];
 	return NULL;
 }
@@ -84,12 +84,13 @@ bool path_on_pong(struct path *p, const uint8_t txid[static PROBE_TXID], const c
 
 	if (!ping)
 		return false;
-	uint32_t rtt = (uint32_t)(now_ms - ping->sent_ms);
-	ping->sent_ms = 0;
-	if (p->wants_size && ping->size < PATH_BASE_SIZE)
+	uint32_t rtt = (uint32_t)now_ms - ping->sent_ms;
+	uint16_t size = ping->size;
+	ping->size = 0;
+	if (p->wants_size && size < PATH_BASE_SIZE)
 		return false;
-	if (ping->size >= PATH_BASE_SIZE)
-		pmtu_on_pong(&p->pmtu, ping->size, now_ms);
+	if (size >= PATH_BASE_SIZE)
+		pmtu_on_pong(&p->pmtu, size, now_ms);
 	p->rtt_ms = p->state == PATH_UP ? (p->rtt_ms * 7 + rtt) / 8 : rtt;
 	path_on_proof(p, name, now_ms);
 	return true;

@@ -59,8 +59,8 @@ struct path {
 	uint8_t unanswered; /* pings in a row */
 	struct path_ping {
 		uint8_t txid[PROBE_TXID];
-		uint64_t sent_ms; /* 0: free */
-		uint16_t size;
+		uint32_t sent_ms; /* the low bits */
+		uint16_t size;	  /* 0: free */
 	} inflight[PATH_INFLIGHT];
 	uint8_t next_inflight;
 };

@@ -57,13 +57,18 @@ static void settle(struct timers *t, struct timers_entry *entry)
 	put(t, at, entry);
 }
 
-void timers_set(struct timers *t, struct timers_entry *entry, uint64_t at_ms)
+void timers_set_ordered(struct timers *t, struct timers_entry *entry, uint64_t at_ms, uint64_t order)
 {
 	entry->at_ms = at_ms;
-	entry->order = ++t->last_order;
+	entry->order = order;
 	if (!entry->place)
 		put(t, ++t->count, entry);
 	settle(t, entry);
+}
+
+void timers_set(struct timers *t, struct timers_entry *entry, uint64_t at_ms)
+{
+	timers_set_ordered(t, entry, at_ms, ++t->last_order);
 }
 
 void timers_remove(struct timers *t, struct timers_entry *entry)

@@ -8,7 +8,7 @@
 /* Zeroed memory is not set. */
 struct timers_entry {
 	uint64_t at_ms;
-	uint64_t order; /* those of one moment are due in the order in which they were set */
+	uint64_t order; /* of those of one moment: in which they were set, or which the owner gives them */
 	size_t place;	/* in the heap, from 1; 0: not set */
 };
 
@@ -24,6 +24,8 @@ int timers_reserve(struct timers *t, size_t count);
 void timers_free(struct timers *t);
 /* Sets an entry (anew); there must be room. */
 void timers_set(struct timers *t, struct timers_entry *entry, uint64_t at_ms);
+/* The same, but of those of one moment the one with the least `order` is first. One heap is set in one of the ways. */
+void timers_set_ordered(struct timers *t, struct timers_entry *entry, uint64_t at_ms, uint64_t order);
 /* Of an entry that is not set it does nothing. */
 void timers_remove(struct timers *t, struct timers_entry *entry);
 /* The one that is due first, NULL when none is set. */

@@ -44,7 +44,7 @@ int engine_init(struct engine *e, const struct engine_config *config, uint64_t n
 	rng_fill(&e->rng, &e->boot, sizeof e->boot);
 	e->index = session_index_create(ENGINE_MAX_PEERS * 4);
 	e->timestamps = calloc(ENGINE_TIMESTAMPS, sizeof *e->timestamps);
-	if (!e->index || !e->timestamps) {
+	if (!e->index || !e->timestamps || timers_reserve(&e->peers_due, ENGINE_MAX_PEERS)) {
 		engine_free(e);
 		return -ENOMEM;
 	}
@@ -65,6 +65,7 @@ void engine_free(struct engine *e)
 	pkt_list_clear(&e->hub_out, e->config.pool);
 	session_index_destroy(e->index);
 	free(e->timestamps);
+	timers_free(&e->peers_due);
 	crypto_wipe(e, sizeof *e);
 }
 
@@ -110,19 +111,25 @@ static uint64_t peer_due(const struct engine *e, const struct engine_peer *ep, u
 	return engine_min(due, session_deadline(&ep->peer.session));
 }
 
+/* Of those due at one moment the newest is first, always the same: where there is not enough for all (rounds, the budget
+ * of probes), some get what they need one after the other, instead of each too little. */
+static void set_due(struct engine *e, struct engine_peer *ep, uint64_t at_ms)
+{
+	if (at_ms == UINT64_MAX)
+		timers_remove(&e->peers_due, &ep->due);
+	else if (!ep->due.place || ep->due.at_ms != at_ms)
+		timers_set_ordered(&e->peers_due, &ep->due, at_ms, UINT64_MAX - ep->number);
+}
+
 void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	enum engine_way way = engine_way(ep, e);
-	uint64_t before = ep->due_ms;
 
 	if (way != ep->last_way) {
 		ep->last_way = way;
 		ep->way_since_ms = now_ms;
 	}
-	ep->due_ms = peer_due(e, ep, now_ms);
-	/* The peer that was due first is so no longer: who is, is found out when somebody asks. */
-	e->due_is_early |= before == e->due_ms && ep->due_ms > before;
-	engine_due(e, ep->due_ms);
+	set_due(e, ep, peer_due(e, ep, now_ms));
 }
 
 static void run_relay(struct engine *e, uint64_t now_ms)
@@ -144,37 +151,46 @@ static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	engine_touch(e, ep, now_ms);
 }
 
-/* What is due first, without guessing. */
-static uint64_t exact_due(const struct engine *e)
+static struct engine_peer *take_due(struct engine *e, uint64_t now_ms)
 {
-	uint64_t due = engine_min(engine_stun_deadline(e), relay_client_deadline(&e->relay));
+	struct timers_entry *first = timers_first(&e->peers_due);
 
-	due = engine_min(due, engine_publish_deadline(e));
-	for (const struct engine_peer *ep = e->peers; ep; ep = ep->next)
-		due = engine_min(due, ep->due_ms);
-	return due;
+	if (!first || first->at_ms > now_ms)
+		return NULL;
+	timers_remove(&e->peers_due, first);
+	return (struct engine_peer *)(void *)((char *)first - offsetof(struct engine_peer, due));
+}
+
+/* All are taken first, so that each is run once, also one that is due again at once. */
+static void run_peers(struct engine *e, uint64_t now_ms)
+{
+	struct engine_peer *list = NULL, **end = &list;
+
+	while ((*end = take_due(e, now_ms)))
+		end = &(*end)->due_next;
+	for (struct engine_peer *ep = list; ep; ep = ep->due_next)
+		run_peer(e, ep, now_ms);
 }
 
 void engine_tick(struct engine *e, uint64_t now_ms)
 {
-	if (now_ms < e->due_ms)
+	uint64_t due;
+
+	if (now_ms < engine_deadline(e))
 		return;
 	engine_run_stun(e, now_ms);
 	run_relay(e, now_ms);
 	engine_run_publish(e, now_ms);
-	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
-		if (ep->due_ms <= now_ms)
-			run_peer(e, ep, now_ms);
-	e->due_ms = exact_due(e);
-	e->due_is_early = false;
+	run_peers(e, now_ms);
+	due = engine_min(engine_stun_deadline(e), relay_client_deadline(&e->relay));
+	e->due_ms = engine_min(due, engine_publish_deadline(e));
 }
 
-uint64_t engine_deadline(struct engine *e)
+uint64_t engine_deadline(const struct engine *e)
 {
-	if (e->due_is_early)
-		e->due_ms = exact_due(e);
-	e->due_is_early = false;
-	return e->due_ms;
+	const struct timers_entry *first = timers_first(&e->peers_due);
+
+	return first ? engine_min(e->due_ms, first->at_ms) : e->due_ms;
 }
 
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e)

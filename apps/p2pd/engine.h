@@ -25,6 +25,7 @@
 #include "core/pkt.h"
 #include "core/record.h"
 #include "core/session.h"
+#include "core/timers.h"
 #include "nat/budget.h"
 #include "nat/discover.h"
 #include "nat/lifetime.h"
@@ -119,6 +120,7 @@ struct engine {
 
 	struct engine_peer *peers;
 	size_t peer_count;
+	uint64_t last_number;		 /* of a peer */
 	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;
 
@@ -156,7 +158,8 @@ struct engine {
 	struct engine_round rounds[ENGINE_ROUNDS];
 	uint32_t hub_rtt_ms;
 	struct bucket asks;
-	uint64_t joined_by_ms; /* publish by then even without STUN's answer */
+	struct bucket unbounds; /* heeded: they can be forged, and each is looked for among all peers */
+	uint64_t joined_by_ms;	/* publish by then even without STUN's answer */
 	struct relay_client relay;
 
 	/* load measure for cookies: handshakes seen in this second */
@@ -168,6 +171,7 @@ struct engine {
 	 * first sent by its id; the engine says by `sockets_changed` that some ids are in use no more. */
 	uint32_t sockets[ENGINE_SOCKETS];
 	const void *socket_owners[ENGINE_SOCKETS]; /* only to be compared with */
+	unsigned sockets_used;
 	uint32_t socket_generation;
 	bool sockets_changed;
 
@@ -179,8 +183,8 @@ struct engine {
 	unsigned next_ping;
 	struct engine_event events[ENGINE_EVENTS];
 	unsigned event_head, event_count;
-	uint64_t due_ms;   /* nothing is due before */
-	bool due_is_early; /* what was due then no longer is */
+	struct timers peers_due;
+	uint64_t due_ms; /* of all that is not a peer's nothing is due before */
 	struct engine_drops drops;
 	uint64_t log_last_ms;
 };
@@ -206,7 +210,7 @@ void engine_on_hub_down(struct engine *e, uint64_t now_ms);
 /* The wall clock at now_ms, at least every minute. */
 void engine_set_wall(struct engine *e, uint64_t now_ms, uint64_t unix_ns);
 void engine_tick(struct engine *e, uint64_t now_ms);
-uint64_t engine_deadline(struct engine *e);
+uint64_t engine_deadline(const struct engine *e);
 bool engine_next_event(struct engine *e, struct engine_event *out);
 
 /* Routers up to and with the outermost NAT (0: unknown), and whether it is a carrier's: nat/hops.h. */

@@ -14,7 +14,7 @@ struct engine_origin {
 /* engine.c */
 /* Something of this peer changed: look at its deadline anew. */
 void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
-/* Something is due at `at_ms`. */
+/* Something that is not a peer's is due at `at_ms`. */
 void engine_due(struct engine *e, uint64_t at_ms);
 void engine_event(struct engine *e, const struct engine_event *ev);
 uint64_t engine_unix_s(const struct engine *e, uint64_t now_ms);

@@ -6,6 +6,7 @@
 #include "core/bucket.h"
 #include "core/cert.h"
 #include "core/peer.h"
+#include "core/timers.h"
 #include "nat/birthday.h"
 #include "nat/candidates.h"
 #include "nat/offer.h"
@@ -65,6 +66,7 @@ struct engine_round {
 struct engine_peer {
 	struct peer peer;	  /* first: owner pointers of session and lpm point here */
 	struct engine_peer *next; /* of all peers */
+	uint64_t number;	  /* in the order of making */
 	uint8_t ik[32];		  /* own kind; zero for stock peers */
 	struct addr ip4, ip6;
 	bool online;
@@ -97,8 +99,9 @@ struct engine_peer {
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
-	uint64_t due_ms;	  /* cached deadline */
-	enum engine_way last_way; /* and since when, for people */
+	struct timers_entry due;
+	struct engine_peer *due_next; /* of those that are run now */
+	enum engine_way last_way;     /* and since when, for people */
 	uint64_t way_since_ms;
 };
 

@@ -106,7 +106,6 @@ static struct engine_peer *new_peer(struct engine *e, const uint8_t wk[static 32
 	if (!ep)
 		return NULL;
 	memcpy(ep->peer.wk, wk, 32);
-	ep->due_ms = UINT64_MAX;
 	return ep;
 }
 
@@ -137,11 +136,13 @@ static void link_peer(struct engine *e, struct engine_peer *ep)
 	ep->next = e->peers;
 	e->peers = ep;
 	e->peer_count++;
+	ep->number = ++e->last_number;
 }
 
 static void free_peer(struct engine *e, struct engine_peer *ep)
 {
 	engine_round_drop(e, ep);
+	timers_remove(&e->peers_due, &ep->due);
 	lpm_remove_owner(&e->allowed, ep);
 	map_remove(&e->by_wk, ep->peer.wk);
 	if (ep->peer.own_kind) {
@@ -158,13 +159,13 @@ void engine_peers_free(struct engine *e)
 {
 	struct engine_peer *next;
 
+	lpm_clear(&e->allowed);
 	for (struct engine_peer *ep = e->peers; ep; ep = next) {
 		next = ep->next;
 		free_peer(e, ep);
 	}
 	e->peers = NULL;
 	e->peer_count = 0;
-	lpm_clear(&e->allowed);
 	map_clear(&e->by_ik);
 	map_clear(&e->by_wk);
 	map_clear(&e->by_tag);
@@ -209,10 +210,10 @@ static struct engine_peer *add_member(struct engine *e, const struct cert *c)
 
 static struct engine_peer *other_claim(struct engine *e, const struct engine_peer *ep, const struct addr *ip4)
 {
-	for (struct engine_peer *other = e->peers; other; other = other->next)
-		if (other != ep && other->ip4.family && addr_same_ip(&other->ip4, ip4))
-			return other;
-	return NULL;
+	struct engine_peer *other = ip4->family == ADDR_V4 ? lpm_find(&e->allowed, ADDR_V4, ip4->ip) : NULL;
+
+	/* Who only has the prefix around it has no claim to this one. */
+	return other && other != ep && addr_same_ip(&other->ip4, ip4) ? other : NULL;
 }
 
 /* Of two claims to an IPv4 address the older wins; one outside our prefix is none. */
@@ -240,7 +241,8 @@ static void settle_ip4(struct engine *e, struct engine_peer *ep, uint64_t now_ms
 
 static void set_addresses(struct engine *e, struct engine_peer *ep, const struct cert *c, uint64_t now_ms)
 {
-	lpm_remove_owner(&e->allowed, ep);
+	lpm_remove(&e->allowed, &ep->ip6, IP6_HOST_BITS, ep);
+	lpm_remove(&e->allowed, &ep->ip4, IP4_HOST_BITS, ep);
 	ep->ip4 = (struct addr) { 0 };
 	ep->cert = *c;
 	ep->ip6 = c->ip6;

@@ -303,6 +303,8 @@ static void on_relayed(struct engine *e, struct pkt *p, uint64_t now_ms)
 /* The relay knows this session no more, or not our address: both are asked for anew, at a bounded rate. */
 static void on_unbound(struct engine *e, uint32_t session, uint64_t now_ms)
 {
+	if (!bucket_take(&e->unbounds, ENGINE_ASKS_PER_S, ENGINE_ASKS_BURST, now_ms))
+		return;
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 		if (!ep->relay_session || ep->relay_session != session || now_ms - ep->relay_asked_ms < 500)
 			continue;

@@ -7,21 +7,11 @@ enum {
 	FORGOTTEN_MS = 190000, /* no router remembers a mapping that was idle for so long */
 };
 
-static unsigned in_use(const struct engine *e)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < ENGINE_SOCKETS; i++)
-		n += e->sockets[i] != 0;
-	return n;
-}
-
 unsigned engine_sockets_free(const struct engine *e)
 {
 	unsigned limit = e->config.max_sockets < ENGINE_SOCKETS ? e->config.max_sockets : ENGINE_SOCKETS;
-	unsigned used = in_use(e);
 
-	return used < limit ? limit - used : 0;
+	return e->sockets_used < limit ? limit - e->sockets_used : 0;
 }
 
 uint32_t engine_socket_open(struct engine *e, const void *owner)
@@ -33,6 +23,7 @@ uint32_t engine_socket_open(struct engine *e, const void *owner)
 			continue;
 		e->sockets[i] = ++e->socket_generation * GENERATION + i + 1;
 		e->socket_owners[i] = owner;
+		e->sockets_used++;
 		return e->sockets[i];
 	}
 	return 0;
@@ -48,6 +39,7 @@ void engine_socket_close(struct engine *e, uint32_t id)
 	if (!id || slot_of(id) >= ENGINE_SOCKETS || e->sockets[slot_of(id)] != id)
 		return;
 	e->sockets[slot_of(id)] = 0;
+	e->sockets_used--;
 	e->socket_owners[slot_of(id)] = NULL;
 	e->sockets_changed = true;
 }
