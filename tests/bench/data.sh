@@ -240,10 +240,10 @@ data_rounds() {
 	done
 }
 
-# One daemon with 1, 100 and 1,000 peers: a bench of its own, whose lines of JSON ({"peers": ..., "rss_kb": ..., "tcp1": ...}) join the results.
+# One daemon with 1, 100 and 1,000 peers: a bench of its own, whose notes join the results.
 data_crowd() {
 	[ -x tests/bench/crowd.sh ] || return 0
-	env -u LAB_INSIDE tests/bench/crowd.sh --json >"$BENCH/crowd.jsonl" || rm -f "$BENCH/crowd.jsonl"
+	env -u LAB_INSIDE tests/bench/crowd.sh | tee "$BENCH/crowd.log" || lab_note "tests/bench/crowd.sh failed"
 }
 
 data_contenders() {
@@ -287,6 +287,7 @@ if [ $table_only = 0 ]; then
 	data_place
 	hub_start
 	: >"$RAW"
+	rm -f "$BENCH/crowd.log"
 	data_rounds "${chosen[@]}"
 	[ "$OUT" = "$BENCH" ] || data_crowd
 	versions >"$BENCH/versions"

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What tests/bench/data.sh measured, for reading.
 
-  data_table.py results DIR   the raw lines of DIR/data.jsonl (and crowd.jsonl) with the conditions: results.json
+  data_table.py results DIR   the raw lines of DIR/data.jsonl, the notes in crowd.log and the conditions: results.json
   data_table.py table         results.json from stdin as Markdown: medians, spreads, and the bars that we set ourselves
   data_table.py readme        the same in a few lines
   data_table.py picture       as an SVG
@@ -51,6 +51,15 @@ def lines_of(path):
         return [json.loads(line) for line in f if line.startswith("{")]
 
 
+def crowd_of(path):
+    """The notes of tests/bench/crowd.sh."""
+    if not os.path.exists(path):
+        return []
+    with open(path) as f:
+        found = re.findall(r"^# (\d+) peers:.* (\d+) Mbit/s .*MiB before, under load, after: ([\d.]+), ([\d.]+),", f.read(), re.M)
+    return [{"peers": int(n), "tcp1": int(mbit) / 1000, "idle_mib": float(idle), "rss_mib": float(load)} for n, mbit, idle, load in found]
+
+
 def results(folder):
     with open(f"{folder}/versions") as f:
         versions = f.read().split("\n")
@@ -64,7 +73,7 @@ def results(folder):
         "rounds": max(r["round"] for r in raw),
     }
     body = [f'"{k}": {json.dumps(v)}' for k, v in head.items()]
-    for name, rows in (("raw", raw), ("crowd", lines_of(f"{folder}/crowd.jsonl"))):
+    for name, rows in (("raw", raw), ("crowd", crowd_of(f"{folder}/crowd.log"))):
         body.append(f'"{name}": [\n' + ",\n".join(map(json.dumps, rows)) + "\n]")
     print("{\n" + ",\n".join(body) + "\n}")
 
@@ -102,15 +111,13 @@ class Results:
     def ratio(self, one, other, work="tcp1", other_work=None):
         return self.paired(lambda a, b: a / b, (one, work), (other, other_work or work))
 
-    def crowd(self, peers, key):
-        found = [c[key] for c in self.data["crowd"] if c.get("peers") == peers and key in c]
-        return max(found) if found else None
+    def crowd_mib(self, peers):
+        return max((c["rss_mib"] for c in self.data["crowd"] if c["peers"] == peers), default=None)
 
 
 def bars(r):
     """What we want of it: work, bar, measured (None: it was not), whether it must be at least the bar, how it is written."""
     rss = [m for c in ("aegis", "chacha20") if (m := r.median(c, "rss_mib")) is not None]
-    crowd = r.crowd(1000, "rss_kb")
     go, times, more, ms, mib = "wireguard-go", "{:.2f} x wireguard-go", "{:.0f} us more than no VPN", "{:.2f} ms", "{:.1f} MiB"
     return [
         ("one TCP stream, AEGIS-256", 4.5, r.ratio("aegis", go), True, times),
@@ -122,7 +129,7 @@ def bars(r):
         ("idle round trip", 130, r.paired(lambda a, b: a - b, ("aegis", "idle_us"), ("veth", "idle_us")), False, more),
         ("round trip while a TCP stream saturates, p95", 3, r.median("aegis", "load_p95"), False, ms),
         ("memory under that load", 16, max(rss, default=None), False, mib),
-        ("memory with 1,000 peers", 32, crowd / 1024 if crowd else None, False, mib),
+        ("memory with 1,000 peers", 32, r.crowd_mib(1000), False, mib),
         ("CPU seconds per GB", 0.3, r.ratio("aegis", go, "cpu_s_per_gb"), False, times),
     ]
 
@@ -178,12 +185,12 @@ def table(r):
 
 
 def crowd_table(crowd):
-    keys = list(dict.fromkeys(k for c in crowd for k in c))
     print("## One daemon with many peers\n")
-    print("| " + " | ".join(keys) + " |")
-    print("|---" * len(keys) + "|")
+    print("Each with a session; the stream goes to one more node.\n")
+    print("| peers | memory before, MiB | memory under load, MiB | one TCP stream, Gb/s |")
+    print("|---|---|---|---|")
     for c in crowd:
-        print("| " + " | ".join(str(c.get(k, "-")) for k in keys) + " |")
+        print(f"| {c['peers']} | {c['idle_mib']:.1f} | {c['rss_mib']:.1f} | {c['tcp1']:.2f} |")
 
 
 def readme(r):
@@ -194,9 +201,9 @@ def readme(r):
 
 # --- The picture: a panel a work, a bar a contender
 
-PANELS = ["tcp1", "tcp16", "both", "udp_1350", "udp_64", "cpu_s_per_gb", "idle_us", "load_p95", "rss_mib"]
+PANELS = ["tcp1", "tcp16", "both", "udp_1350", "udp_64", "rss_mib", "idle_us", "load_p95", "cpu_s_per_gb", "machine_s_per_gb"]
 SHOWN = ["aegis", "chacha20", "relay", "wireguard-go", "nebula", "fastd"]
-COLUMNS, PANEL_W, GAP, BAR_H, BAR_STEP, LABEL_W, VALUE_W, HEAD_H = 2, 420, 36, 14, 20, 116, 62, 44
+COLUMNS, PANEL_W, GAP, BAR_H, BAR_STEP, LABEL_W, VALUE_W, HEAD_H = 2, 420, 36, 14, 20, 132, 62, 44
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }
   .title { font-weight: 600; font-size: 14px }
