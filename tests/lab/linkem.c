@@ -1,5 +1,5 @@
-/* A cable between two network namespaces, with the faults of a real one: delay, jitter, loss, reordering, a rate with a
- * bounded queue, and a cut. For kernels without netem.
+/* A cable between two network namespaces, with the faults of a real one: delay, jitter, loss, reordering, frames that come
+ * twice or with a wrong bit, a rate with a bounded queue, and a cut. For kernels without netem.
  *
  *   linkem NS:IF NS:IF CONTROL [SETTING...]     lays the cable: makes a TAP device at each end, moves frames between
  *   linkem ctl CONTROL SETTING...               changes a laid cable; returns when the change is in force
@@ -7,18 +7,22 @@
  * A setting is [a.|b.]KEY=VALUE, for the frames that come from the first (a) or the second end (b), or both:
  *   delay, jitter, queue  milliseconds (fractions allowed); jitter never changes the order
  *   loss, reorder         per cent; a reordered frame overtakes those that are under way
+ *   duplicate             per cent; the copy comes right behind
+ *   corrupt               per cent of UDP datagrams: a bit of what they carry is turned over, and since the checksum is not
+ *                         made before the far end, only the two who talk can find out
  *   rate                  Mbit/s, 0 for no limit; what would wait longer than `queue` is dropped
  *   mtu                   bytes of an IP packet; a larger one is dropped without a word; 0 for no limit
  *   cut                   1: nothing passes, 0: restored
  *   seed                  of all that is random
  * and the word `stats` answers with the counters. CONTROL is the path of a unix socket.
  *
- * The devices carry offloads: without loss, reorder, jitter, mtu and rate a frame may be a 64 KB superframe. With any of
- * them the kernel cuts frames to the MTU first. Both devices vanish with the process, and the process with its parent. */
+ * The devices carry offloads: with nothing set but delay and cut a frame may be a 64 KB superframe. Else the kernel cuts
+ * frames to the MTU first. Both devices vanish with the process, and the process with its parent. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -40,6 +44,10 @@
 enum {
 	FRAME_MAX = 10 + 18 + 65535, /* virtio header, Ethernet with a VLAN tag, the largest IP packet */
 	FRAME_HEADERS = 10 + 14,
+	IP4_PROTOCOL = FRAME_HEADERS + 9,
+	IP6_NEXT = FRAME_HEADERS + 6,
+	IP4_UDP_DATA = FRAME_HEADERS + 20 + 8,
+	IP6_UDP_DATA = FRAME_HEADERS + 40 + 8,
 	WIRE_BYTES = 64 << 20, /* under way in one direction; only what is used costs memory */
 	READS_PER_TURN = 64,
 	PPM = 1000000,
@@ -49,7 +57,7 @@ enum {
 struct settings {
 	uint64_t delay_ns, jitter_ns, queue_ns;
 	uint64_t rate_kbit;
-	uint32_t loss_ppm, reorder_ppm;
+	uint32_t loss_ppm, reorder_ppm, duplicate_ppm, corrupt_ppm;
 	uint32_t mtu;
 	bool cut;
 };
@@ -67,7 +75,7 @@ struct wire {
 	uint8_t *ring;
 	size_t head, tail, used;
 	uint64_t last_due_ns, idle_at_ns;
-	uint64_t frames, bytes, dropped;
+	uint64_t frames, bytes, dropped, duplicated, corrupted;
 };
 
 struct cable {
@@ -173,6 +181,18 @@ static bool swallows(const struct settings *s, struct rng *rng, size_t len)
 	return s->cut || (s->mtu && len > s->mtu + FRAME_HEADERS) || chance(rng, s->loss_ppm);
 }
 
+static void corrupt(struct wire *w, struct rng *rng, uint8_t *frame, size_t len)
+{
+	bool v6 = frame[FRAME_HEADERS] >> 4 == 6;
+	size_t from = v6 ? IP6_UDP_DATA : IP4_UDP_DATA;
+
+	if (len <= from || frame[v6 ? IP6_NEXT : IP4_PROTOCOL] != IPPROTO_UDP ||
+	    !chance(rng, w->set.corrupt_ppm))
+		return;
+	frame[from + rng_below(rng, (uint32_t)(len - from))] ^= (uint8_t)(1U << rng_below(rng, 8));
+	w->corrupted++;
+}
+
 static void admit(struct wire *w, struct rng *rng, const uint8_t *data, size_t len, uint64_t now)
 {
 	uint64_t due = swallows(&w->set, rng, len) ? 0 : sent_at(w, len, now);
@@ -205,7 +225,12 @@ static void take_in(struct wire *w, struct rng *rng)
 		ssize_t n = read(w->from, buf, sizeof buf);
 		if (n <= 0)
 			return;
+		corrupt(w, rng, buf, (size_t)n);
 		admit(w, rng, buf, (size_t)n, clock_ns());
+		if (chance(rng, w->set.duplicate_ppm)) {
+			w->duplicated++;
+			admit(w, rng, buf, (size_t)n, clock_ns());
+		}
 	}
 }
 
@@ -225,7 +250,8 @@ static void let_out(struct wire *w)
 static void choose_offloads(const struct wire *w)
 {
 	const struct settings *s = &w->set;
-	bool whole = !s->loss_ppm && !s->reorder_ppm && !s->rate_kbit && !s->jitter_ns && !s->mtu;
+	bool whole = !s->loss_ppm && !s->reorder_ppm && !s->duplicate_ppm && !s->corrupt_ppm &&
+		     !s->rate_kbit && !s->jitter_ns && !s->mtu;
 	unsigned long tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
 #ifdef TUN_F_USO4
 	if (whole && ioctl(w->from, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
@@ -249,6 +275,10 @@ static bool set_one(struct settings *s, const char *key, double v)
 		s->loss_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "reorder") == 0)
 		s->reorder_ppm = (uint32_t)(v * (PPM / 100.0));
+	else if (strcmp(key, "duplicate") == 0)
+		s->duplicate_ppm = (uint32_t)(v * (PPM / 100.0));
+	else if (strcmp(key, "corrupt") == 0)
+		s->corrupt_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "mtu") == 0)
 		s->mtu = (uint32_t)v;
 	else if (strcmp(key, "cut") == 0)
@@ -290,11 +320,17 @@ static bool apply(struct cable *c, const char *word)
 
 static void describe(const struct cable *c, char out[REPLY_MAX])
 {
-	const struct wire *a = &c->wires[0], *b = &c->wires[1];
+	size_t n = 0;
 
-	snprintf(out, REPLY_MAX,
-		 "a.frames=%lu a.bytes=%lu a.dropped=%lu b.frames=%lu b.bytes=%lu b.dropped=%lu", a->frames,
-		 a->bytes, a->dropped, b->frames, b->bytes, b->dropped);
+	for (int i = 0; i < 2; i++) {
+		const struct wire *w = &c->wires[i];
+		char end = (char)('a' + i);
+		n += (size_t)snprintf(
+			out + n, REPLY_MAX - n,
+			"%s%c.frames=%lu %c.bytes=%lu %c.dropped=%lu %c.duplicated=%lu %c.corrupted=%lu",
+			i ? " " : "", end, w->frames, end, w->bytes, end, w->dropped, end, w->duplicated, end,
+			w->corrupted);
+	}
 }
 
 static void serve(struct cable *c)
