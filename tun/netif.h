@@ -21,6 +21,11 @@ int netif_add_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 int netif_del_addr(unsigned ifindex, const struct addr *addr, unsigned bits);
 /* Sets the MTU and brings it up. It gets no link-local address by itself. */
 int netif_up(unsigned ifindex, unsigned mtu);
+/* How many packets or superframes wait in our device for each queue of the daemon's, before more are dropped. */
+int netif_set_queue(unsigned ifindex, unsigned packets);
+/* The host's superframes on our device stay below `bytes` (1 to 65,536), by about 300 for TCP, which reckons with headers of
+ * lower layers; larger ones that it forwards or gets of UDP sockets are split up before they reach us. */
+int netif_set_gso_max(unsigned ifindex, unsigned bytes);
 /* How often the interface has lost or got its carrier; 0 where that is not known. */
 uint32_t netif_carrier_changes(unsigned ifindex);
 

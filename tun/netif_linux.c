@@ -6,7 +6,9 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/attr.h>
 #include <netlink/cache.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/addr.h>
 #include <netlink/route/link.h>
@@ -146,6 +148,46 @@ int netif_up(unsigned ifindex, unsigned mtu)
 out:
 	nl_socket_free(sock);
 	rtnl_link_put(change);
+	return rc;
+}
+
+int netif_set_queue(unsigned ifindex, unsigned packets)
+{
+	struct rtnl_link *change = rtnl_link_alloc();
+	struct nl_sock *sock = NULL;
+	int rc = change ? netlink_open(&sock) : -ENOMEM;
+
+	if (rc == 0) {
+		rtnl_link_set_txqlen(change, packets);
+		rc = change_link(sock, ifindex, change);
+	}
+	nl_socket_free(sock);
+	rtnl_link_put(change);
+	return rc;
+}
+
+/* libnl can read this but not set it. It goes for IPv6, and up to 65,536 for IPv4, too: above that, IPv4 has an attribute
+ * of its own since Linux 6.3. */
+int netif_set_gso_max(unsigned ifindex, unsigned bytes)
+{
+	struct ifinfomsg info = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex };
+	struct nl_msg *msg = nlmsg_alloc_simple(RTM_NEWLINK, 0);
+	struct nl_sock *sock = NULL;
+	int rc = msg ? netlink_open(&sock) : -ENOMEM;
+
+	if (rc)
+		goto out;
+	rc = nlmsg_append(msg, &info, sizeof info, NLMSG_ALIGNTO);
+	if (rc == 0)
+		rc = nla_put_u32(msg, IFLA_GSO_MAX_SIZE, bytes);
+	if (rc == 0) {
+		rc = nl_send_sync(sock, msg);
+		msg = NULL; /* it was released */
+	}
+	rc = rc < 0 ? netlink_errno(rc) : 0;
+out:
+	nlmsg_free(msg);
+	nl_socket_free(sock);
 	return rc;
 }
 

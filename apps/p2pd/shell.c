@@ -329,7 +329,7 @@ int shell_run(const struct shell_config *config)
 	if (!s)
 		return fail_with(EXIT_FAILED, "out of memory");
 	s->config = *config;
-	s->tun.fd = s->host_fd = -1;
+	s->host_fd = -1;
 	s->timestamps_due_ms = s->join_by_ms = s->due_ms = UINT64_MAX;
 	setrlimit(RLIMIT_CORE, &(struct rlimit) { 0, 0 }); /* keys do not belong in a core file */
 	log_info("up", "p2pd %s", P2PD_VERSION);

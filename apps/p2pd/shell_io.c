@@ -19,7 +19,7 @@ enum {
 int shell_open_tun(struct shell *s)
 {
 	const char *name = s->config.tun;
-	int ret = tun_open(&s->tun, name);
+	int ret = tun_open(&s->tun, name, 1, TUN_PLAIN);
 
 	switch (ret) {
 	case 0: return 0;
@@ -42,19 +42,20 @@ int shell_open_tun(struct shell *s)
 /* The pool is empty: the packet is taken from the device and lost, else the loop would spin. */
 static bool lose_tun_packet(struct shell *s)
 {
-	uint8_t start[64];
+	uint8_t vnet[TUN_VNET], start[64];
 
 	s->engine->drops.no_buffer++;
-	return tun_read(&s->tun, start, sizeof start) > 0;
+	return tun_read(&s->tun, 0, vnet, start, sizeof start) > 0;
 }
 
 static bool read_tun_packet(struct shell *s, uint64_t now)
 {
 	struct pkt *p = pkt_get(&s->pool);
+	uint8_t vnet[TUN_VNET];
 
 	if (!p)
 		return lose_tun_packet(s);
-	ssize_t n = tun_read(&s->tun, pkt_data(p), PKT_DATA_MAX);
+	ssize_t n = tun_read(&s->tun, 0, vnet, pkt_data(p), PKT_DATA_MAX);
 	if (n <= 0) {
 		pkt_put(&s->pool, p);
 		if (n != -EAGAIN && n != -EINTR)
@@ -79,7 +80,7 @@ static void on_tun(void *arg, unsigned events)
 
 void shell_watch_tun(struct shell *s)
 {
-	s->tun_watch = loop_fd_create(s->loop, s->tun.fd, on_tun, s);
+	s->tun_watch = loop_fd_create(s->loop, s->tun.queues[0], on_tun, s);
 	if (s->tun_watch)
 		loop_fd_want(s->tun_watch, LOOP_READ);
 }
@@ -210,7 +211,7 @@ bool shell_drain_packets(struct shell *s)
 		pkt_put(&s->pool, p);
 	}
 	while ((p = pkt_list_pop(&e->tun_out))) {
-		tun_write(&s->tun, pkt_data(p), p->len);
+		tun_write_packet(&s->tun, 0, pkt_data(p), p->len);
 		pkt_put(&s->pool, p);
 	}
 	return any;
@@ -231,6 +232,5 @@ void shell_close_io(struct shell *s)
 	shell_sockets_close(&s->sockets);
 	udp_slab_destroy(s->slab);
 	loop_fd_destroy(s->tun_watch);
-	if (s->tun.fd >= 0)
-		tun_close(&s->tun);
+	tun_close(&s->tun);
 }
