@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -78,7 +79,10 @@ static int join_and_run(struct up *up, struct state *state)
 		.on_joined = on_joined,
 		.arg = up,
 	};
-	code = shell_run(&config);
+	if (rung_parse(&config.rung, getenv("P2PD_OFFLOAD")) < 0)
+		code = fail_with(EXIT_USAGE, "P2PD_OFFLOAD is one of all, no-uso, no-gro, no-gso, none");
+	else
+		code = shell_run(&config);
 	network_wipe(&plan.network.net);
 	network_wipe(&config.network.net);
 	return code;

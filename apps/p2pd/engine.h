@@ -4,8 +4,11 @@
  * Use: after any engine_on_* call or engine_tick, drain udp_out, tun_out and hub_out (packets go back to the pool) and
  * engine_next_event; call engine_tick at engine_deadline at the latest. Not thread-safe, no callbacks.
  *
- * The bodies: engine.c (life, tables, due work), engine_rx.c (datagrams in), engine_tx.c (packets out), engine_hub.c (the
- * hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
+ * Data has a shorter way, in bulk: a lane (lane.h) seals and opens by itself, with what engine_out_begin() and
+ * engine_in_begin() give it.
+ *
+ * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_rx.c (datagrams in), engine_tx.c
+ * (packets out), engine_hub.c (the hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
  * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
  * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
  * engine_peer.h: what it knows of a peer. */
@@ -24,6 +27,7 @@
 #include "core/network.h"
 #include "core/pkt.h"
 #include "core/record.h"
+#include "core/sealer.h"
 #include "core/session.h"
 #include "core/timers.h"
 #include "nat/budget.h"
@@ -215,6 +219,46 @@ bool engine_next_event(struct engine *e, struct engine_event *out);
 
 /* Routers up to and with the outermost NAT (0: unknown), and whether it is a carrier's: nat/hops.h. */
 void engine_on_hops(struct engine *e, unsigned depth, bool cgnat);
+
+/* --- Data in bulk, both ways: a call before and, of what came in, one after the work that needs no engine. */
+/* How a datagram came: directly from `from` to our `socket`, or through the relay in session `relay_session`. */
+struct engine_origin {
+	struct addr from;
+	uint32_t socket;
+	uint32_t relay_session; /* 0: direct */
+};
+/* Where messages go. */
+struct engine_target {
+	struct addr addr;
+	uint32_t socket;
+	uint32_t relay_session; /* not 0: relay_client_header() in front of each */
+};
+/* IP packets for one destination that are about to be sent. */
+struct engine_burst {
+	enum addr_family family;
+	const uint8_t *dst; /* 4 or 16 bytes */
+	unsigned count;
+	size_t largest, bytes; /* of the largest one, of all */
+};
+struct engine_out {
+	struct sealer sealer; /* for `count` packets; wipe it */
+	struct engine_target to;
+};
+/* 0: seal and send them. -EHOSTUNREACH: drop them (counted). -EAGAIN: not so; hand each to engine_on_tun(): there are no
+ * keys or no way yet, or the path carries no packets of that size. */
+int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out);
+/* Data messages of one receiver index and origin that came in. */
+struct engine_in {
+	uint32_t receiver;
+	struct engine_origin origin;
+	unsigned failed; /* to authenticate, since the last engine_in_end() */
+};
+/* 0; or a negative errno: drop them (counted). */
+int engine_in_begin(struct engine *e, const struct engine_in *in, uint64_t now_ms, struct opener *out);
+/* What was opened, in order. What is not for the TUN device (refused, or the engine's own) gets data = NULL, the others
+ * the length of their IP packet. */
+void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *list, unsigned count,
+		   uint64_t now_ms);
 
 /* --- Asked by a person. */
 struct engine_peer *engine_find_peer(struct engine *e, const char *name_or_address);

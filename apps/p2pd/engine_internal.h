@@ -4,13 +4,6 @@
 
 #include "apps/p2pd/engine.h"
 
-/* How a datagram came: directly from `from` to our `socket`, or through the relay in session `relay_session`. */
-struct engine_origin {
-	struct addr from;
-	uint32_t socket;
-	uint32_t relay_session; /* 0: direct */
-};
-
 /* engine.c */
 /* Something of this peer changed: look at its deadline anew. */
 void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
@@ -28,6 +21,19 @@ struct engine_peer *engine_peer_learn(struct engine *e, const struct record *r, 
 /* Issues our certificate for e->ip4 (at start, when the address changes, when it grows old). */
 int engine_issue_cert(struct engine *e, uint64_t now_ms);
 void engine_peers_free(struct engine *e);
+
+/* engine_data.c */
+/* There is something to send to the peer: sees to a path. */
+void engine_want(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+/* Where data for the peer goes now, and notes that it does; false: nowhere. */
+bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *to, uint64_t now_ms);
+void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
+
+/* engine_rx.c */
+bool engine_is_relay(const struct engine *e, const struct addr *from);
+/* A control message that came through the tunnel. */
+void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
+		       const struct engine_origin *origin, uint64_t now_ms);
 
 /* engine_tx.c */
 /* Sends an IP packet or control message (owned from here on) to the peer, or keeps it until that is possible. */

@@ -48,16 +48,6 @@ static bool guard(struct engine *e, const struct pkt *p, const struct engine_ori
 	return false;
 }
 
-/* Where authenticated messages come from says how to reach a stock peer. The relay's session id is not authenticated:
- * it is taken only as long as the hub has told us none. */
-static void learn_origin(struct engine_peer *ep, const struct engine_origin *origin)
-{
-	if (ep->peer.own_kind && origin->relay_session && !ep->relay_session)
-		ep->relay_session = origin->relay_session;
-	if (!ep->peer.own_kind && !origin->relay_session)
-		ep->peer.endpoint = origin->from;
-}
-
 static void on_initiation(struct engine *e, struct pkt *p, const struct engine_origin *origin,
 			  uint64_t now_ms)
 {
@@ -87,7 +77,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 	e->timestamps_changed = true;
 	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
 	if (ep->peer.own_kind)
-		learn_origin(ep, origin);
+		engine_learn_origin(ep, origin);
 	engine_reply(e, response, sizeof response, origin);
 	engine_touch(e, ep, now_ms);
 }
@@ -116,7 +106,7 @@ static void on_response(struct engine *e, struct pkt *p, const struct engine_ori
 		count_failure(e, rc);
 		return;
 	}
-	learn_origin(ep, origin);
+	engine_learn_origin(ep, origin);
 	engine_flush_staged(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)
 		engine_run_session(e, ep, now_ms);
@@ -132,6 +122,19 @@ static void on_cookie(struct engine *e, struct pkt *p, uint64_t now_ms)
 	ep = receiver(e, p, 4);
 	if (ep && session_on_cookie(&ep->peer.session, pkt_data(p), now_ms) < 0)
 		e->drops.bad_auth++;
+}
+
+static void send_pong(struct engine *e, struct engine_peer *ep, uint64_t id, uint64_t now_ms)
+{
+	struct pkt *p = pkt_get(e->config.pool);
+
+	if (!p) {
+		e->drops.no_buffer++;
+		return;
+	}
+	p->len = CONTROL_LEN;
+	control_write(pkt_data(p), CONTROL_PONG, id);
+	engine_send(e, ep, p, now_ms);
 }
 
 static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const struct engine_origin *origin,
@@ -152,107 +155,44 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 	}
 }
 
-/* Consumes the packet. */
-static void on_control(struct engine *e, struct engine_peer *ep, struct pkt *p,
+void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 		       const struct engine_origin *origin, uint64_t now_ms)
 {
 	enum control_type type;
 	uint64_t id;
 
-	if (ep->peer.own_kind && control_type(pkt_data(p), p->len) == CONTROL_OFFER) {
-		engine_round_on_offer(e, ep, pkt_data(p) + CONTROL_HEADER, p->len - CONTROL_HEADER, now_ms);
-		pkt_put(e->config.pool, p);
-		return;
-	}
-	if (!ep->peer.own_kind || !control_read(pkt_data(p), p->len, &type, &id)) {
+	if (ep->peer.own_kind && control_type(msg, len) == CONTROL_OFFER)
+		engine_round_on_offer(e, ep, msg + CONTROL_HEADER, len - CONTROL_HEADER, now_ms);
+	else if (!ep->peer.own_kind || !control_read(msg, len, &type, &id))
 		e->drops.malformed++;
-		pkt_put(e->config.pool, p);
-		return;
-	}
-	if (type == CONTROL_PONG) {
+	else if (type == CONTROL_PONG)
 		on_pong(e, ep, id, origin, now_ms);
-		pkt_put(e->config.pool, p);
-		return;
-	}
-	p->off = PKT_HEADROOM;
-	p->len = CONTROL_LEN;
-	control_write(pkt_data(p), CONTROL_PONG, id);
-	engine_send(e, ep, p, now_ms);
-}
-
-/* A peer whose certificate has run out owns nothing any more. */
-static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
-		 uint64_t now_ms)
-{
-	if (ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms))
-		return false;
-	return lpm_find(&e->allowed, ip->family, ip->src) == ep;
-}
-
-/* An opened packet: to the TUN if it is a whole IP packet from an address that this peer owns. Consumes it. */
-static void deliver(struct engine *e, struct engine_peer *ep, struct pkt *p,
-		    const struct engine_origin *origin, uint64_t now_ms)
-{
-	struct ip_view ip;
-
-	if (pkt_data(p)[0] == CONTROL_FIRST_BYTE) {
-		on_control(e, ep, p, origin, now_ms);
-		return;
-	}
-	if (!ip_parse(&ip, pkt_data(p), p->len)) {
-		e->drops.malformed++;
-		pkt_put(e->config.pool, p);
-		return;
-	}
-	if (!owns(e, ep, &ip, now_ms)) {
-		e->drops.bad_source++;
-		pkt_put(e->config.pool, p);
-		return;
-	}
-	p->len = (uint32_t)ip.total;
-	ep->peer.rx_bytes += p->len;
-	pkt_list_push(&e->tun_out, p);
-}
-
-/* What came by the relay though we go directly may say that the peer has lost that path. */
-static void hear(struct engine_peer *ep, const struct engine_origin *origin, uint64_t now_ms)
-{
-	struct path *path = ep->peer.watched;
-
-	if (path && origin->relay_session)
-		path_on_doubt(path, now_ms);
-	else if (path && path->socket == origin->socket && addr_equal(&path->addr, &origin->from))
-		path_on_heard(path, now_ms);
+	else
+		send_pong(e, ep, id, now_ms);
 }
 
 /* Consumes the packet. */
 static void on_data(struct engine *e, struct pkt *p, const struct engine_origin *origin, uint64_t now_ms)
 {
-	struct engine_peer *ep = p->len < WG_DATA_OVERHEAD ? NULL : receiver(e, p, 4);
-	struct session_opened opened;
-	int rc;
+	struct engine_in in = { .origin = *origin };
+	struct opener opener;
+	struct opened opened;
 
-	if (!ep) {
+	if (!opener_is_data(pkt_data(p), p->len, &in.receiver) ||
+	    engine_in_begin(e, &in, now_ms, &opener) < 0) {
 		pkt_put(e->config.pool, p);
 		return;
 	}
-	rc = session_open(&ep->peer.session, pkt_data(p), p->len, now_ms, &opened);
-	if (rc < 0) {
-		count_failure(e, rc);
+	in.failed = opener_open(&opener, pkt_data(p), p->len, &opened) < 0;
+	engine_in_end(e, &in, &opened, !in.failed, now_ms);
+	if (in.failed || !opened.data) {
 		pkt_put(e->config.pool, p);
-		return;
+	} else {
+		p->off = (uint32_t)(opened.data - p->buf);
+		p->len = opened.len;
+		pkt_list_push(&e->tun_out, p);
 	}
-	learn_origin(ep, origin);
-	hear(ep, origin, now_ms);
-	if (opened.confirmed)
-		engine_flush_staged(e, ep, now_ms);
-	p->off = (uint32_t)(opened.data - p->buf);
-	p->len = (uint32_t)opened.len;
-	if (p->len)
-		deliver(e, ep, p, origin, now_ms);
-	else
-		pkt_put(e->config.pool, p);
-	engine_touch(e, ep, now_ms);
+	crypto_wipe(&opener, sizeof opener);
 }
 
 /* Consumes the packet. */
@@ -274,7 +214,7 @@ static void on_wireguard(struct engine *e, struct pkt *p, const struct engine_or
 	pkt_put(e->config.pool, p);
 }
 
-static bool is_relay(const struct engine *e, const struct addr *from)
+bool engine_is_relay(const struct engine *e, const struct addr *from)
 {
 	return e->relay.state != RELAY_IDLE && addr_equal(from, &e->relay.server);
 }
@@ -284,7 +224,7 @@ static void on_relayed(struct engine *e, struct pkt *p, uint64_t now_ms)
 {
 	struct engine_origin origin = { .from = p->addr };
 
-	if (!is_relay(e, &p->addr) || p->len <= RELAY_HEADER || load_le32(pkt_data(p)) != RELAY_DATA) {
+	if (!engine_is_relay(e, &p->addr) || p->len <= RELAY_HEADER || load_le32(pkt_data(p)) != RELAY_DATA) {
 		e->drops.malformed++;
 		pkt_put(e->config.pool, p);
 		return;
@@ -318,7 +258,8 @@ static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	const uint8_t *msg = p->buf + p->off;
 	bool bound_before = relay_client_bound(&e->relay);
 
-	if (!is_relay(e, &p->addr) || !relay_client_on_message(&e->relay, msg, p->len, &p->addr, now_ms)) {
+	if (!engine_is_relay(e, &p->addr) ||
+	    !relay_client_on_message(&e->relay, msg, p->len, &p->addr, now_ms)) {
 		e->drops.malformed++;
 		return;
 	}

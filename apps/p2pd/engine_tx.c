@@ -36,19 +36,18 @@ static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
 /* A sealed message, by the way the peer is reached now. */
 static void push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
 {
-	switch (engine_way(ep, e)) {
-	case ENGINE_WAY_RELAY: push_relayed(e, p, ep->relay_session); return;
-	case ENGINE_WAY_DIRECT:
-		p->addr = ep->peer.best ? ep->peer.best->addr : ep->peer.endpoint;
-		p->socket = ep->peer.best ? ep->peer.best->socket : 0;
-		if (ep->peer.best)
-			path_on_sent(ep->peer.best, now_ms);
+	struct engine_target to;
+
+	if (!engine_aim(e, ep, &to, now_ms)) {
+		e->drops.no_way++;
+		pkt_put(e->config.pool, p);
+	} else if (to.relay_session) {
+		push_relayed(e, p, to.relay_session);
+	} else {
+		p->addr = to.addr;
+		p->socket = to.socket;
 		pkt_list_push(&e->udp_out, p);
-		return;
-	case ENGINE_WAY_NONE: break;
 	}
-	e->drops.no_way++;
-	pkt_put(e->config.pool, p);
 }
 
 static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg, size_t len, uint64_t now_ms)
@@ -124,13 +123,6 @@ static void stage(struct engine *e, struct engine_peer *ep, struct pkt *p)
 	pkt_put(pool, p);
 }
 
-/* A path that has been quiet too long is not trusted with data: the relay takes over until the next pong. */
-static void check_path(struct engine_peer *ep, uint64_t now_ms)
-{
-	if (ep->peer.best && !path_usable(ep->peer.best, now_ms))
-		peer_choose_path(&ep->peer, now_ms);
-}
-
 static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
 {
 	int len = session_seal(&ep->peer.session, pkt_data(p), p->len, ENGINE_MTU, now_ms);
@@ -176,10 +168,7 @@ void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_
 
 void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
 {
-	check_path(ep, now_ms);
-	ep->peer.last_tx_ms = now_ms;
-	if (ep->peer.own_kind && !ep->peer.best)
-		engine_connect(e, ep, now_ms);
+	engine_want(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE && session_ready(&ep->peer.session, now_ms)) {
 		seal_and_push(e, ep, p, now_ms);
 	} else {

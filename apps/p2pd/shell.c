@@ -156,7 +156,9 @@ static bool drain_events(struct shell *s)
 void shell_settle(struct shell *s)
 {
 	shell_keep_clock(s);
-	while (shell_drain_packets(s) | shell_drain_hub(s) | drain_events(s))
+	if (s->engine->timestamps_changed)
+		shell_expect_timestamp(s, shell_now(s));
+	while (lane_drain(s->worker.lane) | shell_drain_hub(s) | drain_events(s))
 		shell_keep_clock(s);
 	shell_close_unused(s);
 	shell_portmap_on_settle(s);
@@ -204,8 +206,8 @@ static int start_engine(struct shell *s)
 		.ip4_wish = n->ip4_wish,
 		.cert_not_before = n->cert_not_before,
 		.udp_port = s->port,
-		.have_ip4 = udp_is_open(&s->udp4),
-		.have_ip6 = udp_is_open(&s->udp6),
+		.have_ip4 = udp_is_open(&s->worker.udp4),
+		.have_ip6 = udp_is_open(&s->worker.udp6),
 		.max_sockets = shell_sockets_affordable(),
 		.hard_nat = n->hard_nat,
 		.aegis = !n->chacha20_only && crypto_has_aes(),
@@ -280,8 +282,9 @@ static int start_api(struct shell *s)
 static int start(struct shell *s)
 {
 	static int (*const steps[])(struct shell *) = {
-		start_loop, shell_open_tun,   shell_check_clash, shell_open_udp,      start_engine,
-		start_api,  shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_link
+		start_loop,	   shell_open_tun,	shell_check_clash, shell_open_udp,
+		start_engine,	   shell_start_data,	start_api,	   shell_set_device,
+		shell_watch_hosts, shell_start_portmap, shell_start_link,  shell_watch_tun
 	};
 	int code = 0;
 
@@ -291,7 +294,6 @@ static int start(struct shell *s)
 		return code;
 	if (!s->config.patient)
 		s->join_by_ms = shell_now(s) + s->config.timeout_s * 1000ull;
-	shell_watch_tun(s);
 	return 0;
 }
 

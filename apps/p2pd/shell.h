@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apps/p2pd/rung.h"
 #include "apps/p2pd/state.h"
 
 struct shell_config {
@@ -17,6 +18,7 @@ struct shell_config {
 	unsigned timeout_s; /* to join, unless patient */
 	const char *socket;
 	const char *tun; /* the device's name, NULL for any */
+	struct rung rung;
 	/* Joined: what to tell the person. Called once. */
 	void (*on_joined)(void *arg, const char *text);
 	void *arg;

@@ -9,9 +9,9 @@
 #include "apps/p2pd/shell_sockets.h"
 #include "apps/p2pd/timestamps.h"
 #include "apps/p2pd/wg_peers.h"
+#include "apps/p2pd/worker.h"
 #include "core/loop.h"
 #include "core/lan.h"
-#include "core/udp.h"
 #include "core/wake.h"
 #include "relay/hub_link.h"
 #include "tun/device.h"
@@ -28,9 +28,7 @@ struct shell {
 
 	/* shell_io.c */
 	struct tun_device tun;
-	struct loop_fd *tun_watch;
-	struct udp_slab *slab;
-	struct udp_socket udp4, udp6;
+	struct worker worker;
 	struct shell_sockets sockets;
 	uint16_t port;
 
@@ -81,10 +79,9 @@ void shell_end(struct shell *s, int exit_code);
 /* shell_io.c: each 0 or the exit code, the line being written. */
 int shell_open_tun(struct shell *s);
 int shell_open_udp(struct shell *s);
-void shell_watch_tun(struct shell *s);
+int shell_start_data(struct shell *s);
+int shell_watch_tun(struct shell *s);
 void shell_close_io(struct shell *s);
-/* True if something was there. */
-bool shell_drain_packets(struct shell *s);
 /* Closes the extra sockets that the engine uses no more. */
 void shell_close_unused(struct shell *s);
 

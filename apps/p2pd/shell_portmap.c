@@ -113,9 +113,9 @@ void shell_portmap_on_hosts(struct shell *s, uint64_t now_ms)
 		return;
 	route_default(ADDR_V4, s->tun.ifindex, &lan4);
 	route_default(ADDR_V6, s->tun.ifindex, &lan6);
-	if (!udp_is_open(&s->udp4))
+	if (!udp_is_open(&s->worker.udp4))
 		lan4 = (struct lan) { 0 };
-	if (!udp_is_open(&s->udp6))
+	if (!udp_is_open(&s->worker.udp6))
 		lan6 = (struct lan) { 0 };
 	portmap_on_network(&s->portmap->map, &lan4, &lan6, now_ms);
 	tell_engine(s, now_ms);

@@ -18,10 +18,12 @@ struct shell_socket {
 	bool carries_data;
 };
 
-void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab,
+void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab, enum udp_offload most,
 			const struct shell_sockets_handler *handler, void *arg)
 {
-	*t = (struct shell_sockets) { .loop = l, .slab = slab, .handler = *handler, .arg = arg };
+	*t = (struct shell_sockets) {
+		.loop = l, .slab = slab, .most = most, .handler = *handler, .arg = arg
+	};
 }
 
 /* The one of many that got through is a tunnel's way from then on. */
@@ -66,7 +68,7 @@ static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32
 	static const uint8_t any[4];
 	struct addr local = addr_from_ip(ADDR_V4, any, 0);
 	struct shell_socket *s = calloc(1, sizeof *s);
-	int rc = s ? udp_open(&s->udp, t->loop, t->slab, UDP_OFFLOAD_GRO, &local, &handler, s) : -ENOMEM;
+	int rc = s ? udp_open(&s->udp, t->loop, t->slab, t->most, &local, &handler, s) : -ENOMEM;
 
 	if (rc) {
 		free(s);
@@ -94,17 +96,28 @@ static int lose(struct shell_sockets *t, int error)
 	return error;
 }
 
-int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
+int shell_sockets_get(struct shell_sockets *t, uint32_t id, struct udp_socket **out)
 {
-	unsigned number = slot_of(p->socket);
+	unsigned number = slot_of(id);
 
 	if (number == ENGINE_SOCKETS)
 		return lose(t, -EINVAL);
 	struct shell_socket **slot = &t->slots[number];
-	if (*slot && (*slot)->id != p->socket)
+	if (*slot && (*slot)->id != id)
 		close_slot(slot);
-	int rc = *slot ? 0 : open_slot(t, slot, p->socket);
-	return rc ? lose(t, rc) : udp_send(&(*slot)->udp, p);
+	int rc = *slot ? 0 : open_slot(t, slot, id);
+	if (rc)
+		return lose(t, rc);
+	*out = &(*slot)->udp;
+	return 0;
+}
+
+int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
+{
+	struct udp_socket *s;
+	int rc = shell_sockets_get(t, p->socket, &s);
+
+	return rc ? rc : udp_send(s, p);
 }
 
 void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS])

@@ -74,7 +74,7 @@ static void begin(struct world *w)
 	assert_int_equal(addr_parse(&local, "127.0.0.1", 1), 0);
 	local.port = 0;
 	assert_int_equal(udp_open(&w->peer, w->loop, w->slab, UDP_OFFLOAD_GRO, &local, &peer, w), 0);
-	shell_sockets_init(&w->sockets, w->loop, w->slab, &handler, w);
+	shell_sockets_init(&w->sockets, w->loop, w->slab, UDP_OFFLOAD_GRO, &handler, w);
 }
 
 static void end(struct world *w)

@@ -1,0 +1,204 @@
+/* Data in bulk: the engine's part of what a lane does with a superframe. */
+#include "apps/p2pd/engine_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/control.h"
+#include "core/ip.h"
+#include "core/session_index.h"
+
+/* ---- out */
+
+/* A path that has been quiet too long is not trusted with data: the relay takes over until the next pong. */
+static void check_path(struct engine_peer *ep, uint64_t now_ms)
+{
+	if (ep->peer.best && !path_usable(ep->peer.best, now_ms))
+		peer_choose_path(&ep->peer, now_ms);
+}
+
+void engine_want(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
+{
+	check_path(ep, now_ms);
+	ep->peer.last_tx_ms = now_ms;
+	if (ep->peer.own_kind && !ep->peer.best)
+		engine_connect(e, ep, now_ms);
+}
+
+static bool fits(const struct engine_peer *ep, size_t largest)
+{
+	unsigned mtu = ep->peer.best ? path_mtu(ep->peer.best) : 0;
+
+	return !mtu || largest <= mtu;
+}
+
+bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *to, uint64_t now_ms)
+{
+	struct path *best = ep->peer.best;
+
+	*to = (struct engine_target) { 0 };
+	switch (engine_way(ep, e)) {
+	case ENGINE_WAY_RELAY:
+		to->addr = e->relay.server;
+		to->relay_session = ep->relay_session;
+		return true;
+	case ENGINE_WAY_DIRECT:
+		to->addr = best ? best->addr : ep->peer.endpoint;
+		to->socket = best ? best->socket : 0;
+		if (best)
+			path_on_sent(best, now_ms);
+		return true;
+	case ENGINE_WAY_NONE: break;
+	}
+	return false;
+}
+
+int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out)
+{
+	struct engine_peer *ep = lpm_find(&e->allowed, b->family, b->dst);
+
+	if (!ep) {
+		e->drops.no_route += b->count;
+		return -EHOSTUNREACH;
+	}
+	engine_want(e, ep, now_ms);
+	if (!fits(ep, b->largest) || engine_way(ep, e) == ENGINE_WAY_NONE ||
+	    session_seal_begin(&ep->peer.session, b->count, ENGINE_MTU, now_ms, &out->sealer) < 0)
+		return -EAGAIN;
+	engine_aim(e, ep, &out->to, now_ms);
+	ep->peer.tx_bytes += b->bytes;
+	engine_run_session(e, ep, now_ms);
+	engine_touch(e, ep, now_ms);
+	return 0;
+}
+
+/* ---- in */
+
+/* Where authenticated messages come from says how to reach a stock peer. The relay's session id is not authenticated:
+ * it is taken only as long as the hub has told us none. */
+void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin)
+{
+	if (ep->peer.own_kind && origin->relay_session && !ep->relay_session)
+		ep->relay_session = origin->relay_session;
+	if (!ep->peer.own_kind && !origin->relay_session)
+		ep->peer.endpoint = origin->from;
+}
+
+/* What came by the relay though we go directly may say that the peer has lost that path. */
+static void hear(struct engine_peer *ep, const struct engine_origin *origin, uint64_t now_ms)
+{
+	struct path *path = ep->peer.watched;
+
+	if (path && origin->relay_session)
+		path_on_doubt(path, now_ms);
+	else if (path && path->socket == origin->socket && addr_equal(&path->addr, &origin->from))
+		path_on_heard(path, now_ms);
+}
+
+int engine_in_begin(struct engine *e, const struct engine_in *in, uint64_t now_ms, struct opener *out)
+{
+	struct engine_peer *ep;
+	int rc;
+
+	if (in->origin.relay_session && !engine_is_relay(e, &in->origin.from)) {
+		e->drops.malformed++;
+		return -EINVAL;
+	}
+	ep = session_index_find(e->index, in->receiver);
+	if (!ep) {
+		e->drops.unknown_peer++;
+		return -ENOENT;
+	}
+	rc = session_open_begin(&ep->peer.session, in->receiver, now_ms, out);
+	e->drops.bad_auth += rc < 0;
+	return rc;
+}
+
+/* Whose source addresses were looked at last: packets of a train mostly have one. */
+struct source {
+	enum addr_family family;
+	uint8_t ip[16];
+	bool owned, expired;
+};
+
+static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
+		 struct source *last)
+{
+	size_t len = ip->family == ADDR_V4 ? 4 : 16;
+
+	if (last->expired)
+		return false;
+	if (last->family == ip->family && memcmp(last->ip, ip->src, len) == 0)
+		return last->owned;
+	last->family = ip->family;
+	memcpy(last->ip, ip->src, len);
+	last->owned = lpm_find(&e->allowed, ip->family, ip->src) == ep;
+	return last->owned;
+}
+
+/* True for what is for the TUN device: a whole IP packet from an address that this peer owns. The engine takes control
+ * messages. */
+static bool is_for_tun(struct engine *e, struct engine_peer *ep, struct opened *o,
+		       const struct engine_origin *origin, struct source *last, uint64_t now_ms)
+{
+	struct ip_view ip;
+
+	if (!o->len)
+		return false;
+	if (o->data[0] == CONTROL_FIRST_BYTE) {
+		engine_on_control(e, ep, o->data, o->len, origin, now_ms);
+		return false;
+	}
+	if (!ip_parse(&ip, o->data, o->len)) {
+		e->drops.malformed++;
+		return false;
+	}
+	if (!owns(e, ep, &ip, last)) {
+		e->drops.bad_source++;
+		return false;
+	}
+	o->len = (uint32_t)ip.total;
+	ep->peer.rx_bytes += o->len;
+	return true;
+}
+
+static void refuse(struct opened *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		list[i].data = NULL;
+}
+
+/* A peer whose certificate has run out owns nothing any more. */
+static bool has_expired(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
+{
+	return ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms);
+}
+
+void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *list, unsigned count,
+		   uint64_t now_ms)
+{
+	struct engine_peer *ep = session_index_find(e->index, in->receiver);
+	struct source last = { .family = ADDR_NONE };
+	bool confirmed = false;
+	int replayed;
+
+	e->drops.bad_auth += in->failed;
+	replayed = ep ? session_open_end(&ep->peer.session, in->receiver, list, count, now_ms, &confirmed)
+		      : -ENOENT;
+	if (replayed < 0) {
+		refuse(list, count);
+		return;
+	}
+	e->drops.replayed += (unsigned)replayed;
+	if ((unsigned)replayed == count)
+		return;
+	engine_learn_origin(ep, &in->origin);
+	hear(ep, &in->origin, now_ms);
+	if (confirmed)
+		engine_flush_staged(e, ep, now_ms);
+	last.expired = has_expired(e, ep, now_ms);
+	for (unsigned i = 0; i < count; i++)
+		if (list[i].data && !is_for_tun(e, ep, &list[i], &in->origin, &last, now_ms))
+			list[i].data = NULL;
+	engine_touch(e, ep, now_ms);
+}

@@ -1,0 +1,146 @@
+/* Trains in: opened, checked by the engine in runs, merged across all that one system call brought. */
+#include "apps/p2pd/lane_impl.h"
+
+#include <string.h>
+
+#include "core/bytes.h"
+#include "relay/relay_client.h"
+
+/* ---- to the TUN device */
+
+static void write_frames(struct lane *l)
+{
+	struct tun_device *tun = l->config.tun;
+
+	for (unsigned i = 0; i < offload_merge_count(&l->merge); i++) {
+		int count;
+		const struct iovec *iov = offload_merge_frame(&l->merge, i, &count);
+		tun_write(tun, l->config.queue, iov, count);
+	}
+	offload_merge_reset(&l->merge, tun->offload >= TUN_TSO, tun->offload >= TUN_USO);
+}
+
+static void merge(struct lane *l, const struct opened *list, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (!list[i].data || offload_merge_add(&l->merge, list[i].data, list[i].len))
+			continue;
+		write_frames(l);
+		offload_merge_add(&l->merge, list[i].data, list[i].len);
+	}
+}
+
+/* ---- runs */
+
+static void accept_run(struct lane *l, uint64_t now_ms)
+{
+	struct lane_run *run = &l->run;
+
+	if (!run->count && !run->in.failed)
+		return;
+	lane_lock(l);
+	engine_in_end(l->config.engine, &run->in, run->list, run->count, now_ms);
+	lane_drain(l);
+	lane_unlock(l);
+	merge(l, run->list, run->count);
+	run->count = run->in.failed = 0;
+}
+
+static void end_run(struct lane *l, uint64_t now_ms)
+{
+	if (!l->run.open)
+		return;
+	accept_run(l, now_ms);
+	crypto_wipe(&l->run.opener, sizeof l->run.opener);
+	l->run.open = false;
+}
+
+static bool continues(const struct lane_run *run, uint32_t receiver, const struct engine_origin *origin)
+{
+	return run->open && run->in.receiver == receiver && run->in.origin.socket == origin->socket &&
+	       run->in.origin.relay_session == origin->relay_session &&
+	       addr_equal(&run->in.origin.from, &origin->from);
+}
+
+static void begin_run(struct lane *l, uint32_t receiver, const struct engine_origin *origin, uint64_t now_ms)
+{
+	struct lane_run *run = &l->run;
+
+	end_run(l, now_ms);
+	run->open = true;
+	run->in = (struct engine_in) { .receiver = receiver, .origin = *origin };
+	lane_lock(l);
+	run->refused = engine_in_begin(l->config.engine, &run->in, now_ms, &run->opener) < 0;
+	lane_unlock(l);
+}
+
+/* ---- messages */
+
+static void hand_over(struct lane *l, uint32_t socket, const struct udp_train *t, const uint8_t *msg,
+		      size_t len, uint64_t now_ms)
+{
+	struct engine *e = l->config.engine;
+	struct pkt *p;
+
+	lane_lock(l);
+	p = pkt_get(e->config.pool);
+	if (p) {
+		memcpy(pkt_data(p), msg, len);
+		p->len = (uint32_t)len;
+		p->addr = t->addr;
+		p->local = t->local;
+		p->socket = socket;
+		engine_on_datagram(e, p, now_ms);
+		lane_drain(l);
+	} else {
+		e->drops.no_buffer++;
+	}
+	lane_unlock(l);
+}
+
+static void on_message(struct lane *l, uint32_t socket, const struct udp_train *t, uint8_t *msg, size_t len,
+		       uint64_t now_ms)
+{
+	struct engine_origin origin = { .from = t->addr, .socket = socket };
+	struct lane_run *run = &l->run;
+	size_t header = 0;
+	uint32_t receiver;
+
+	if (len > RELAY_HEADER && load_le32(msg) == RELAY_DATA) {
+		origin.relay_session = load_le32(msg + 4);
+		origin.socket = 0;
+		header = RELAY_HEADER;
+	}
+	if ((header && !origin.relay_session) || !opener_is_data(msg + header, len - header, &receiver)) {
+		end_run(l, now_ms);
+		hand_over(l, socket, t, msg, len, now_ms);
+		return;
+	}
+	if (!continues(run, receiver, &origin))
+		begin_run(l, receiver, &origin, now_ms);
+	if (run->refused)
+		return;
+	if (run->count == LANE_RUN)
+		accept_run(l, now_ms);
+	if (opener_open(&run->opener, msg + header, len - header, &run->list[run->count]) < 0)
+		run->in.failed++;
+	else
+		run->count++;
+}
+
+void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, uint64_t now_ms)
+{
+	size_t at = 0, len;
+
+	do {
+		len = t->len - at < t->stride ? t->len - at : t->stride;
+		on_message(l, socket, t, t->data + at, len, now_ms);
+		at += len;
+	} while (at < t->len);
+}
+
+void lane_flush(struct lane *l, uint64_t now_ms)
+{
+	end_run(l, now_ms);
+	write_frames(l);
+}

@@ -1,0 +1,258 @@
+/* Superframes out. Read, grouped by destination, split, sealed, sent: each group costs one call of the engine, all trains
+ * of a wake-up one system call. */
+#include "apps/p2pd/lane_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/ip.h"
+#include "relay/relay_client.h"
+
+enum { ALIGNMENT = 64, ROUNDS = 4 /* reads of many frames a wake-up: then what came in gets its turn */ };
+
+/* ---- sending */
+
+/* The socket for the next train that is to go; NULL: there is none. */
+static struct udp_socket *socket_of(struct lane *l, const struct lane_out *o)
+{
+	struct udp_socket *s = o->train.addr.family == ADDR_V6 ? l->config.udp6 : l->config.udp4;
+
+	if (o->socket && shell_sockets_get(l->config.extra, o->socket, &s) < 0)
+		return NULL;
+	return udp_is_open(s) ? s : NULL;
+}
+
+/* Trains from `l->sent` on that go by the same socket, side by side for the call. */
+static unsigned collect(const struct lane *l, struct udp_train *list)
+{
+	const struct lane_out *first = &l->trains[l->sent];
+	unsigned n = 0;
+
+	for (unsigned i = l->sent; i < l->train_count; i++) {
+		const struct lane_out *o = &l->trains[i];
+		if (o->socket != first->socket || o->train.addr.family != first->train.addr.family)
+			break;
+		list[n++] = o->train;
+	}
+	return n;
+}
+
+/* False when the kernel takes no more of them now. */
+static bool send_some(struct lane *l)
+{
+	struct udp_train list[LANE_TRAINS];
+	unsigned n = collect(l, list), done = n;
+	bool extra = l->trains[l->sent].socket;
+
+	if (extra)
+		lane_lock(l);
+	struct udp_socket *s = socket_of(l, &l->trains[l->sent]);
+	if (s)
+		done = udp_send_trains(s, list, n);
+	if (extra)
+		lane_unlock(l);
+	/* An extra socket may be closed before it is writable: what it does not take is lost, as on any network. */
+	l->sent += extra ? n : done;
+	l->blocked = done < n && !extra ? s : NULL;
+	return !l->blocked;
+}
+
+static void send_all(struct lane *l)
+{
+	while (l->sent < l->train_count)
+		if (!send_some(l))
+			return;
+	l->train_count = l->sent = 0;
+	l->used = 0;
+}
+
+/* Room is needed at once: what the kernel does not take is lost, as on any network. */
+static void make_room(struct lane *l)
+{
+	send_all(l);
+	l->train_count = l->sent = 0;
+	l->used = 0;
+	l->blocked = NULL;
+}
+
+/* ---- sealing */
+
+static bool joins(const struct lane_out *o, const struct engine_target *to, size_t len)
+{
+	return !o->ended && o->socket == to->socket && len <= o->train.stride &&
+	       o->count < UDP_TRAIN_SEGMENTS && o->train.len + len <= UDP_TRAIN_BYTES &&
+	       addr_equal(&o->train.addr, &to->addr);
+}
+
+/* Where the next `len` bytes for `to` are written. */
+static uint8_t *append(struct lane *l, const struct engine_target *to, size_t len)
+{
+	struct lane_out *last = l->train_count ? &l->trains[l->train_count - 1] : NULL;
+
+	if (l->used + len > LANE_OUT || (l->train_count == LANE_TRAINS && !joins(last, to, len))) {
+		make_room(l);
+		last = NULL;
+	}
+	uint8_t *at = l->out + l->used;
+	l->used += len;
+	if (last && joins(last, to, len)) {
+		last->ended = len < last->train.stride;
+		last->train.len += len;
+		last->count++;
+		return at;
+	}
+	l->trains[l->train_count++] = (struct lane_out) {
+		.train = { .data = at, .len = len, .stride = len, .addr = to->addr },
+		.socket = to->socket,
+		.count = 1,
+	};
+	return at;
+}
+
+static void seal(struct lane *l, struct engine_out *out, const uint8_t *packet, size_t len)
+{
+	size_t header = out->to.relay_session ? RELAY_HEADER : 0;
+	uint8_t *at = append(l, &out->to, header + sealer_length(&out->sealer, len));
+
+	if (header)
+		relay_client_header(at, out->to.relay_session);
+	sealer_seal(&out->sealer, at + header, packet, len);
+}
+
+/* ---- the way by the engine's queues */
+
+static void send_singly(struct lane *l, const uint8_t *packet, size_t len, uint64_t now_ms)
+{
+	struct engine *e = l->config.engine;
+	struct pkt *p;
+
+	lane_lock(l);
+	p = pkt_get(e->config.pool);
+	if (p) {
+		memcpy(pkt_data(p), packet, len);
+		p->len = (uint32_t)len;
+		engine_on_tun(e, p, now_ms);
+		lane_drain(l);
+	} else {
+		e->drops.no_buffer++;
+	}
+	lane_unlock(l);
+}
+
+/* ---- groups */
+
+static void burst_of(const struct lane_frame *f, unsigned n, struct engine_burst *b)
+{
+	*b = (struct engine_burst) { .family = f->ip.family, .dst = f->ip.dst };
+	for (unsigned i = 0; i < n; i++) {
+		size_t largest = offload_split_largest(&f[i].split);
+		b->count += offload_split_count(&f[i].split);
+		b->bytes += f[i].len;
+		b->largest = largest > b->largest ? largest : b->largest;
+	}
+}
+
+/* The n frames from f on, which have one destination. */
+static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_t now_ms)
+{
+	struct engine_burst burst;
+	struct engine_out out;
+	uint8_t *packet;
+	size_t len;
+	int rc;
+
+	burst_of(f, n, &burst);
+	lane_lock(l);
+	rc = engine_out_begin(l->config.engine, &burst, now_ms, &out);
+	lane_drain(l);
+	lane_unlock(l);
+	for (unsigned i = 0; i < n && rc != -EHOSTUNREACH; i++)
+		while ((packet = offload_split_next(&f[i].split, &len)))
+			if (rc)
+				send_singly(l, packet, len, now_ms);
+			else
+				seal(l, &out, packet, len);
+	if (!rc)
+		crypto_wipe(&out.sealer, sizeof out.sealer);
+}
+
+static bool same_destination(const struct ip_view *a, const struct ip_view *b)
+{
+	return a->family == b->family && memcmp(a->dst, b->dst, a->family == ADDR_V4 ? 4 : 16) == 0;
+}
+
+/* ---- reading */
+
+/* Reads frame n to `at`. Its length, 0 for one that is none, -EAGAIN, or another negative errno. */
+static ssize_t read_frame(struct lane *l, unsigned n, uint8_t *at)
+{
+	struct lane_frame *f = &l->frames[n];
+	ssize_t len = tun_read(l->config.tun, l->config.queue, f->vnet, at, LANE_FRAME_MAX);
+
+	if (len < 0)
+		return len;
+	f->packet = at;
+	f->len = (size_t)len;
+	if (ip_parse(&f->ip, at, f->len) && offload_split_begin(&f->split, f->vnet, at, f->len) == 0)
+		return len;
+	lane_lock(l);
+	l->config.engine->drops.malformed++;
+	lane_unlock(l);
+	return 0;
+}
+
+/* How many frames were read, or a negative errno; `*drained`: there are no more. */
+static int read_frames(struct lane *l, bool *drained)
+{
+	size_t at = 0;
+	unsigned n = 0;
+
+	for (unsigned tries = 0; tries < LANE_FRAMES && at < LANE_READ; tries++) {
+		ssize_t len = read_frame(l, n, l->in + at);
+		*drained = len == -EAGAIN;
+		if (*drained || len == -EINTR)
+			break;
+		if (len < 0)
+			return (int)len;
+		n += len > 0;
+		at += ((size_t)len + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+	}
+	return (int)n;
+}
+
+static void send_frames(struct lane *l, unsigned n, uint64_t now_ms)
+{
+	unsigned end;
+
+	for (unsigned i = 0; i < n; i = end) {
+		for (end = i + 1; end < n; end++)
+			if (!same_destination(&l->frames[i].ip, &l->frames[end].ip))
+				break;
+		send_group(l, &l->frames[i], end - i, now_ms);
+	}
+	send_all(l);
+}
+
+int lane_on_tun(struct lane *l, uint64_t now_ms)
+{
+	bool drained = false;
+
+	for (int round = 0; round < ROUNDS && !l->blocked && !drained; round++) {
+		int n = read_frames(l, &drained);
+		if (n < 0)
+			return n;
+		send_frames(l, (unsigned)n, now_ms);
+	}
+	return 0;
+}
+
+struct udp_socket *lane_blocked(const struct lane *l)
+{
+	return l->blocked;
+}
+
+void lane_resume(struct lane *l)
+{
+	l->blocked = NULL;
+	send_all(l);
+}

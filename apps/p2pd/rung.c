@@ -1,0 +1,24 @@
+#include "apps/p2pd/rung.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct {
+	const char *name;
+	struct rung rung;
+} rungs[] = {
+	{ "all", { TUN_USO, UDP_OFFLOAD_GRO } },     { "no-uso", { TUN_TSO, UDP_OFFLOAD_GRO } },
+	{ "no-gro", { TUN_TSO, UDP_OFFLOAD_GSO } },  { "no-gso", { TUN_TSO, UDP_OFFLOAD_NONE } },
+	{ "none", { TUN_PLAIN, UDP_OFFLOAD_NONE } },
+};
+
+int rung_parse(struct rung *r, const char *text)
+{
+	for (size_t i = 0; i < sizeof rungs / sizeof *rungs; i++) {
+		if (text && strcmp(text, rungs[i].name) != 0)
+			continue;
+		*r = rungs[i].rung;
+		return 0;
+	}
+	return -EINVAL;
+}

@@ -1,0 +1,138 @@
+#include "apps/p2pd/worker.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "core/log.h"
+
+/* ---- TUN */
+
+/* While the kernel takes no more datagrams the queue is left to fill, and its senders to notice. */
+static void follow_lane(struct worker *w)
+{
+	struct udp_socket *full = lane_blocked(w->lane);
+
+	if (full)
+		udp_want_writable(full);
+	if (w->tun_watch)
+		loop_fd_want(w->tun_watch, full ? 0 : LOOP_READ);
+}
+
+static void on_tun(void *arg, unsigned events)
+{
+	struct worker *w = arg;
+	(void)events;
+
+	if (lane_on_tun(w->lane, w->handler.now(w->handler.arg)) < 0)
+		w->handler.lost(w->handler.arg);
+	else if (lane_blocked(w->lane))
+		follow_lane(w);
+	w->handler.settle(w->handler.arg);
+}
+
+/* ---- UDP */
+
+void worker_on_train(struct worker *w, uint32_t socket, const struct udp_train *t)
+{
+	lane_on_train(w->lane, socket, t, w->handler.now(w->handler.arg));
+}
+
+void worker_on_batch(struct worker *w)
+{
+	lane_flush(w->lane, w->handler.now(w->handler.arg));
+	w->handler.settle(w->handler.arg);
+}
+
+static void on_train(void *arg, const struct udp_train *t)
+{
+	worker_on_train(arg, 0, t);
+}
+
+static void on_batch(void *arg)
+{
+	worker_on_batch(arg);
+}
+
+static void on_writable(void *arg)
+{
+	struct worker *w = arg;
+
+	lane_resume(w->lane);
+	follow_lane(w);
+}
+
+static int open_one(struct worker *w, struct udp_socket *s, enum addr_family family, uint16_t port,
+		    const struct udp_socket *first, enum udp_offload most)
+{
+	static const struct udp_handler handler = { on_train, on_batch, on_writable };
+	static const uint8_t any[16];
+	struct addr local = addr_from_ip(family, any, port);
+
+	if (first)
+		return udp_open_beside(s, w->loop, w->slab, most, first, &handler, w);
+	return udp_open(s, w->loop, w->slab, most, &local, &handler, w);
+}
+
+static int open_both(struct worker *w, uint16_t port, const struct worker *first, enum udp_offload most)
+{
+	int ret4, ret6;
+
+	ret4 = open_one(w, &w->udp4, ADDR_V4, port, first ? &first->udp4 : NULL, most);
+	if (ret4 == -EADDRINUSE)
+		return ret4;
+	ret6 = open_one(w, &w->udp6, ADDR_V6, port, first ? &first->udp6 : NULL, most);
+	if (ret6 && (ret4 || ret6 == -EADDRINUSE))
+		return ret4 ? ret4 : ret6;
+	if ((ret4 || ret6) && !first)
+		log_info("udp", "no %s on this machine (%s)", ret6 ? "IPv6" : "IPv4",
+			 strerror(ret6 ? -ret6 : -ret4));
+	return 0;
+}
+
+/* ---- life */
+
+int worker_open(struct worker *w, struct loop *loop, uint16_t port, const struct worker *first,
+		enum udp_offload most, const struct worker_handler *handler)
+{
+	*w = (struct worker) { .loop = loop, .handler = *handler, .slab = udp_slab_create() };
+	int ret = w->slab ? open_both(w, port, first, most) : -ENOMEM;
+
+	if (ret)
+		worker_close(w);
+	return ret;
+}
+
+int worker_start(struct worker *w, struct engine *engine, pthread_mutex_t *lock, struct tun_device *tun,
+		 unsigned queue, struct shell_sockets *extra)
+{
+	struct lane_config config = {
+		.engine = engine,
+		.lock = lock,
+		.tun = tun,
+		.queue = queue,
+		.udp4 = &w->udp4,
+		.udp6 = &w->udp6,
+		.extra = extra,
+	};
+
+	w->tun = tun;
+	w->queue = queue;
+	w->lane = lane_create(&config);
+	return w->lane ? 0 : -ENOMEM;
+}
+
+int worker_watch(struct worker *w)
+{
+	w->tun_watch = loop_fd_create(w->loop, w->tun->queues[w->queue], on_tun, w);
+	return w->tun_watch ? loop_fd_want(w->tun_watch, LOOP_READ) : -ENOMEM;
+}
+
+void worker_close(struct worker *w)
+{
+	loop_fd_destroy(w->tun_watch);
+	udp_close(&w->udp4);
+	udp_close(&w->udp6);
+	udp_slab_destroy(w->slab);
+	lane_destroy(w->lane);
+	*w = (struct worker) { 0 };
+}
