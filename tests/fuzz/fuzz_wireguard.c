@@ -1,13 +1,14 @@
-/* All WireGuard messages into two peers that have a session and a new handshake under way. The input is a message, or
+/* All WireGuard messages, and those of AEGIS-256, into two peers that have a session and a new handshake under way. The input is a message, or
  * damage done to a real one, with mac1 made right again or not. Whatever is not the real message must be refused and
  * leave the sessions as they were. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/control.h"
 #include "tests/unit/wg_pair.h"
 
-enum { REALS = 5 };
+enum { REALS = 8 };
 
 static struct pair pair;
 static struct {
@@ -37,6 +38,20 @@ static void handshake(struct letter *a, struct letter *b)
 	give(&pair.lo, b, a);
 	must(node_next(&pair.lo, pair.now, a) == SESSION_MESSAGE);
 	give(&pair.hi, a, b);
+	must(node_next(&pair.hi, pair.now, b) == SESSION_MESSAGE);
+	give(&pair.lo, b, a);
+}
+
+/* A word on ciphers. */
+static void send_by(struct node *from, struct node *to, int number, enum cipher cipher)
+{
+	uint8_t word[CONTROL_CIPHER_LEN];
+	struct sealer s;
+
+	control_write_cipher(word, &(struct control_cipher) { .opens_aegis = true });
+	must(keypair_sealer(&from->session.keypairs.current, cipher, 1, 1420, &s) == 0);
+	real[number].to = to;
+	real[number].letter.len = sealer_seal(&s, real[number].letter.bytes, word, sizeof word);
 }
 
 static void prepare(void)
@@ -45,11 +60,15 @@ static void prepare(void)
 	struct session_opened opened;
 
 	must(crypto_init() == 0);
-	pair_open(&pair, &(struct pair_options) { 0 });
+	pair_open(&pair, &(struct pair_options) { .own_kind = true, .aegis = true });
 	handshake(&real[0].letter, &real[1].letter);
 	pair.now += SESSION_REKEY_AFTER_MS;
 	must(node_send(&pair.lo, pair.now, "from lo", &real[0].letter));
 	must(node_send(&pair.hi, pair.now, "from hi", &real[1].letter));
+	must(real[0].letter.bytes[0] == SEALER_FIRST_BYTE_AEGIS);
+	send_by(&pair.lo, &pair.hi, 5, CIPHER_CHACHA20);
+	send_by(&pair.hi, &pair.lo, 6, CIPHER_CHACHA20);
+	send_by(&pair.hi, &pair.lo, 7, CIPHER_AEGIS256);
 	must(node_next(&pair.lo, pair.now, &real[2].letter) == SESSION_MESSAGE);
 	x = real[2].letter;
 	must(node_receive(&pair.hi, pair.now, true, &x, &real[3].letter, &opened) == -EPERM);
@@ -72,8 +91,9 @@ static void make_mac1(const struct node *to, struct letter *l)
  * covered by mac1, which anyone can make; a cookie's receiver index by nothing. */
 static bool is_damaged(const struct letter *l, const struct letter *genuine)
 {
-	size_t end = l->bytes[0] == WG_DATA || l->bytes[0] == WG_COOKIE ? l->len : l->len - WG_MACS_LEN;
-	size_t skip = l->bytes[0] == WG_DATA ? 4 : 8;
+	bool is_data = l->bytes[0] == WG_DATA || l->bytes[0] == SEALER_FIRST_BYTE_AEGIS;
+	size_t end = is_data || l->bytes[0] == WG_COOKIE ? l->len : l->len - WG_MACS_LEN;
+	size_t skip = is_data ? 4 : 8;
 
 	if (l->len != genuine->len || memcmp(l->bytes, genuine->bytes, 4) != 0)
 		return true;
