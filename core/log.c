@@ -4,9 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const names[] = { "error", "warn", "info", "debug" };
-static enum log_level threshold = LOG_LVL_INFO;
+static _Atomic enum log_level threshold = LOG_LVL_INFO;
 
 void log_set_level(enum log_level level)
 {
@@ -28,16 +29,21 @@ bool log_enabled(enum log_level level)
 	return level <= threshold;
 }
 
-/* Control characters could come from a peer and must not reach a terminal. */
+/* Control characters could come from a peer and must not reach a terminal. One write a line, so that threads do not mix
+ * theirs. */
 static void print_line(enum log_level level, const char *module, const char *fmt, va_list ap)
 {
-	char line[1024];
+	char line[1088];
+	int start = snprintf(line, sizeof line, "%s %s: ", names[level], module);
+	size_t at = (size_t)start;
 
-	vsnprintf(line, sizeof line, fmt, ap);
-	for (char *p = line; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 127)
-			*p = '?';
-	fprintf(stderr, "%s %s: %s\n", names[level], module, line);
+	vsnprintf(line + at, sizeof line - 1 - at, fmt, ap);
+	for (; line[at]; at++)
+		if ((unsigned char)line[at] < ' ' || line[at] == 127)
+			line[at] = '?';
+	line[at++] = '\n';
+	if (write(STDERR_FILENO, line, at) < 0)
+		return; /* there is nobody to tell */
 }
 
 void log_write(enum log_level level, const char *module, const char *fmt, ...)

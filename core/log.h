@@ -1,4 +1,5 @@
 /* Messages for the person who runs the program: one line each on stderr, `level module: text`.
+ * From any thread: each line is written by one system call.
  * What an unauthenticated sender can trigger is logged through log_limited and counted by its owner, nothing else. */
 #ifndef P2PD_CORE_LOG_H
 #define P2PD_CORE_LOG_H
@@ -16,7 +17,7 @@ bool log_enabled(enum log_level level);
 
 __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const char *module,
 						     const char *fmt, ...);
-/* At most one debug line per second of `now_ms` for all callers that share `*last_ms`. */
+/* At most one debug line per second of `now_ms` for all callers that share `*last_ms`, which are of one thread. */
 __attribute__((format(printf, 4, 5))) void log_limited(uint64_t *last_ms, uint64_t now_ms, const char *module,
 						       const char *fmt, ...);
 

@@ -52,6 +52,12 @@ struct loop_fd {
 	unsigned wanted;
 };
 
+struct loop_wake {
+	uv_async_t uv; /* first: released by a cast */
+	void (*on_wake)(void *arg);
+	void *arg;
+};
+
 uint64_t loop_now_ms(void)
 {
 	struct timespec ts;
@@ -295,6 +301,39 @@ int loop_fd_want(struct loop_fd *w, unsigned events)
 }
 
 void loop_fd_destroy(struct loop_fd *w)
+{
+	if (w)
+		uv_close((uv_handle_t *)&w->uv, free_handle);
+}
+
+static void woken(uv_async_t *uv)
+{
+	struct loop_wake *w = (struct loop_wake *)uv;
+
+	w->on_wake(w->arg);
+}
+
+struct loop_wake *loop_wake_create(struct loop *l, void (*on_wake)(void *arg), void *arg)
+{
+	struct loop_wake *w = calloc(1, sizeof *w);
+
+	if (!w)
+		return NULL;
+	w->on_wake = on_wake;
+	w->arg = arg;
+	if (uv_async_init(&l->uv, &w->uv, woken) != 0) {
+		free(w);
+		return NULL;
+	}
+	return w;
+}
+
+void loop_wake(struct loop_wake *w)
+{
+	uv_async_send(&w->uv);
+}
+
+void loop_wake_destroy(struct loop_wake *w)
 {
 	if (w)
 		uv_close((uv_handle_t *)&w->uv, free_handle);

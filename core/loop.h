@@ -1,5 +1,5 @@
-/* The event loop: libuv behind a few calls, so that only loop, udp and stream know it. One loop per thread; nothing here
- * may be called from another thread. Everything made on a loop is destroyed before loop_destroy(). After a destroy call
+/* The event loop: libuv behind a few calls, so that only loop, udp and stream know it. One loop per thread, made
+ * in it or before it starts; nothing of a loop may be called from another thread but loop_wake(). Everything made on a loop is destroyed before loop_destroy(). After a destroy call
  * no callback of that object comes any more and the pointer is dead; the memory goes once libuv has let go of it. */
 #ifndef P2PD_CORE_LOOP_H
 #define P2PD_CORE_LOOP_H
@@ -52,6 +52,15 @@ void loop_fd_destroy(struct loop_fd *w); /* NULL is allowed */
 int loop_work(struct loop *l, void (*work)(void *arg), void (*done)(void *arg, int error), void *arg);
 /* Ends all work as said above, now; loop_destroy() does it, too. Not from within a callback. */
 void loop_work_finish(struct loop *l);
+
+/* Lets other threads wake the loop. Keeps the loop running until it is destroyed. NULL without memory. */
+struct loop_wake;
+struct loop_wake *loop_wake_create(struct loop *l, void (*on_wake)(void *arg), void *arg);
+/* From any thread, also from a loop's own: on_wake is called at least once after this, in the loop's thread; what was written
+ * before is seen there. Several may become one. */
+void loop_wake(struct loop_wake *w);
+/* When no other thread can call loop_wake() any more. NULL is allowed. */
+void loop_wake_destroy(struct loop_wake *w);
 
 /* At most LOOP_SIGNALS of them; they stay until loop_destroy() and keep no loop running. 0 or a negative errno. */
 enum { LOOP_SIGNALS = 4 };

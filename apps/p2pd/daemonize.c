@@ -38,7 +38,6 @@ static int redirect_log(struct daemonize *d, const char *log_path)
 	fail_to(d->console);
 	dup2(fd, STDERR_FILENO);
 	close(fd);
-	setvbuf(stderr, NULL, _IOLBF, 0);
 	return 0;
 }
 
