@@ -96,7 +96,7 @@ lab_cable cone delay=25
 for host in sym cone; do
 	start=$(lab_now_ms)
 	lab_in $host "$P2PD_BIN/natcheck" --server "$hub" --no-mapping >"$LAB/text-$host.log" || true
-	took=$(($(lab_now_ms) - start))
+	took=$(lab_took "$start")
 	lab_note "$host: $took ms at a round trip of 50 ms"
 	[ $took -le 3000 ] || lab_fail "the verdict took $took ms"
 done
