@@ -150,7 +150,8 @@ static enum gaps_event elapsed(const struct gaps_choice *c, uint64_t now_ms)
 bool gaps_on_sent(struct gaps_choice *c, unsigned count, const char *name, uint64_t now_ms)
 {
 	set_state(c, elapsed(c, now_ms), name, now_ms);
-	c->sent += count;
+	if (c->state == GAPS_TRYING_SINGLY && c->sent < GAPS_TRIAL_SENT)
+		c->sent += count;
 	return c->state != GAPS_TRAINS;
 }
 

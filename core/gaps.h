@@ -56,10 +56,10 @@ enum gaps_event { GAPS_EV_NONE, GAPS_EV_LOSS, GAPS_EV_HELPED, GAPS_EV_CONGESTION
 /* The sender's, for one path. */
 struct gaps_choice {
 	enum gaps_state state;
+	uint32_t sent;		   /* trying: messages, so far */
 	uint64_t since_ms;	   /* when it was chosen */
 	uint64_t loss_ms;	   /* trains: when loss was reported first; 0: not lately */
 	uint64_t no_trial_ms;	   /* trains: no trial before */
-	uint64_t sent;		   /* trying: messages, so far */
 	struct gaps_report before; /* trying: how it was with trains */
 };
 /* `count` messages are about to go by the path: true if each is to go by itself. `name` is for the log. */

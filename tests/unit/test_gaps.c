@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "core/control.h"
 #include "core/gaps.h"
 
 enum { T0 = 5000, SECOND = 1000 };
@@ -239,6 +240,34 @@ static void after_congestion_there_is_no_trial_for_ten_minutes(void **state)
 	assert_true(gaps_singly(&c, end));
 }
 
+/* ---- the message */
+
+static void a_report_that_makes_no_sense_is_none(void **state)
+{
+	(void)state;
+	static const struct {
+		struct gaps_report report;
+		bool want;
+	} cases[] = {
+		{ { 1000, 900, 1000 }, true },	      { { 0, 0, 0 }, true },
+		{ { GAPS_MAX, GAPS_MAX, 1 }, true },  { { GAPS_MAX + 1, 0, 1 }, false },
+		{ { 1000, 1001, 1000 }, false },      { { 0, UINT32_MAX, 1000 }, false },
+		{ { UINT32_MAX, 900, 1000 }, false }, { { 1000, 900, UINT32_MAX }, true },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t msg[CONTROL_GAPS_LEN];
+		struct gaps_report got;
+		control_write_gaps(msg, &cases[i].report);
+		assert_int_equal(control_read_gaps(&got, msg, sizeof msg), cases[i].want);
+		assert_false(control_read_gaps(&got, msg, sizeof msg - 1));
+		if (cases[i].want)
+			assert_memory_equal(&got, &cases[i].report, sizeof got);
+		msg[1] = CONTROL_CIPHER;
+		assert_false(control_read_gaps(&got, msg, sizeof msg));
+	}
+}
+
 /* ---- both together */
 
 static unsigned lost_of(bool singly, unsigned count)
@@ -285,6 +314,7 @@ int main(void)
 		cmocka_unit_test(a_trial_without_reports_helps_once_enough_was_sent),
 		cmocka_unit_test(trains_are_tried_again_after_ten_minutes),
 		cmocka_unit_test(after_congestion_there_is_no_trial_for_ten_minutes),
+		cmocka_unit_test(a_report_that_makes_no_sense_is_none),
 		cmocka_unit_test(a_card_that_breaks_trains_is_found_within_seconds_and_costs_little),
 	};
 
