@@ -118,5 +118,8 @@ void keypair_opener(const struct keypair *kp, struct opener *out)
 
 bool keypair_accept(struct keypair *kp, uint64_t counter)
 {
-	return replay_accept(&kp->replay, counter, KEYPAIR_REJECT_AFTER_MESSAGES);
+	bool is_new = replay_accept(&kp->replay, counter, KEYPAIR_REJECT_AFTER_MESSAGES);
+
+	kp->accepted += is_new;
+	return is_new;
 }

@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/gaps.h"
 #include "core/noise.h"
 #include "core/replay.h"
 #include "core/sealer.h"
@@ -41,6 +42,8 @@ struct keypair {
 	uint32_t local_index, remote_index;
 	bool valid, initiator;
 	struct replay replay;
+	uint64_t accepted; /* messages */
+	struct gaps_meter gaps;
 };
 
 struct keypairs {

@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "core/addr.h"
+#include "core/gaps.h"
 #include "core/pmtu.h"
 #include "core/probe.h"
 
@@ -55,6 +56,7 @@ struct path {
 	uint64_t heard_ms;	/* anything authenticated came over it */
 	uint64_t first_sent_ms; /* data went out then, and nothing was heard since; 0: none */
 	struct pmtu pmtu;
+	struct gaps_choice gaps;
 	bool wants_size;    /* small probes prove nothing: large ones were lost */
 	uint8_t unanswered; /* pings in a row */
 	struct path_ping {

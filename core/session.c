@@ -519,6 +519,13 @@ int session_open_end(struct session *s, uint32_t receiver, struct opened *list, 
 	return (int)refused;
 }
 
+bool session_gaps(struct session *s, uint32_t receiver, uint64_t now_ms, struct gaps_report *out)
+{
+	struct keypair *kp = keypairs_find(&s->keypairs, receiver);
+
+	return kp && gaps_measure(&kp->gaps, kp->replay.next, kp->accepted, now_ms, out);
+}
+
 int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, struct session_opened *out)
 {
 	struct opener opener;

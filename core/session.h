@@ -175,6 +175,8 @@ int session_open_begin(struct session *s, uint32_t receiver, uint64_t now_ms, st
  * meanwhile. `*confirmed` as in struct session_opened. */
 int session_open_end(struct session *s, uint32_t receiver, struct opened *list, unsigned count,
 		     uint64_t now_ms, bool *confirmed);
+/* After that: true if the peer is to be told how many messages of these keys are missing (core/gaps.h). */
+bool session_gaps(struct session *s, uint32_t receiver, uint64_t now_ms, struct gaps_report *out);
 
 /* --- Knowing. */
 /* When the keys now used for sending were agreed; 0 for never. */

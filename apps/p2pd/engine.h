@@ -232,6 +232,7 @@ struct engine_target {
 	struct addr addr;
 	uint32_t socket;
 	uint32_t relay_session; /* not 0: relay_client_header() in front of each */
+	bool singly;		/* in no train: core/gaps.h */
 };
 /* IP packets for one destination that are about to be sent. */
 struct engine_burst {
@@ -284,6 +285,8 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 
 /* --- Looked at. */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
+/* Whether data for the peer goes in trains: core/gaps.h. */
+bool engine_uses_trains(const struct engine_peer *ep, uint64_t now_ms);
 /* The address we have behind the NAT as the hub sees it; ADDR_NONE while unknown. */
 const struct addr *engine_reflexive(const struct engine *e);
 /* What is to be tried with this peer, given what both NATs are known to do, and why. */

@@ -53,6 +53,11 @@ bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *
 	return false;
 }
 
+struct gaps_choice *engine_gaps(struct engine_peer *ep)
+{
+	return ep->peer.best ? &ep->peer.best->gaps : &ep->relay_gaps;
+}
+
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out)
 {
 	struct engine_peer *ep = lpm_find(&e->allowed, b->family, b->dst);
@@ -66,6 +71,7 @@ int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t no
 	    session_seal_begin(&ep->peer.session, b->count, ENGINE_MTU, now_ms, &out->sealer) < 0)
 		return -EAGAIN;
 	engine_aim(e, ep, &out->to, now_ms);
+	out->to.singly = gaps_on_sent(engine_gaps(ep), b->count, ep->peer.name, now_ms);
 	ep->peer.tx_bytes += b->bytes;
 	engine_run_session(e, ep, now_ms);
 	engine_touch(e, ep, now_ms);
@@ -174,6 +180,17 @@ static bool has_expired(const struct engine *e, const struct engine_peer *ep, ui
 	return ep->peer.own_kind && ep->cert.not_after < engine_unix_s(e, now_ms);
 }
 
+static void report_gaps(struct engine *e, struct engine_peer *ep, uint32_t receiver, uint64_t now_ms)
+{
+	uint8_t msg[CONTROL_GAPS_LEN];
+	struct gaps_report report;
+
+	if (!ep->peer.own_kind || !session_gaps(&ep->peer.session, receiver, now_ms, &report))
+		return;
+	control_write_gaps(msg, &report);
+	engine_send_control(e, ep, msg, sizeof msg, now_ms);
+}
+
 void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *list, unsigned count,
 		   uint64_t now_ms)
 {
@@ -196,6 +213,7 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 	hear(ep, &in->origin, now_ms);
 	if (confirmed)
 		engine_flush_staged(e, ep, now_ms);
+	report_gaps(e, ep, in->receiver, now_ms);
 	last.expired = has_expired(e, ep, now_ms);
 	for (unsigned i = 0; i < count; i++)
 		if (list[i].data && !is_for_tun(e, ep, &list[i], &in->origin, &last, now_ms))

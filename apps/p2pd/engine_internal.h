@@ -27,6 +27,8 @@ void engine_peers_free(struct engine *e);
 void engine_want(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Where data for the peer goes now, and notes that it does; false: nowhere. */
 bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *to, uint64_t now_ms);
+/* Whether data goes in trains by the way that the peer is reached now. */
+struct gaps_choice *engine_gaps(struct engine_peer *ep);
 void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
 
 /* engine_rx.c */

@@ -55,6 +55,11 @@ void engine_note_opener(const struct engine *e, const struct engine_peer *ep, st
 		path->opened_by = (uint8_t)opener(e, ep, path);
 }
 
+bool engine_uses_trains(const struct engine_peer *ep, uint64_t now_ms)
+{
+	return !gaps_singly(ep->peer.best ? &ep->peer.best->gaps : &ep->relay_gaps, now_ms);
+}
+
 bool engine_opened_by_round(const struct path *path)
 {
 	return path->opened_by > OPENED_TECHNIQUE + TECHNIQUE_SIMULTANEOUS_OPEN;

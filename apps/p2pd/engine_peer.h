@@ -75,7 +75,8 @@ struct engine_peer {
 	struct candidate_list remote;
 	struct bucket
 		strangers; /* its pings from addresses that are new: a recorded one can be sent from anywhere */
-	struct verdict nat; /* as its record says */
+	struct verdict nat;	       /* as its record says */
+	struct gaps_choice relay_gaps; /* of what goes by the relay; each path has its own */
 	struct punch punch;
 	uint32_t punch_socket; /* ours that it goes by */
 	uint64_t sweep_ms;     /* sockets that linger are looked at again then; 0: there are none */

@@ -158,11 +158,14 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 		       const struct engine_origin *origin, uint64_t now_ms)
 {
+	struct gaps_report gaps;
 	enum control_type type;
 	uint64_t id;
 
 	if (ep->peer.own_kind && control_type(msg, len) == CONTROL_OFFER)
 		engine_round_on_offer(e, ep, msg + CONTROL_HEADER, len - CONTROL_HEADER, now_ms);
+	else if (ep->peer.own_kind && control_read_gaps(&gaps, msg, len))
+		gaps_on_report(engine_gaps(ep), &gaps, ep->peer.name, now_ms);
 	else if (!ep->peer.own_kind || !control_read(msg, len, &type, &id))
 		e->drops.malformed++;
 	else if (type == CONTROL_PONG)

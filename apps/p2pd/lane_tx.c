@@ -79,7 +79,7 @@ static void make_room(struct lane *l)
 
 static bool joins(const struct lane_out *o, const struct engine_target *to, size_t len)
 {
-	return !o->ended && o->socket == to->socket && len <= o->train.stride &&
+	return !to->singly && !o->ended && o->socket == to->socket && len <= o->train.stride &&
 	       o->count < UDP_TRAIN_SEGMENTS && o->train.len + len <= UDP_TRAIN_BYTES &&
 	       addr_equal(&o->train.addr, &to->addr);
 }

@@ -61,10 +61,10 @@ json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t
 		endpoint = best ? &best->addr : &ep->peer.endpoint;
 		break;
 	}
-	return json_pack("{ss so so ss? so ss?}", "kind", kind, "endpoint", view_endpoint(endpoint), "rtt_ms",
-			 best ? json_integer(best->rtt_ms) : json_null(), "technique",
+	return json_pack("{ss so so ss? so ss? sb}", "kind", kind, "endpoint", view_endpoint(endpoint),
+			 "rtt_ms", best ? json_integer(best->rtt_ms) : json_null(), "technique",
 			 reason_opened_by(e, ep), "since", view_time(now_ms, unix_ns, ep->way_since_ms),
-			 "reason", reason_path(e, ep, now_ms));
+			 "reason", reason_path(e, ep, now_ms), "trains", engine_uses_trains(ep, now_ms));
 }
 
 static const char *outcome_name(enum engine_outcome outcome)

@@ -62,6 +62,9 @@ void why_text_print(json_t *why, FILE *out)
 	fprintf(out, "%s: %s\n", text_of(why, "peer"), text_of(why, "now"));
 	if (*text_of(why, "because"))
 		fprintf(out, "  %s\n", text_of(why, "because"));
+	if (json_is_false(json_object_get(json_object_get(why, "path"), "trains")))
+		fprintf(out, "  packets go one by one: in trains most were lost, which some kernels (Linux "
+			     "7.0.0 to 7.1.4) do\n");
 	print_nats(json_object_get(why, "nat"), out);
 	print_attempts(json_object_get(why, "attempts"), out);
 	if (direct) {

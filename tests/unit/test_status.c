@@ -163,8 +163,36 @@ static void a_direct_path_tells_where_how_and_since_when(void **state)
 	assert_string_equal(text_at(path, "since"), "2026-09-21T14:12:20Z");
 	assert_int_equal(json_integer_value(json_object_get(path, "rtt_ms")), 9);
 	assert_true(json_is_null(json_object_get(path, "reason")));
+	assert_true(json_is_true(json_object_get(path, "trains")));
 	assert_true(json_integer_value(json_object_get(peer, "rx_bytes")) == 5000000000);
 	json_decref(s);
+}
+
+static void trains_are_told_of_the_way_in_use(void **state)
+{
+	(void)state;
+	static struct engine_peer nas;
+	static const struct {
+		enum gaps_state relay, path;
+		bool direct, trains;
+	} cases[] = {
+		{ GAPS_SINGLY, GAPS_TRAINS, true, true },
+		{ GAPS_SINGLY, GAPS_TRAINS, false, false },
+		{ GAPS_TRAINS, GAPS_SINGLY, true, false },
+		{ GAPS_TRAINS, GAPS_TRYING_SINGLY, true, false },
+		{ GAPS_TRAINS, GAPS_SINGLY, false, true },
+	};
+
+	link_member(&nas, "nas", "10.77.0.2");
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		nas.relay_gaps = (struct gaps_choice) { .state = cases[i].relay, .since_ms = NOW_MS };
+		nas.peer.paths[0].gaps = (struct gaps_choice) { .state = cases[i].path, .since_ms = NOW_MS };
+		nas.peer.best = cases[i].direct ? &nas.peer.paths[0] : NULL;
+		json_t *s = status();
+		json_t *path = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "path");
+		assert_int_equal(json_is_true(json_object_get(path, "trains")), cases[i].trains);
+		json_decref(s);
+	}
 }
 
 static void the_path_tells_what_opened_it(void **state)
@@ -320,6 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		with_a_node(the_status_keeps_what_it_promises),
 		with_a_node(a_direct_path_tells_where_how_and_since_when),
+		with_a_node(trains_are_told_of_the_way_in_use),
 		with_a_node(the_path_tells_what_opened_it),
 		with_a_node(the_verdict_on_a_peers_nat_is_told_like_our_own),
 		with_a_node(the_lifetime_of_mappings_is_told_once_it_is_known),

@@ -463,6 +463,19 @@ static void print(char *out, size_t size)
 	json_decref(json);
 }
 
+static void trains_that_break_are_told(void **state)
+{
+	(void)state;
+	char out[4096] = "";
+
+	meet(&easy, &easy);
+	print(out, sizeof out);
+	assert_null(strstr(out, "one by one"));
+	nas.relay_gaps = (struct gaps_choice) { .state = GAPS_SINGLY, .since_ms = NOW_MS };
+	print(out, sizeof out);
+	expect_text(out, "packets go one by one");
+}
+
 static void the_json_tells_attempts_the_latest_first(void **state)
 {
 	(void)state;
@@ -557,6 +570,7 @@ int main(void)
 		with_two_nodes(the_router_is_spoken_of_by_what_it_said),
 		with_two_nodes(a_path_is_opened_by_its_candidate_or_its_round),
 		with_two_nodes(a_peer_that_came_unasked_came_where_everybody_can),
+		with_two_nodes(trains_that_break_are_told),
 		with_two_nodes(the_json_tells_attempts_the_latest_first),
 		with_two_nodes(two_hard_nats_fit_on_a_screen),
 		with_two_nodes(a_direct_path_says_by_what_and_that_all_is_well),
