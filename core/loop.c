@@ -1,7 +1,9 @@
 #include "core/loop.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -36,6 +38,7 @@ struct loop {
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
 	struct loop_orphan *orphans;
+	bool stopped; /* loop_run_locked() is to end */
 };
 
 struct loop_timer {
@@ -197,8 +200,25 @@ void loop_run(struct loop *l)
 	uv_run(&l->uv, UV_RUN_DEFAULT);
 }
 
+/* The wait is ours (see uv_backend_fd() in libuv's documentation), so that it can be without the lock. */
+void loop_run_locked(struct loop *l, pthread_mutex_t *lock)
+{
+	struct pollfd backend = { .fd = uv_backend_fd(&l->uv), .events = POLLIN };
+
+	l->stopped = false;
+	pthread_mutex_lock(lock);
+	while (!l->stopped && uv_run(&l->uv, UV_RUN_NOWAIT)) {
+		int timeout = l->stopped ? 0 : uv_backend_timeout(&l->uv);
+		pthread_mutex_unlock(lock);
+		poll(&backend, 1, timeout);
+		pthread_mutex_lock(lock);
+	}
+	pthread_mutex_unlock(lock);
+}
+
 void loop_stop(struct loop *l)
 {
+	l->stopped = true;
 	uv_stop(&l->uv);
 }
 

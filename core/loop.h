@@ -4,6 +4,7 @@
 #ifndef P2PD_CORE_LOOP_H
 #define P2PD_CORE_LOOP_H
 
+#include <pthread.h>
 #include <stdint.h>
 
 struct loop;
@@ -13,6 +14,8 @@ struct uv_loop_s;
 struct loop *loop_create(void);
 /* Runs until loop_stop(), or until nothing is left that could wake it. */
 void loop_run(struct loop *l);
+/* The same with `lock` held in all callbacks, and free while the loop waits: for what is shared with other threads. */
+void loop_run_locked(struct loop *l, pthread_mutex_t *lock);
 void loop_stop(struct loop *l);
 /* An object that was not destroyed before is named in the log, and its memory is not released. */
 void loop_destroy(struct loop *l);

@@ -62,6 +62,7 @@ int session_init(struct session *s, const struct session_config *config)
 	s->config = *config;
 	s->config.peer_pk = s->config.psk = NULL;
 	s->keypairs.index = config->index;
+	s->index_low = (uint8_t)rng_u32(config->rng);
 	s->yields = config->own_kind && memcmp(config->local->pk, s->remote.pk, 32) > 0;
 	cookie_jar_init(&s->jar, s->remote.pk);
 	stop_timers(s);
@@ -297,7 +298,7 @@ static size_t write_initiation(struct session *s, uint64_t now_ms, uint8_t *out)
 
 	drop_handshake(s);
 	session_timestamp(s->config.clock, now_ms, timestamp);
-	uint32_t index = session_index_add(s->config.index, s->config.owner, s->config.rng);
+	uint32_t index = session_index_add(s->config.index, s->config.owner, s->index_low, s->config.rng);
 	/* Cannot fail: session_init() refused the keys for which it could. */
 	(void)noise_initiate(&s->handshake, s->config.local, &s->remote, index, timestamp, s->config.rng,
 			     out);
@@ -392,7 +393,7 @@ int session_on_initiation(struct session *s, const struct noise_initiation *in, 
 		return -EALREADY;
 	if (now_ms < s->answerable_ms)
 		return -EBUSY;
-	fresh.local_index = session_index_add(s->config.index, s->config.owner, s->config.rng);
+	fresh.local_index = session_index_add(s->config.index, s->config.owner, s->index_low, s->config.rng);
 	int rc = noise_respond(in, &s->remote, fresh.local_index, s->config.rng, response, &fresh.keys);
 	if (rc < 0) {
 		session_index_remove(s->config.index, fresh.local_index);

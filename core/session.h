@@ -90,6 +90,7 @@ struct session {
 	struct keypairs keypairs;
 	struct noise_initiator handshake; /* ours, awaiting its response, if `handshake_open` */
 	bool handshake_open;
+	uint8_t index_low;   /* of all its receiver indexes */
 	bool yields;	     /* both of our own kind, and ours is the higher public key */
 	bool asked_to_rekey; /* the rekey on receive has been asked for with the current keys */
 	uint8_t peer_timestamp[NOISE_TIMESTAMP_LEN];

@@ -3,8 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* Open addressing with linear probing, at most half full (so there is always room for one more than reserved). The indexes are our own random numbers: their low bits are
- * the hash, and no sender can make them collide. */
+/* Open addressing with linear probing, at most half full (so there is always room for one more than reserved). The indexes are our own random numbers but for
+ * the lowest byte: their other low bits are the hash, and no sender can make them collide. */
 struct entry {
 	void *owner; /* NULL: free */
 	uint32_t index;
@@ -40,7 +40,7 @@ void session_index_destroy(struct session_index *index)
 /* Where `local_index` is, or the free slot where it would be. */
 static uint32_t slot_of(const struct session_index *index, uint32_t local_index)
 {
-	uint32_t i = local_index & index->mask;
+	uint32_t i = local_index >> 8 & index->mask;
 
 	while (index->entries[i].owner && index->entries[i].index != local_index)
 		i = (i + 1) & index->mask;
@@ -65,12 +65,12 @@ void session_index_release(struct session_index *index, size_t count)
 	index->reserved -= count;
 }
 
-uint32_t session_index_add(struct session_index *index, void *owner, struct rng *rng)
+uint32_t session_index_add(struct session_index *index, void *owner, uint8_t low, struct rng *rng)
 {
 	uint32_t local_index, slot;
 
 	do {
-		local_index = rng_u32(rng);
+		local_index = rng_u32(rng) << 8 | low;
 		slot = slot_of(index, local_index);
 	} while (index->entries[slot].owner);
 	index->entries[slot] = (struct entry) { owner, local_index };
@@ -84,7 +84,7 @@ void session_index_remove(struct session_index *index, uint32_t local_index)
 	uint32_t hole = slot_of(index, local_index);
 
 	for (uint32_t i = (hole + 1) & index->mask; e[hole].owner && e[i].owner; i = (i + 1) & index->mask) {
-		uint32_t home = e[i].index & index->mask;
+		uint32_t home = e[i].index >> 8 & index->mask;
 		if (((i - home) & index->mask) < ((i - hole) & index->mask))
 			continue;
 		e[hole] = e[i];

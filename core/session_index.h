@@ -21,8 +21,9 @@ void *session_index_find(const struct session_index *index, uint32_t local_index
 int session_index_reserve(struct session_index *index, size_t count);
 void session_index_release(struct session_index *index, size_t count);
 /* A new index for `owner` (not NULL), out of those reserved: it cannot fail. A session may for a moment hold one more
- * than it reserved, while new keys replace old ones. */
-uint32_t session_index_add(struct session_index *index, void *owner, struct rng *rng);
+ * than it reserved, while new keys replace old ones. `low` is its lowest byte, one for all of a session: messages are
+ * spread over sockets by it (udp_steer), and a flow is to stay at its socket when the keys change. */
+uint32_t session_index_add(struct session_index *index, void *owner, uint8_t low, struct rng *rng);
 /* Nothing happens for an index that is not there. */
 void session_index_remove(struct session_index *index, uint32_t local_index);
 

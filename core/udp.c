@@ -2,6 +2,7 @@
 #include "core/udp_impl.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
 #include <stdio.h>
@@ -140,6 +141,31 @@ int udp_open_beside(struct udp_socket *s, struct loop *l, struct udp_slab *slab,
 		.fd = -1, .local = first->local, .slab = slab, .handler = *handler, .arg = arg
 	};
 	return rc ? rc : open_socket(s, l, most, true);
+}
+
+/* A program of classic BPF that says which of the sockets gets a datagram, by its order of opening. It sees the payload;
+ * what is too short for a load goes to the first one. Type and place of the index: core/sealer.h, relay/relay_client.h. */
+int udp_steer(struct udp_socket *first, unsigned others)
+{
+	enum { DATA = 4, DATA_AEGIS = 0x83, RELAYED = 0x81, RECEIVER = 4, RELAY_HEADER = 8 };
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA, 5, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, DATA_AEGIS, 4, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, RELAYED, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, RELAY_HEADER + RECEIVER),
+		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
+		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, RECEIVER),
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, others),
+		BPF_STMT(BPF_ALU | BPF_ADD | BPF_K, 1),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+	};
+	struct sock_fprog program = { .len = sizeof code / sizeof *code, .filter = code };
+
+	if (setsockopt(first->fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof program) != 0)
+		return -errno;
+	return 0;
 }
 
 void udp_close(struct udp_socket *s)

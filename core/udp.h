@@ -95,6 +95,10 @@ int udp_open(struct udp_socket *s, struct loop *l, struct udp_slab *slab, enum u
  * this user that are opened this way do. */
 int udp_open_beside(struct udp_socket *s, struct loop *l, struct udp_slab *slab, enum udp_offload most,
 		    const struct udp_socket *first, const struct udp_handler *handler, void *arg);
+/* `first` is the first of 1 + `others` sockets of its port. From now on data messages (core/sealer.h), also relayed ones,
+ * go to the others, those of a session to one of them, by the lowest byte of their receiver index; all else to `first`.
+ * 0 or a negative errno. */
+int udp_steer(struct udp_socket *first, unsigned others);
 /* What the kernel may hold for the socket, in each direction; udp_open asks for UDP_BUFFER. Failing is no error. */
 void udp_set_buffer(struct udp_socket *s, int bytes);
 /* May be called from the callbacks; of a closed socket it does nothing. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +13,7 @@
 #include "apps/p2pd/daemonize.h"
 #include "apps/p2pd/join.h"
 #include "apps/p2pd/shell.h"
+#include "apps/p2pd/workers.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/options.h"
@@ -21,7 +23,7 @@ enum { TIMEOUT_S = 15, SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_pa
 
 struct up {
 	struct join_wish wish;
-	const char *state, *socket, *tun, *log_level, *log;
+	const char *state, *socket, *tun, *log_level, *log, *workers;
 	bool foreground;
 	long timeout_s;
 	char socket_path[SOCKET_PATH_MAX];
@@ -60,6 +62,20 @@ static int open_state(const struct up *up, struct state *state)
 	}
 }
 
+/* How many workers measure best: on two cores one, which shares nothing. 0 for what is no number of them. */
+static unsigned count_workers(const char *text)
+{
+	cpu_set_t cpus;
+	char *end;
+
+	if (text && strcmp(text, "auto")) {
+		unsigned long n = strtoul(text, &end, 10);
+		return *end || n > WORKERS_MAX ? 0 : (unsigned)n;
+	}
+	int cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+	return cores < 4 ? 1 : cores < 8 ? 2 : 4;
+}
+
 static int join_and_run(struct up *up, struct state *state)
 {
 	struct join_plan plan;
@@ -76,6 +92,7 @@ static int join_and_run(struct up *up, struct state *state)
 		.timeout_s = (unsigned)up->timeout_s,
 		.socket = up->socket_path,
 		.tun = up->tun,
+		.workers = count_workers(up->workers),
 		.on_joined = on_joined,
 		.arg = up,
 	};
@@ -136,6 +153,8 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE, "give --portmap or --no-portmap, not both");
 	if (up->wish.hard_nat && up->wish.no_hard_nat)
 		return fail_with(EXIT_USAGE, "give --hard-nat or --no-hard-nat, not both");
+	if (!count_workers(up->workers))
+		return fail_with(EXIT_USAGE, "--workers takes auto or a number from 1 to %d", WORKERS_MAX);
 	if (up->wish.cipher && strcmp(up->wish.cipher, "auto") && strcmp(up->wish.cipher, "chacha20"))
 		return fail_with(EXIT_USAGE, "--cipher takes auto or chacha20");
 	if (up->wish.name && !*up->wish.name)
@@ -173,6 +192,8 @@ int cmd_up(int argc, char **argv)
 		{ "cipher", "WHICH",
 		  "auto: the faster one of two where both ends can; or chacha20 (auto; kept)",
 		  .text = &w->cipher },
+		{ "workers", "N", "threads that carry data: 1 to 16, or auto: what measures best (auto)",
+		  .text = &up.workers },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
@@ -195,6 +216,9 @@ int cmd_up(int argc, char **argv)
 			"Packets are sealed with AEGIS-256 where the processors of both ends have AES "
 			"instructions and neither\nend says --cipher chacha20, else with ChaCha20-Poly1305. "
 			"`p2pd status` tells which.\n"
+			"The environment's P2PD_OFFLOAD=all|no-uso|no-gro|no-gso|none does without offloads "
+			"of "
+			"the kernel, for tests.\n"
 			"A NAT is hard when it gives each destination another port; `p2pd why PEER` tells. "
 			"The search sends\nup to 1,024 probes for what is often a small chance.\n",
 	};

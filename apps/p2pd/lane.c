@@ -47,11 +47,17 @@ static void send_packet(struct lane *l, const struct pkt *p)
 bool lane_drain(struct lane *l)
 {
 	struct engine *e = l->config.engine;
-	bool any = e->udp_out.head || e->tun_out.head;
+	struct pkt_list out = e->udp_out;
+	bool any = out.head || e->tun_out.head;
 	struct pkt *p;
 
 	/* What cannot be sent is lost, as on any network; udp and the device count it. */
-	while ((p = pkt_list_pop(&e->udp_out))) {
+	e->udp_out = (struct pkt_list) { 0 };
+	while ((p = pkt_list_pop(&out))) {
+		if (p->socket && !l->config.is_main) {
+			pkt_list_push(&e->udp_out, p);
+			continue;
+		}
 		send_packet(l, p);
 		pkt_put(e->config.pool, p);
 	}

@@ -17,9 +17,9 @@ static struct udp_socket *socket_of(struct lane *l, const struct lane_out *o)
 {
 	struct udp_socket *s = o->train.addr.family == ADDR_V6 ? l->config.udp6 : l->config.udp4;
 
-	if (o->socket && shell_sockets_get(l->config.extra, o->socket, &s) < 0)
-		return NULL;
-	return udp_is_open(s) ? s : NULL;
+	if (o->socket)
+		s = shell_sockets_find(l->config.extra, o->socket);
+	return s && udp_is_open(s) ? s : NULL;
 }
 
 /* Trains from `l->sent` on that go by the same socket, side by side for the call. */

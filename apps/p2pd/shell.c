@@ -284,7 +284,7 @@ static int start(struct shell *s)
 	static int (*const steps[])(struct shell *) = {
 		start_loop,	   shell_open_tun,	shell_check_clash, shell_open_udp,
 		start_engine,	   shell_start_data,	start_api,	   shell_set_device,
-		shell_watch_hosts, shell_start_portmap, shell_start_link,  shell_watch_tun
+		shell_watch_hosts, shell_start_portmap, shell_start_link
 	};
 	int code = 0;
 
@@ -294,7 +294,8 @@ static int start(struct shell *s)
 		return code;
 	if (!s->config.patient)
 		s->join_by_ms = shell_now(s) + s->config.timeout_s * 1000ull;
-	return 0;
+	shell_settle(s);
+	return s->ending ? s->exit_code : shell_watch_tun(s);
 }
 
 /* While jobs on other threads come to their end the loop runs, so that all that it calls has to be there. */
@@ -308,6 +309,7 @@ static void end_work(struct shell *s)
 
 static void stop(struct shell *s)
 {
+	workers_stop(s->workers);
 	end_work(s);
 	shell_close_link(s);
 	api_stop(s->api);
@@ -337,8 +339,9 @@ int shell_run(const struct shell_config *config)
 	log_info("up", "p2pd %s", P2PD_VERSION);
 	int code = start(s);
 	if (!code) {
-		shell_settle(s);
-		if (!s->ending)
+		if (s->workers)
+			loop_run_locked(s->loop, workers_lock(s->workers));
+		else
 			loop_run(s->loop);
 		code = s->exit_code;
 	}

@@ -1,5 +1,6 @@
 /* Joins a node's engine to the machine: TUN device, UDP sockets, the link to the hub, the clock, the control socket.
- * Everything happens on one loop; after each input the engine's output is carried away and one timer set. */
+ * Everything but data of several workers happens on one loop; after each input the engine's output is carried away and
+ * one timer set. */
 #ifndef P2PD_APPS_P2PD_SHELL_H
 #define P2PD_APPS_P2PD_SHELL_H
 
@@ -19,6 +20,7 @@ struct shell_config {
 	const char *socket;
 	const char *tun; /* the device's name, NULL for any */
 	struct rung rung;
+	unsigned workers; /* 1: data is carried on the one loop; more: on so many threads beside it */
 	/* Joined: what to tell the person. Called once. */
 	void (*on_joined)(void *arg, const char *text);
 	void *arg;

@@ -9,7 +9,7 @@
 #include "apps/p2pd/shell_sockets.h"
 #include "apps/p2pd/timestamps.h"
 #include "apps/p2pd/wg_peers.h"
-#include "apps/p2pd/worker.h"
+#include "apps/p2pd/workers.h"
 #include "core/loop.h"
 #include "core/lan.h"
 #include "core/wake.h"
@@ -28,7 +28,8 @@ struct shell {
 
 	/* shell_io.c */
 	struct tun_device tun;
-	struct worker worker;
+	struct worker worker;	 /* of this loop: carries all, unless there are */
+	struct workers *workers; /* on threads; or NULL */
 	struct shell_sockets sockets;
 	uint16_t port;
 

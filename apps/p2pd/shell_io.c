@@ -18,7 +18,7 @@ enum {
 int shell_open_tun(struct shell *s)
 {
 	const char *name = s->config.tun;
-	int ret = tun_open(&s->tun, name, 1, s->config.rung.tun);
+	int ret = tun_open(&s->tun, name, s->config.workers, s->config.rung.tun);
 
 	switch (ret) {
 	case 0: return 0;
@@ -71,21 +71,60 @@ static void on_extra_batch(void *arg)
 	worker_on_batch(&s->worker);
 }
 
+static struct worker_place place_of(struct shell *s)
+{
+	return (struct worker_place) {
+		.engine = s->engine,
+		.lock = s->workers ? workers_lock(s->workers) : NULL,
+		.is_main = true,
+		.tun = &s->tun,
+		.extra = &s->sockets,
+	};
+}
+
 int shell_start_data(struct shell *s)
 {
-	int ret = worker_start(&s->worker, s->engine, NULL, &s->tun, 0, &s->sockets);
+	struct worker_place at = place_of(s);
 
-	return ret ? fail_with(EXIT_FAILED, "out of memory") : 0;
+	return worker_start(&s->worker, &at) ? fail_with(EXIT_FAILED, "out of memory") : 0;
 }
 
 int shell_watch_tun(struct shell *s)
 {
-	int ret = worker_watch(&s->worker);
+	struct worker_place at = place_of(s);
+	int ret = s->workers ? workers_start(s->workers, &at) : worker_watch(&s->worker);
 
 	return ret ? fail_with(EXIT_FAILED, "cannot read the device: %s", strerror(-ret)) : 0;
 }
 
+/* Called by workers, with the lock. */
+static bool is_wanted(void *arg)
+{
+	struct shell *s = arg;
+	struct engine *e = s->engine;
+
+	return e->udp_out.head || e->hub_out.head || e->event_count || e->sockets_changed ||
+	       (e->timestamps_changed && s->timestamps_due_ms == UINT64_MAX) ||
+	       engine_deadline(e) < s->due_ms;
+}
+
 /* --- UDP */
+
+static int open_workers(struct shell *s)
+{
+	struct workers_config config = {
+		.count = s->config.workers,
+		.first = &s->worker,
+		.loop = s->loop,
+		.most = s->config.rung.udp,
+		.is_wanted = is_wanted,
+		.on_wanted = settle,
+		.lost = on_lost,
+		.arg = s,
+	};
+
+	return config.count > 1 ? workers_open(&s->workers, &config) : 0;
+}
 
 static int open_port(struct shell *s, uint16_t port)
 {
@@ -95,6 +134,11 @@ static int open_port(struct shell *s, uint16_t port)
 
 	if (ret)
 		return ret;
+	ret = open_workers(s);
+	if (ret) {
+		worker_close(&s->worker);
+		return ret;
+	}
 	s->port = port;
 	shell_sockets_init(&s->sockets, s->loop, s->worker.slab, s->config.rung.udp, &extra, s);
 	return 0;
@@ -140,6 +184,7 @@ void shell_close_unused(struct shell *s)
 
 void shell_close_io(struct shell *s)
 {
+	workers_destroy(s->workers);
 	shell_sockets_close(&s->sockets);
 	worker_close(&s->worker);
 	tun_close(&s->tun);

@@ -96,28 +96,25 @@ static int lose(struct shell_sockets *t, int error)
 	return error;
 }
 
-int shell_sockets_get(struct shell_sockets *t, uint32_t id, struct udp_socket **out)
+struct udp_socket *shell_sockets_find(struct shell_sockets *t, uint32_t id)
 {
 	unsigned number = slot_of(id);
+	struct shell_socket *s = number == ENGINE_SOCKETS ? NULL : t->slots[number];
 
-	if (number == ENGINE_SOCKETS)
-		return lose(t, -EINVAL);
-	struct shell_socket **slot = &t->slots[number];
-	if (*slot && (*slot)->id != id)
-		close_slot(slot);
-	int rc = *slot ? 0 : open_slot(t, slot, id);
-	if (rc)
-		return lose(t, rc);
-	*out = &(*slot)->udp;
-	return 0;
+	return s && s->id == id ? &s->udp : NULL;
 }
 
 int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
 {
-	struct udp_socket *s;
-	int rc = shell_sockets_get(t, p->socket, &s);
+	unsigned number = slot_of(p->socket);
 
-	return rc ? rc : udp_send(s, p);
+	if (number == ENGINE_SOCKETS)
+		return lose(t, -EINVAL);
+	struct shell_socket **slot = &t->slots[number];
+	if (*slot && (*slot)->id != p->socket)
+		close_slot(slot);
+	int rc = *slot ? 0 : open_slot(t, slot, p->socket);
+	return rc ? lose(t, rc) : udp_send(&(*slot)->udp, p);
 }
 
 void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS])

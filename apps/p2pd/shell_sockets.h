@@ -30,10 +30,10 @@ struct shell_sockets {
 /* `handler` gets what arrives by any of them. */
 void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab, enum udp_offload most,
 			const struct shell_sockets_handler *handler, void *arg);
-/* The socket `id` (not 0), opened now if it was not. 0, -EINVAL for what is no id, or the errno of one that does not
- * open. */
-int shell_sockets_get(struct shell_sockets *t, uint32_t id, struct udp_socket **out);
-/* Sends p by the socket p->socket; the packet stays the caller's. As udp_send(), or shell_sockets_get(). */
+/* The socket `id` (not 0), or NULL if it is not open. */
+struct udp_socket *shell_sockets_find(struct shell_sockets *t, uint32_t id);
+/* Sends p by the socket p->socket (not 0), opened now if it was not; the packet stays the caller's. As udp_send(), or the
+ * errno of a socket that does not open; -EINVAL for what is no id. */
 int shell_sockets_send(struct shell_sockets *t, const struct pkt *p);
 /* Closes all whose id is not in `used`. May be called from the handler. */
 void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGINE_SOCKETS]);

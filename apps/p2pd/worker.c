@@ -5,6 +5,18 @@
 
 #include "core/log.h"
 
+static void leave(struct worker *w)
+{
+	if (w->held)
+		pthread_mutex_unlock(w->held);
+}
+
+static void enter(struct worker *w)
+{
+	if (w->held)
+		pthread_mutex_lock(w->held);
+}
+
 /* ---- TUN */
 
 /* While the kernel takes no more datagrams the queue is left to fill, and its senders to notice. */
@@ -21,9 +33,13 @@ static void follow_lane(struct worker *w)
 static void on_tun(void *arg, unsigned events)
 {
 	struct worker *w = arg;
+	uint64_t now = w->handler.now(w->handler.arg);
 	(void)events;
 
-	if (lane_on_tun(w->lane, w->handler.now(w->handler.arg)) < 0)
+	leave(w);
+	int ret = lane_on_tun(w->lane, now);
+	enter(w);
+	if (ret < 0)
 		w->handler.lost(w->handler.arg);
 	else if (lane_blocked(w->lane))
 		follow_lane(w);
@@ -34,12 +50,20 @@ static void on_tun(void *arg, unsigned events)
 
 void worker_on_train(struct worker *w, uint32_t socket, const struct udp_train *t)
 {
-	lane_on_train(w->lane, socket, t, w->handler.now(w->handler.arg));
+	uint64_t now = w->handler.now(w->handler.arg);
+
+	leave(w);
+	lane_on_train(w->lane, socket, t, now);
+	enter(w);
 }
 
 void worker_on_batch(struct worker *w)
 {
-	lane_flush(w->lane, w->handler.now(w->handler.arg));
+	uint64_t now = w->handler.now(w->handler.arg);
+
+	leave(w);
+	lane_flush(w->lane, now);
+	enter(w);
 	w->handler.settle(w->handler.arg);
 }
 
@@ -57,7 +81,9 @@ static void on_writable(void *arg)
 {
 	struct worker *w = arg;
 
+	leave(w);
 	lane_resume(w->lane);
+	enter(w);
 	follow_lane(w);
 }
 
@@ -68,6 +94,8 @@ static int open_one(struct worker *w, struct udp_socket *s, enum addr_family fam
 	static const uint8_t any[16];
 	struct addr local = addr_from_ip(family, any, port);
 
+	if (first && !udp_is_open(first))
+		return -EAFNOSUPPORT;
 	if (first)
 		return udp_open_beside(s, w->loop, w->slab, most, first, &handler, w);
 	return udp_open(s, w->loop, w->slab, most, &local, &handler, w);
@@ -102,23 +130,31 @@ int worker_open(struct worker *w, struct loop *loop, uint16_t port, const struct
 	return ret;
 }
 
-int worker_start(struct worker *w, struct engine *engine, pthread_mutex_t *lock, struct tun_device *tun,
-		 unsigned queue, struct shell_sockets *extra)
+int worker_start(struct worker *w, const struct worker_place *at)
 {
 	struct lane_config config = {
-		.engine = engine,
-		.lock = lock,
-		.tun = tun,
-		.queue = queue,
+		.engine = at->engine,
+		.lock = at->lock,
+		.is_main = at->is_main,
+		.tun = at->tun,
+		.queue = at->queue,
 		.udp4 = &w->udp4,
 		.udp6 = &w->udp6,
-		.extra = extra,
+		.extra = at->extra,
 	};
 
-	w->tun = tun;
-	w->queue = queue;
+	w->tun = at->tun;
+	w->queue = at->queue;
+	w->held = at->is_main ? at->lock : NULL;
 	w->lane = lane_create(&config);
 	return w->lane ? 0 : -ENOMEM;
+}
+
+int worker_steer(struct worker *w, unsigned others)
+{
+	int ret = udp_is_open(&w->udp4) ? udp_steer(&w->udp4, others) : 0;
+
+	return ret || !udp_is_open(&w->udp6) ? ret : udp_steer(&w->udp6, others);
 }
 
 int worker_watch(struct worker *w)

@@ -15,6 +15,15 @@ struct worker_handler {
 	void *arg;
 };
 
+struct worker_place {
+	struct engine *engine;
+	pthread_mutex_t *lock; /* the engine's; NULL: no other thread uses it */
+	bool is_main;	       /* on the main loop, whose callbacks come with the lock held */
+	struct tun_device *tun;
+	unsigned queue;
+	struct shell_sockets *extra;
+};
+
 /* Zeroed memory is closed. Its place must not change while open. */
 struct worker {
 	struct loop *loop;
@@ -23,6 +32,7 @@ struct worker {
 	struct worker_handler handler;
 	struct lane *lane;
 	struct loop_fd *tun_watch;
+	pthread_mutex_t *held; /* during callbacks, but not while the lane works; or NULL */
 	const struct tun_device *tun;
 	unsigned queue;
 };
@@ -31,9 +41,10 @@ struct worker {
  * does. 0, -EADDRINUSE, -EACCES or another negative errno, and it stays closed. */
 int worker_open(struct worker *w, struct loop *loop, uint16_t port, const struct worker *first,
 		enum udp_offload most, const struct worker_handler *handler);
+/* From now on data goes to the sockets of the `others` that were opened after this one: udp_steer(). */
+int worker_steer(struct worker *w, unsigned others);
 /* Makes the lane; nothing is carried before. 0 or -ENOMEM. */
-int worker_start(struct worker *w, struct engine *engine, pthread_mutex_t *lock, struct tun_device *tun,
-		 unsigned queue, struct shell_sockets *extra);
+int worker_start(struct worker *w, const struct worker_place *at);
 /* Reads the TUN queue from now on. 0 or a negative errno. */
 int worker_watch(struct worker *w);
 void worker_close(struct worker *w);

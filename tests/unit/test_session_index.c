@@ -19,7 +19,7 @@ static void indexes_are_unique_and_find_their_owner_until_removed(void **state)
 	(void)state;
 	rng_init_seed(&rng, 1);
 	for (int i = 0; i < MANY; i++) {
-		index[i] = session_index_add(table, &owner[i], &rng);
+		index[i] = session_index_add(table, &owner[i], 7, &rng);
 		for (int j = 0; j < i; j++)
 			assert_int_not_equal(index[i], index[j]);
 	}
