@@ -4,8 +4,8 @@
  * Split (offload_split.c): each segment is made in place, its headers written before its payload, over the end of the segment
  * before: so take them one after the other. hdr_len of the vnet header is not believed.
  * Merge (offload_merge.c): packets stay where they are until written; frames are lists of slices. Written and split again
- * a frame gives the same packets, byte for byte; only IPv4 IDs where DF is set are counted up instead (RFC 6864: they mean
- * nothing there). */
+ * a frame gives the same packets, byte for byte; only IPv4 IDs that stay the same, which they may where DF is set (RFC 6864:
+ * they mean nothing there), are counted up instead. */
 #ifndef P2PD_TUN_OFFLOAD_H
 #define P2PD_TUN_OFFLOAD_H
 
@@ -72,6 +72,7 @@ struct offload_frame {
 	uint8_t older;	  /* the next frame of the same bucket, + 1 */
 	bool open;	  /* more may join */
 	bool push;	  /* the last has PSH */
+	bool same_id;	  /* IPv4 IDs do not count up */
 	uint8_t vnet[OFFLOAD_VNET];
 	struct iovec iov[1 + OFFLOAD_SEGMENTS];
 };
@@ -89,9 +90,8 @@ struct offload_merge {
  * Packets of one TCP or UDP flow leave in the order in which they came; so do IP fragments and whatever else has no ports,
  * among all packets between the same addresses.
  * A packet is merged only if its checksums are right. One that is not merged leaves as it came, and without a word of ours about
- * its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one, as in Linux' own GRO. IPv4 IDs have to count
- * up by one where DF is not set, and are not looked at where it is (Linux then wants them to count up or to stay the
- * same; but some systems send random ones). */
+ * its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up by one, or, where
+ * DF is set, to stay the same. Both as in Linux' own GRO. */
 void offload_merge_reset(struct offload_merge *m, bool merge_tcp, bool merge_udp);
 bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len);
 unsigned offload_merge_count(const struct offload_merge *m);

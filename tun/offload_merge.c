@@ -100,15 +100,26 @@ static bool same_flow(const struct offload_item *a, const struct offload_item *b
 	       same_addresses(a, b);
 }
 
-/* TOS, flags, TTL; traffic class, flow label, hop limit. */
+/* IDs count up by one, as they will when the frame is split. With DF they may also stay the same, as those of systems do
+ * that send zero where the ID means nothing (RFC 6864 section 4.1): the second packet decides. */
+static bool id_follows(const struct offload_frame *f, const uint8_t *a, const uint8_t *b)
+{
+	uint16_t first = load_be16(a + 4), id = load_be16(b + 4);
+	bool may_stay = load_be16(b + 6) & IP4_DF && (f->segments == 1 || f->same_id);
+
+	if (may_stay && id == first)
+		return true;
+	return !f->same_id && id == (uint16_t)(first + f->segments);
+}
+
+/* TOS, flags, TTL, ID; traffic class, flow label, hop limit. */
 static bool ip_follows(const struct offload_frame *f, const struct offload_item *it)
 {
 	const uint8_t *a = f->first.packet, *b = it->packet;
 
 	if (!it->ip4)
 		return !memcmp(a, b, 4) && a[7] == b[7];
-	return a[1] == b[1] && a[8] == b[8] && !memcmp(a + 6, b + 6, 2) &&
-	       (load_be16(b + 6) & IP4_DF || load_be16(b + 4) == (uint16_t)(load_be16(a + 4) + f->segments));
+	return a[1] == b[1] && a[8] == b[8] && !memcmp(a + 6, b + 6, 2) && id_follows(f, a, b);
 }
 
 static bool tcp_follows(const struct offload_frame *f, const struct offload_item *it)
@@ -172,6 +183,7 @@ static void append(struct offload_frame *f, const struct offload_item *it)
 	f->iov[f->segments] = (struct iovec) { it->packet + it->headers, data };
 	f->total += data;
 	f->push = has_push(it);
+	f->same_id = it->ip4 && load_be16(it->packet + 4) == load_be16(f->first.packet + 4);
 	f->open = data == f->size && !f->push && f->segments < OFFLOAD_SEGMENTS;
 }
 
@@ -186,6 +198,7 @@ static struct offload_frame *create(struct offload_merge *m, const struct offloa
 	f->segments = 1;
 	f->iov[1] = (struct iovec) { it->packet, it->len };
 	f->push = false;
+	f->same_id = false;
 	f->open = it->mergeable && !has_push(it);
 	return f;
 }

@@ -27,6 +27,7 @@ struct up {
 	bool foreground;
 	long timeout_s;
 	char socket_path[SOCKET_PATH_MAX];
+	struct rung rung;
 	struct daemonize daemon;
 };
 
@@ -93,13 +94,11 @@ static int join_and_run(struct up *up, struct state *state)
 		.socket = up->socket_path,
 		.tun = up->tun,
 		.workers = count_workers(up->workers),
+		.rung = up->rung,
 		.on_joined = on_joined,
 		.arg = up,
 	};
-	if (rung_parse(&config.rung, getenv("P2PD_OFFLOAD")) < 0)
-		code = fail_with(EXIT_USAGE, "P2PD_OFFLOAD is one of all, no-uso, no-gro, no-gso, none");
-	else
-		code = shell_run(&config);
+	code = shell_run(&config);
 	network_wipe(&plan.network.net);
 	network_wipe(&config.network.net);
 	return code;
@@ -159,6 +158,8 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE, "--cipher takes auto or chacha20");
 	if (up->wish.name && !*up->wish.name)
 		return fail_with(EXIT_USAGE, "--name is empty");
+	if (rung_parse(&up->rung, getenv("P2PD_OFFLOAD")))
+		return fail_with(EXIT_USAGE, "P2PD_OFFLOAD (in the environment) takes one of " RUNG_NAMES);
 	return make_absolute(up);
 }
 
@@ -216,11 +217,12 @@ int cmd_up(int argc, char **argv)
 			"Packets are sealed with AEGIS-256 where the processors of both ends have AES "
 			"instructions and neither\nend says --cipher chacha20, else with ChaCha20-Poly1305. "
 			"`p2pd status` tells which.\n"
-			"The environment's P2PD_OFFLOAD=all|no-uso|no-gro|no-gso|none does without offloads "
-			"of "
-			"the kernel, for tests.\n"
 			"A NAT is hard when it gives each destination another port; `p2pd why PEER` tells. "
-			"The search sends\nup to 1,024 probes for what is often a small chance.\n",
+			"The search sends\nup to 1,024 probes for what is often a small chance.\n"
+			"Should a kernel or network card spoil large packets, P2PD_OFFLOAD in the "
+			"environment "
+			"leaves out what\nit does for speed: " RUNG_NAMES
+			", each less than the one before.\n",
 	};
 	struct options_list args;
 	int code;

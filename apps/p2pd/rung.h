@@ -11,7 +11,13 @@ struct rung {
 	enum udp_offload udp;
 };
 
-/* all, no-uso, no-gro, no-gso, none; NULL is all. 0 or -EINVAL. */
+#define RUNG_NAMES "all, no-uso, no-gro, no-gso, none"
+
+/* One of RUNG_NAMES; NULL is all. 0 or -EINVAL. */
 int rung_parse(struct rung *r, const char *text);
+/* The name of the highest rung that what is in use reaches: the kernel may have given less than was asked for. */
+const char *rung_name(const struct rung *in_use);
+/* "plain", "gso", "gro"; the device's are tun_offload_name()'s. */
+const char *rung_udp_name(enum udp_offload udp);
 
 #endif

@@ -293,6 +293,11 @@ static void who_is_told_not_to_neither_offers_nor_gets_nor_takes_aegis(void **st
 		assert_int_equal(a.bytes[0], SEALER_FIRST_BYTE_AEGIS);
 		const struct session before = plain->session;
 		assert_int_equal(node_receive(plain, p.now, false, &a, &b, &opened), -EBADMSG);
+		/* Nor do the keys open it that there are none of. */
+		struct sealer zero = { .end = 1000, .cipher = CIPHER_AEGIS256, .next = 900 };
+		zero.receiver = plain->session.keypairs.current.local_index;
+		a.len = sealer_seal(&zero, a.bytes, a.bytes + SEALER_HEADER, 16);
+		assert_int_equal(node_receive(plain, p.now, false, &a, &b, &opened), -EBADMSG);
 		assert_memory_equal(&before, &plain->session, sizeof before);
 		pair_close(&p);
 	}
