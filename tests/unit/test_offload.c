@@ -167,6 +167,26 @@ static void what_stands_in_the_checksum_field_is_not_needed(void **state)
 		assert_true(checksums_right(got, got_len));
 }
 
+static void behind_a_routing_header_the_last_address_counts(void **state)
+{
+	struct made_packet k = { .ip6 = true, .data = 3000, .flags = ACK, .extension = 24 };
+	struct vnet v = vnet_for(&k, 1000);
+	struct offload_split s;
+	uint8_t p[4000], last[16], *got;
+	size_t len = make_packet(&k, p), got_len;
+
+	(void)state;
+	seed_checksum(p, len);
+	memcpy(last, p + 24, 16);
+	memset(p + 24, 0x11, 16); /* the next hop, which the kernel's seed does not know of */
+	assert_int_equal(begin(&s, &v, p, len), 0);
+	while ((got = offload_split_next(&s, &got_len))) {
+		assert_false(checksums_right(got, got_len));
+		memcpy(got + 24, last, 16);
+		assert_true(checksums_right(got, got_len));
+	}
+}
+
 struct refusal {
 	const char *why;
 	bool ip6, udp;
@@ -329,6 +349,7 @@ int main(void)
 		cmocka_unit_test(sums_are_those_of_the_plain_loop),
 		cmocka_unit_test(superframes_become_the_packets_they_stand_for),
 		cmocka_unit_test(what_stands_in_the_checksum_field_is_not_needed),
+		cmocka_unit_test(behind_a_routing_header_the_last_address_counts),
 		cmocka_unit_test(what_is_no_superframe_is_refused),
 		cmocka_unit_test(one_packet_gets_the_checksum_it_lacks),
 		cmocka_unit_test(a_udp_checksum_of_zero_is_written_as_ones),

@@ -219,6 +219,20 @@ static void ids_count_up_or_stay_the_same_where_df_is_set(void **state)
 	}
 }
 
+static void nothing_joins_a_wrong_packet(void **state)
+{
+	for (unsigned i = 0; i < 4; i++) {
+		struct batch *b = batch_new();
+		struct made_packet k = { .ip6 = i & 1, .udp = i & 2, .flags = ACK };
+		(void)state;
+		for (unsigned n = 0; n < 3; n++)
+			make_next(b, &k, n, 100);
+		b->packet[0][b->len[0] - 1] ^= 1;
+		assert_int_equal(merge(b, 3), 2);
+		free(b);
+	}
+}
+
 static void udp_without_a_checksum_stays_alone(void **state)
 {
 	struct batch *b = batch_new();
@@ -417,6 +431,7 @@ int main(void)
 		cmocka_unit_test(sizes_are_equal_but_for_a_shorter_end),
 		cmocka_unit_test(nothing_follows_a_push),
 		cmocka_unit_test(ids_count_up_or_stay_the_same_where_df_is_set),
+		cmocka_unit_test(nothing_joins_a_wrong_packet),
 		cmocka_unit_test(udp_without_a_checksum_stays_alone),
 		cmocka_unit_test(ip_options_and_extension_headers_are_not_merged),
 		cmocka_unit_test(what_the_device_does_not_take_is_not_merged),
