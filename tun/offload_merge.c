@@ -51,22 +51,22 @@ static size_t find_ports(const uint8_t *p, size_t len, bool ip4)
 	return ip4 && load_be16(p + 6) & IP4_FRAGMENT ? 0 : l4;
 }
 
-static struct offload_item inspect(const struct offload_merge *m, uint8_t *p, size_t len)
+static void inspect(struct offload_item *it, const struct offload_merge *m, uint8_t *p, size_t len)
 {
-	struct offload_item it = { .packet = p, .len = (uint32_t)len, .ip4 = p[0] >> 4 == 4 };
-	size_t total = it.ip4 ? load_be16(p + 2) : (size_t)load_be16(p + 4) + IP6_HEADER;
+	bool ip4 = p[0] >> 4 == 4, tcp = p[ip4 ? 9 : 6] == PROTOCOL_TCP;
+	size_t total = ip4 ? load_be16(p + 2) : (size_t)load_be16(p + 4) + IP6_HEADER;
+	size_t l4 = find_ports(p, len, ip4), least = l4 + (size_t)(tcp ? TCP_HEADER : UDP_HEADER);
 
-	it.l4 = (uint8_t)find_ports(p, len, it.ip4);
-	if (!it.l4)
-		return it;
-	it.protocol = p[it.ip4 ? 9 : 6];
-	bool tcp = it.protocol == PROTOCOL_TCP;
-	size_t least = it.l4 + (size_t)(tcp ? TCP_HEADER : UDP_HEADER);
-	if (!(tcp ? m->tcp : m->udp) || total != len || least > len || (it.ip4 && it.l4 != IP4_HEADER))
-		return it;
-	it.mergeable = tcp ? tcp_mergeable(&it) : udp_mergeable(&it);
-	it.headers = (uint8_t)(it.l4 + (tcp ? (p[it.l4 + 12] >> 4) * 4 : UDP_HEADER));
-	return it;
+	it->packet = p;
+	it->len = (uint32_t)len;
+	it->ip4 = ip4;
+	it->l4 = it->headers = (uint8_t)l4;
+	it->protocol = l4 ? p[ip4 ? 9 : 6] : 0;
+	it->mergeable = it->summed = false;
+	if (!l4 || !(tcp ? m->tcp : m->udp) || total != len || least > len || (ip4 && l4 != IP4_HEADER))
+		return;
+	it->mergeable = tcp ? tcp_mergeable(it) : udp_mergeable(it);
+	it->headers = (uint8_t)(l4 + (tcp ? (size_t)(p[l4 + 12] >> 4) * 4 : UDP_HEADER));
 }
 
 /* A frame is written with "the checksum is to be made": a wrong one among its packets would be made right. So would that of
@@ -226,8 +226,9 @@ static bool add_unknown(struct offload_merge *m, const struct offload_item *it)
 
 bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len)
 {
-	struct offload_item it = inspect(m, packet, len);
+	struct offload_item it;
 
+	inspect(&it, m, packet, len);
 	if (!it.protocol)
 		return add_unknown(m, &it);
 	unsigned bucket = bucket_of(&it);
