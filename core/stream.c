@@ -137,6 +137,11 @@ static void written(uv_write_t *uv, int status)
 	free(uv);
 	if (s && status < 0)
 		stream_fail(s, status);
+	else if (s && s->state == STREAM_UP && s->handler.on_drained && stream_queued(s) == 0) {
+		enter(s);
+		s->handler.on_drained(s->arg);
+		leave(s);
+	}
 }
 
 /* What the kernel takes at once needs no memory; the rest is queued. */

@@ -35,6 +35,8 @@ struct stream_handler {
 	 * -ETIMEDOUT, -ENETUNREACH, -EHOSTUNREACH ..., and of TLS: -EKEYREJECTED (not the pinned key), -ENOKEY (the
 	 * certificate is not trusted), -EPROTO. */
 	void (*on_close)(void *arg, int error);
+	/* All that the kernel did not take at once, it has taken now. May be NULL. */
+	void (*on_drained)(void *arg);
 };
 
 /* Connects to `host` (a name or a literal address), with TLS as a client if `tls` is set. 0 and the outcome comes by

@@ -12,10 +12,11 @@
 #include "core/log.h"
 #include "core/map.h"
 #include "relay/due.h"
+#include "relay/pairs.h"
 #include "relay/proto/link.pb-c.h"
 #include "relay/roster.h"
 
-enum { LINK_VERSION = 1, NONCE = 32, RTT_SAMPLES = 4, PAIRS_MAX = 65536 };
+enum { LINK_VERSION = 1, NONCE = 32, RTT_SAMPLES = 4, NEWS_AT_ONCE = 64 };
 
 struct conn {
 	uint64_t id;
@@ -23,7 +24,10 @@ struct conn {
 	struct member *member; /* NULL: not logged in, or replaced */
 	bool closing;
 	struct bucket messages;
-	struct due login_due, ping_due, silent_due;
+	struct due login_due, ping_due, silent_due, news_due;
+	uint64_t told;	/* of the changes of its network up to this one; the rest follows in order */
+	uint64_t knows; /* all of that it was once told completely, records included */
+	bool paused;
 	uint64_t ping_t, ping_sent_ms; /* sent 0: none under way */
 	uint32_t rtt_ms[RTT_SAMPLES];
 	size_t rtt_count;
@@ -35,9 +39,9 @@ struct coord {
 	struct roster roster;
 	struct coord_queue queue;
 	struct due_list logins, pings, silent;
-	struct map pairs,
-		pairs_before; /* two members -> when introduced; of this span of the gap, and of the last */
-	uint64_t pairs_since_ms, log_last_ms;
+	struct due_list news; /* who has some to hear and is not paused: a queue */
+	struct pairs pairs;   /* of members: introduced lately */
+	uint64_t log_last_ms;
 	struct coord_stats stats;
 };
 
@@ -51,9 +55,9 @@ struct coord *coord_create(const struct coord_config *config)
 	c->logins.delay_ms = COORD_LOGIN_TIMEOUT_MS;
 	c->pings.delay_ms = COORD_PING_MS;
 	c->silent.delay_ms = COORD_SILENT_MS;
+	c->news.delay_ms = 1;
 	map_init(&c->conns, sizeof(uint64_t), sizeof(struct conn *), config->rng);
-	map_init(&c->pairs, 2 * sizeof(struct member *), sizeof(uint64_t), config->rng);
-	map_init(&c->pairs_before, 2 * sizeof(struct member *), sizeof(uint64_t), config->rng);
+	pairs_init(&c->pairs, COORD_INTRODUCE_GAP_MS, config->rng);
 	roster_init(&c->roster, config->relay, config->rng, config->max_nodes);
 	return c;
 }
@@ -65,8 +69,7 @@ void coord_destroy(struct coord *c)
 	for (struct conn **k = NULL; (k = map_walk(&c->conns, k));)
 		free(*k);
 	map_clear(&c->conns);
-	map_clear(&c->pairs);
-	map_clear(&c->pairs_before);
+	pairs_free(&c->pairs);
 	roster_free(&c->roster);
 	coord_queue_free(&c->queue);
 	free(c);
@@ -87,6 +90,7 @@ static void conn_close(struct coord *c, struct conn *k, const Link__ToNode *last
 	due_end(&c->logins, &k->login_due);
 	due_end(&c->pings, &k->ping_due);
 	due_end(&c->silent, &k->silent_due);
+	due_end(&c->news, &k->news_due);
 	coord_queue_close(&c->queue, k->id, last);
 }
 
@@ -162,11 +166,57 @@ static void send_peer(struct coord *c, struct conn *to, const struct member *m, 
 	conn_send(c, to, &msg);
 }
 
-static void tell_others(struct coord *c, const struct member *m, bool online, bool with_record)
+/* ---- news of members: each connection is told of changes in their order, and of what changed again meanwhile only
+ * once. So what waits here for a slow one is a number. */
+
+static void wake(struct coord *c, struct conn *k)
 {
+	if (!k->closing && !k->paused && !k->news_due.at_ms)
+		due_arm(&c->news, &k->news_due, 0);
+}
+
+static void spread(struct coord *c, struct member *m, bool record)
+{
+	roster_changed(m, record);
 	for (struct member *other = m->network->members; other; other = other->next)
 		if (other != m && other->link)
-			send_peer(c, other->link, m, online, with_record);
+			wake(c, other->link);
+}
+
+static void tell_news(struct coord *c, struct conn *k)
+{
+	struct member *m = roster_changed_since(k->member->network, k->told);
+
+	due_end(&c->news, &k->news_due);
+	for (int i = 0; m && i < NEWS_AT_ONCE; i++, m = m->next) {
+		if (m != k->member && (m->link || m->record))
+			send_peer(c, k, m, m->link, m->record_changed > k->knows);
+		k->told = m->changed;
+	}
+	if (m)
+		wake(c, k);
+	else
+		k->knows = k->told;
+}
+
+void coord_pause(struct coord *c, uint64_t conn)
+{
+	struct conn *k = conn_find(c, conn);
+
+	if (!k)
+		return;
+	k->paused = true;
+	due_end(&c->news, &k->news_due);
+}
+
+void coord_resume(struct coord *c, uint64_t conn)
+{
+	struct conn *k = conn_find(c, conn);
+
+	if (k)
+		k->paused = false;
+	if (k && k->member)
+		wake(c, k);
 }
 
 static void send_welcome(struct coord *c, struct conn *k)
@@ -253,11 +303,9 @@ static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t n
 	due_arm(&c->silent, &k->silent_due, now_ms);
 	send_welcome(c, k);
 	send_ping(c, k, now_ms);
-	for (struct member *other = m->network->members; other; other = other->next)
-		if (other != m && (other->link || other->record))
-			send_peer(c, k, other, other->link, true);
+	wake(c, k);
 	if (!was_online)
-		tell_others(c, m, true, false);
+		spread(c, m, false);
 }
 
 static void on_login(struct coord *c, struct conn *k, const Link__Login *l, uint64_t now_ms, uint64_t unix_s)
@@ -300,7 +348,7 @@ static void on_publish(struct coord *c, struct conn *k, const Link__Publish *p, 
 	}
 	int rc = roster_keep(&c->roster, m, p->seq, p->record.data, p->record.len);
 	if (rc == 0)
-		tell_others(c, m, true, true);
+		spread(c, m, true);
 	else if (rc != -EALREADY)
 		conn_close(c, k, NULL);
 }
@@ -324,33 +372,6 @@ static uint32_t rtt_of(const struct conn *k)
 	for (size_t i = 0; i < n; i++)
 		least = k->rtt_ms[i] < least ? k->rtt_ms[i] : least;
 	return least;
-}
-
-/* The pairs of the last gap stand in one of two maps, which take turns: so they end without being looked for. With
- * PAIRS_MAX in one, it takes its turn early: memory stays bounded, some pair may come too soon. */
-static void pairs_turn(struct coord *c, uint64_t now_ms)
-{
-	struct map before = c->pairs_before;
-
-	if (now_ms - c->pairs_since_ms < COORD_INTRODUCE_GAP_MS && c->pairs.count < PAIRS_MAX)
-		return;
-	map_clear(&before);
-	c->pairs_before = c->pairs;
-	c->pairs = before;
-	c->pairs_since_ms = now_ms;
-}
-
-static bool pair_is_due(struct coord *c, const struct member *a, const struct member *b, uint64_t now_ms)
-{
-	const struct member *key[2] = { a < b ? a : b, a < b ? b : a };
-
-	pairs_turn(c, now_ms);
-	const uint64_t *at = map_find(&c->pairs, key);
-	if (!at)
-		at = map_find(&c->pairs_before, key);
-	if (at && now_ms - *at < COORD_INTRODUCE_GAP_MS)
-		return false;
-	return map_put(&c->pairs, key, &now_ms) == 0;
 }
 
 /* `k` gets the message rtt/2 after now; `slower_ms` is the greater RTT of the two. Both so start at
@@ -380,7 +401,7 @@ static void on_introduce(struct coord *c, struct conn *k, const Link__Introduce 
 		c->stats.limited++;
 		return;
 	}
-	if (!pair_is_due(c, m, peer, now_ms))
+	if (!pairs_take(&c->pairs, m, peer, now_ms))
 		return;
 	/* From the links alone the way between the two is between |a - b|/2 and (a + b)/2 (the detour by us): for links
 	 * alike, (a + b)/4 is the middle. Being wrong costs little: the openers of both sides leave at T0 whatever it
@@ -525,9 +546,10 @@ void coord_on_close(struct coord *c, uint64_t conn, uint64_t now_ms)
 	due_end(&c->logins, &k->login_due);
 	due_end(&c->pings, &k->ping_due);
 	due_end(&c->silent, &k->silent_due);
+	due_end(&c->news, &k->news_due);
 	coord_queue_end(&c->queue, conn, k->closing);
 	if (k->member) {
-		tell_others(c, k->member, false, false);
+		spread(c, k->member, false);
 		roster_leave(&c->roster, k->member, now_ms);
 	}
 	free(k);
@@ -535,6 +557,10 @@ void coord_on_close(struct coord *c, uint64_t conn, uint64_t now_ms)
 
 bool coord_next(struct coord *c, struct coord_out *out)
 {
+	struct due *d;
+
+	while (!c->queue.count && (d = due_take(&c->news, UINT64_MAX)))
+		tell_news(c, DUE_OWNER(d, struct conn, news_due));
 	return coord_queue_next(&c->queue, out);
 }
 

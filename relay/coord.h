@@ -61,6 +61,9 @@ void coord_on_close(struct coord *c, uint64_t conn, uint64_t now_ms);
  * coord_on_close comes for each connection that was opened, also for one that was told to close; members are told that
  * a node went when that is called. After it nothing is handed out for this connection. */
 bool coord_next(struct coord *c, struct coord_out *out);
+/* While its connection takes no more, it is not told of other members; from when it does on, of all that it missed. */
+void coord_pause(struct coord *c, uint64_t conn);
+void coord_resume(struct coord *c, uint64_t conn);
 /* Runs what is due: login timeouts (10 s), pings (after login and every 20 s; a link silent for 50 s is closed), expiry. */
 void coord_tick(struct coord *c, uint64_t now_ms);
 uint64_t coord_deadline(const struct coord *c);

@@ -83,6 +83,43 @@ static void member_free(struct member *m)
 	free(m);
 }
 
+static void unlink_member(struct member *m)
+{
+	struct roster_network *n = m->network;
+
+	*(m->prev ? &m->prev->next : &n->members) = m->next;
+	*(m->next ? &m->next->prev : &n->last) = m->prev;
+}
+
+static void link_last(struct member *m)
+{
+	struct roster_network *n = m->network;
+
+	m->prev = n->last;
+	m->next = NULL;
+	*(n->last ? &n->last->next : &n->members) = m;
+	n->last = m;
+	m->changed = ++n->changes;
+}
+
+void roster_changed(struct member *m, bool record)
+{
+	unlink_member(m);
+	link_last(m);
+	if (record)
+		m->record_changed = m->changed;
+}
+
+/* From the end: most who ask have missed little. */
+struct member *roster_changed_since(const struct roster_network *n, uint64_t after)
+{
+	struct member *first = NULL;
+
+	for (struct member *m = n->last; m && m->changed > after; m = m->prev)
+		first = m;
+	return first;
+}
+
 /* A member that is not online. */
 static void forget(struct roster *r, struct member *m)
 {
@@ -91,9 +128,7 @@ static void forget(struct roster *r, struct member *m)
 	slot_close(r, m);
 	due_end(&r->gone, &m->gone_due);
 	map_remove(&r->members, &m->key);
-	*(m->prev ? &m->prev->next : &n->members) = m->next;
-	if (m->next)
-		m->next->prev = m->prev;
+	unlink_member(m);
 	r->records -= m->record != NULL;
 	member_free(m);
 	network_drop_if_empty(r, n);
@@ -127,10 +162,7 @@ static struct member *create(struct roster *r, const struct member_key *key)
 		return NULL;
 	}
 	m->network = n;
-	m->next = n->members;
-	if (m->next)
-		m->next->prev = m;
-	n->members = m;
+	link_last(m);
 	return m;
 }
 

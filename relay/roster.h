@@ -21,7 +21,8 @@ struct roster_network {
 	uint32_t id;	   /* for the relay */
 	uint16_t name_tag; /* as the one said that was online first */
 	uint32_t online;
-	struct member *members;
+	struct member *members, *last; /* the one that changed last is the last */
+	uint64_t changes;
 };
 
 struct member_key {
@@ -36,8 +37,9 @@ struct member {
 	uint64_t seq;		    /* of the record */
 	uint8_t *record;	    /* NULL: none yet */
 	size_t record_len;
-	uint32_t slot;		    /* 0: none */
-	uint8_t token[RELAY_TOKEN]; /* of the slot; random bytes without one */
+	uint64_t changed, record_changed; /* which of the network's changes it was */
+	uint32_t slot;			  /* 0: none */
+	uint8_t token[RELAY_TOKEN];	  /* of the slot; random bytes without one */
 	struct due slot_due, gone_due;
 	struct bucket introduces, publishes;
 };
@@ -67,6 +69,10 @@ struct member *roster_find(const struct roster *r, const struct member_key *key)
 int roster_keep(struct roster *r, struct member *m, uint64_t seq, const uint8_t *record, size_t len);
 /* Another network with its name tag has members online. */
 bool roster_name_elsewhere(const struct roster *r, const struct roster_network *n);
+/* Its link, or its record, too, is news to the other members. */
+void roster_changed(struct member *m, bool record);
+/* The first of those that changed after change number `after`, the others follow by ->next; NULL: none did. */
+struct member *roster_changed_since(const struct roster_network *n, uint64_t after);
 void roster_tick(struct roster *r, uint64_t now_ms);
 uint64_t roster_deadline(const struct roster *r);
 

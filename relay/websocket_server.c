@@ -73,6 +73,16 @@ static void on_data(void *arg, const uint8_t *data, size_t len)
 	leave(c);
 }
 
+static void on_drained(void *arg)
+{
+	struct websocket_server *c = arg;
+
+	c->busy++;
+	if (!c->dead && c->handler.on_drained)
+		c->handler.on_drained(c->arg);
+	leave(c);
+}
+
 static void deliver_rest(void *arg)
 {
 	struct websocket_server *c = arg;
@@ -137,7 +147,7 @@ static struct websocket_server *create(struct loop *l, struct rng *rng)
 
 static bool take_stream(struct websocket_server *c, struct http_exchange *x, const char *accept)
 {
-	static const struct stream_handler stream_handler = { NULL, on_data, on_close };
+	static const struct stream_handler stream_handler = { NULL, on_data, on_close, on_drained };
 	char headers[160];
 	const uint8_t *rest;
 
@@ -186,6 +196,11 @@ bool websocket_server_accept(struct websocket_server **out, struct http_exchange
 int websocket_server_send(struct websocket_server *c, const void *msg, size_t len)
 {
 	return c->dead ? -ENOTCONN : websocket_send(c->ws, msg, len);
+}
+
+size_t websocket_server_queued(const struct websocket_server *c)
+{
+	return c->stream ? stream_queued(c->stream) : 0;
 }
 
 void websocket_server_close(struct websocket_server *c, enum websocket_code code)

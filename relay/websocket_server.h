@@ -16,6 +16,8 @@ struct websocket_server_handler {
 	void (*on_message)(void *arg, const uint8_t *msg, size_t len);
 	/* It ended by itself; the pointer is dead when this returns. */
 	void (*on_close)(void *arg);
+	/* All that was sent has left our queue, after it had not at once. May be NULL. */
+	void (*on_drained)(void *arg);
 };
 
 /* Answers a request for an upgrade: true and `*out` is open; else the request was answered with an error. Messages that
@@ -24,6 +26,7 @@ bool websocket_server_accept(struct websocket_server **out, struct http_exchange
 			     struct rng *rng, const struct websocket_server_handler *handler, void *arg);
 /* 0 or a negative errno: close it. */
 int websocket_server_send(struct websocket_server *c, const void *msg, size_t len);
+size_t websocket_server_queued(const struct websocket_server *c); /* bytes */
 /* Sends what is queued and the closing frame; no callback comes any more. NULL is allowed. */
 void websocket_server_close(struct websocket_server *c, enum websocket_code code);
 const uint8_t *websocket_server_exporter(const struct websocket_server *c); /* NULL without TLS */

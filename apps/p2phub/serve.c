@@ -77,6 +77,8 @@ static void speak(struct serve *s)
 		struct link *k = (struct link *)(uintptr_t)out.conn;
 		int rc = out.msg ? websocket_server_send(k->ws, out.msg, out.len) : 0;
 		free(out.msg);
+		if (websocket_server_queued(k->ws) > SERVE_BACKLOG)
+			coord_pause(s->coord, link_id(k));
 		if (out.close || rc)
 			link_close(k, rc ? WEBSOCKET_GOING_AWAY : WEBSOCKET_POLICY);
 	}
@@ -92,6 +94,15 @@ static void on_link_message(void *arg, const uint8_t *msg, size_t len)
 	speak(s);
 }
 
+static void on_link_drained(void *arg)
+{
+	struct link *k = arg;
+	struct serve *s = k->serve;
+
+	coord_resume(s->coord, link_id(k));
+	speak(s);
+}
+
 static void on_link_close(void *arg)
 {
 	struct link *k = arg;
@@ -103,7 +114,8 @@ static void on_link_close(void *arg)
 
 static void handle_link(void *arg, struct http_exchange *x)
 {
-	static const struct websocket_server_handler handler = { on_link_message, on_link_close };
+	static const struct websocket_server_handler handler = { on_link_message, on_link_close,
+								 on_link_drained };
 	struct serve *s = arg;
 	struct link *k = calloc(1, sizeof *k);
 

@@ -10,6 +10,7 @@ enum {
 	SERVE_UDP_MAX = 8,
 	SERVE_NODES_MAX = 20000,
 	SERVE_SESSIONS_MAX = 1 << 18,
+	SERVE_BACKLOG = 65536, /* bytes for one node that wait: until they are gone it hears of no others */
 };
 
 struct serve_config {

@@ -241,6 +241,98 @@ static void a_restarted_hub_gets_everything_back(void **state)
 	}
 }
 
+/* ---- connections that take no more */
+
+static size_t times_heard_of(const struct hub *h, uint64_t conn, const struct node *n)
+{
+	size_t times = 0;
+
+	for (size_t i = 0; i < h->count; i++) {
+		const struct said *s = &h->said[i];
+		times += s->conn == conn && s->msg && s->msg->body_case == LINK__TO_NODE__BODY_PEER &&
+			 !memcmp(s->msg->peer->ik.data, n->pk, 32);
+	}
+	return times;
+}
+
+static void resume(struct hub *h, uint64_t conn)
+{
+	coord_resume(h->c, conn);
+	listen_to(h);
+}
+
+static void who_takes_no_more_hears_of_each_member_once_when_it_does(void **state)
+{
+	(void)state;
+	struct hub h;
+
+	hub_start(&h);
+	join(&h, 1, &ann);
+	join(&h, 2, &bob);
+	publish(&h, 2, 1, "bob", 3);
+	coord_pause(h.c, 1);
+	join(&h, 3, &cid);
+	assert_null(heard_of(&h, 1, &cid));
+	for (uint64_t seq = 1; seq < 10; seq++)
+		publish(&h, 3, seq, seq < 9 ? "old" : "new", 3);
+	assert_null(heard_of(&h, 1, &cid));
+	assert_non_null(heard_of(&h, 2, &cid));
+	/* What has nothing to do with it still goes through. */
+	introduce(&h, 2, &ann);
+	assert_non_null(heard(&h, 1, LINK__TO_NODE__BODY_INTRODUCTION));
+	resume(&h, 1);
+	assert_int_equal(times_heard_of(&h, 1, &cid), 1);
+	assert_memory_equal(heard_of(&h, 1, &cid)->record.data, "new", 3);
+	assert_int_equal(times_heard_of(&h, 1, &bob), 0);
+	resume(&h, 1);
+	assert_int_equal(h.count, 0);
+	hub_stop(&h);
+}
+
+/* The record changed, then the link: the one message for both must hold the record. */
+static void a_record_that_was_missed_comes_with_later_news(void **state)
+{
+	(void)state;
+	struct hub h;
+
+	hub_start(&h);
+	join(&h, 1, &ann);
+	join(&h, 2, &bob);
+	join(&h, 3, &cid);
+	coord_pause(h.c, 1);
+	publish(&h, 2, 1, "bob", 3);
+	publish(&h, 3, 1, "cid", 3);
+	leave(&h, 2);
+	resume(&h, 1);
+	const Link__Peer *news = heard_of(&h, 1, &bob);
+	assert_non_null(news);
+	assert_false(news->online);
+	assert_memory_equal(news->record.data, "bob", 3);
+	join(&h, 2, &bob);
+	assert_true(heard_of(&h, 1, &bob)->online);
+	assert_int_equal(heard_of(&h, 1, &bob)->record.len, 0);
+	hub_stop(&h);
+}
+
+static void a_paused_connection_may_end_and_another_go_on(void **state)
+{
+	(void)state;
+	struct hub h;
+
+	hub_start(&h);
+	join(&h, 1, &ann);
+	coord_pause(h.c, 1);
+	coord_pause(h.c, 77);
+	join(&h, 2, &bob);
+	leave(&h, 1);
+	resume(&h, 1);
+	resume(&h, 77);
+	assert_int_equal(h.count, 0);
+	join(&h, 3, &ann);
+	assert_non_null(heard_of(&h, 3, &bob));
+	hub_stop(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +347,9 @@ int main(void)
 		cmocka_unit_test(connections_are_limited_and_ids_are_unique),
 		cmocka_unit_test(nothing_is_said_to_a_connection_that_ended),
 		cmocka_unit_test(a_restarted_hub_gets_everything_back),
+		cmocka_unit_test(who_takes_no_more_hears_of_each_member_once_when_it_does),
+		cmocka_unit_test(a_record_that_was_missed_comes_with_later_news),
+		cmocka_unit_test(a_paused_connection_may_end_and_another_go_on),
 	};
 	return cmocka_run_group_tests(tests, bench_setup, NULL);
 }
