@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The works of one contender in one round (tests/bench/data.sh): measured here, one line of JSON on stdout.
 
-The namespaces a and b and an iperf3 server in b are there; a reaches b at --to. In this order:
+The namespaces a and b are there; a reaches b at --to. In this order:
 
   idle_us      median round trip of pings, 5 ms apart, in us
   tcp1         Gb/s of one TCP stream, a to b (iperf3, what the receiver got)
@@ -84,8 +84,22 @@ def watched(pids, seen):
 
 # --- Works
 
+ports = itertools.count(5300)  # one each: what is left in the queues of one run is nothing to the next
+
+
+def serve():
+    """The port of a new iperf3 server for one run."""
+    port = next(ports)
+    subprocess.Popen(inside("b", "iperf3", "-s", "-1", "-p", str(port)), stdout=subprocess.DEVNULL)
+    for _ in range(500):
+        if run("b", "ss", "-Hltn", f"sport = :{port}"):
+            return port
+        time.sleep(0.01)
+    sys.exit("iperf3 does not listen")
+
+
 def tcp(o, *more):
-    end = json.loads(run("a", "iperf3", "-c", o.to, "-t", o.duration, "-J", *more))["end"]
+    end = json.loads(run("a", "iperf3", "-c", o.to, "-p", serve(), "-t", o.duration, "-J", *more))["end"]
     sums = [end[s] for s in ("sum_received", "sum_received_bidir_reverse") if s in end]
     return sum(s["bits_per_second"] for s in sums) / 1e9, sum(s["bytes"] for s in sums)
 
@@ -106,17 +120,18 @@ def one_stream(o, r):
 
 
 def under_load(o, r):
-    stream = subprocess.Popen(inside("a", "iperf3", "-c", o.to, "-t", str(o.duration + 1)), stdout=subprocess.DEVNULL)
+    """The stream goes on until the last ping is answered, however long that takes."""
+    stream = subprocess.Popen(inside("a", "iperf3", "-c", o.to, "-p", str(serve()), "-t", "60"), stdout=subprocess.DEVNULL)
     time.sleep(0.5)
     times, r["load_lost"] = pings(o, 0.01, o.duration)
+    if stream.poll() is not None:
+        sys.exit("the stream failed that was to be the load")
+    stream.terminate()
     stream.wait()
     r["load_ms"] = [quantile(times, q) for q in (0.5, 0.95, 0.99)]
 
 
 # --- Floods
-
-ports = itertools.count(5300)  # one each: what is left in the queues of a flood is nothing to the next
-
 
 def flood(o, size, rate, seconds):
     """Datagrams that were delivered each second, and how many overtook another."""

@@ -2,7 +2,7 @@
  *
  *   flood send ADDRESS PORT SIZE RATE SECONDS   RATE datagrams a second of SIZE bytes each; RATE 0: as fast as it goes
  *   flood recv PORT SECONDS                     counts what comes within SECONDS from the first datagram on; gives up
- *                                               when none has come after 2 s or none comes for 0.3 s
+ *                                               when none has come after 2 s or none comes for 0.2 s
  *
  * Each prints one line: send the datagrams that the kernel took; recv what came, and how many of these overtook
  * another one. Datagrams carry their number (big-endian, 8 bytes). */
@@ -132,7 +132,7 @@ static int flood_recv(char **arg)
 			break;
 		if (count == 0) {
 			first = t;
-			patience(fd, 300000);
+			patience(fd, 200000);
 		}
 		for (int i = 0; i < n; i++) {
 			uint64_t number;
