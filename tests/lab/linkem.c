@@ -10,13 +10,15 @@
  *   duplicate             per cent; the copy comes right behind
  *   corrupt               per cent of UDP datagrams: a bit of what they carry is turned over, and since the checksum is not
  *                         made before the far end, only the two who talk can find out
+ *   breaks                1: of a train of UDP datagrams (UDP_SEGMENT) only the first arrives as it was sent, like by the
+ *                         network cards that some kernels drive wrongly; counted as corrupted, too
  *   rate                  Mbit/s, 0 for no limit; what would wait longer than `queue` is dropped
  *   mtu                   bytes of an IP packet; a larger one is dropped without a word; 0 for no limit
  *   cut                   1: nothing passes, 0: restored
  *   seed                  of all that is random
  * and the word `stats` answers with the counters. CONTROL is the path of a unix socket.
  *
- * The devices carry offloads: with nothing set but delay and cut a frame may be a 64 KB superframe. Else the kernel cuts
+ * The devices carry offloads: with nothing set but delay, breaks and cut a frame may be a 64 KB superframe. Else the kernel cuts
  * frames to the MTU first. Both devices vanish with the process, and the process with its parent. */
 #include <errno.h>
 #include <fcntl.h>
@@ -40,10 +42,13 @@
 #include <unistd.h>
 
 #include "core/crypto.h"
+#include "tun/vnet.h"
 
 enum {
 	FRAME_MAX = 10 + 18 + 65535, /* virtio header, Ethernet with a VLAN tag, the largest IP packet */
 	FRAME_HEADERS = 10 + 14,
+	UDP_HEADER = 8,
+	OFFLOAD_USO = 0x20 | 0x40, /* TUN_F_USO4, TUN_F_USO6: Linux 6.2 and newer */
 	IP4_PROTOCOL = FRAME_HEADERS + 9,
 	IP6_NEXT = FRAME_HEADERS + 6,
 	IP4_UDP_DATA = FRAME_HEADERS + 20 + 8,
@@ -59,7 +64,7 @@ struct settings {
 	uint64_t rate_kbit;
 	uint32_t loss_ppm, reorder_ppm, duplicate_ppm, corrupt_ppm;
 	uint32_t mtu;
-	bool cut;
+	bool cut, breaks;
 };
 
 struct frame {
@@ -193,6 +198,21 @@ static void corrupt(struct wire *w, struct rng *rng, uint8_t *frame, size_t len)
 	w->corrupted++;
 }
 
+/* The last byte of each datagram after the first: whatever seals it ends with its tag. */
+static void break_train(struct wire *w, uint8_t *frame, size_t len)
+{
+	struct vnet v = vnet_load(frame);
+	size_t end = VNET_LEN + v.csum_start + UDP_HEADER + v.gso_size;
+
+	if (!w->set.breaks || v.gso_type != VNET_GSO_UDP || !v.gso_size)
+		return;
+	while (end < len) {
+		end = len - end < v.gso_size ? len : end + v.gso_size;
+		frame[end - 1] ^= 1;
+		w->corrupted++;
+	}
+}
+
 static void admit(struct wire *w, struct rng *rng, const uint8_t *data, size_t len, uint64_t now)
 {
 	uint64_t due = swallows(&w->set, rng, len) ? 0 : sent_at(w, len, now);
@@ -226,6 +246,7 @@ static void take_in(struct wire *w, struct rng *rng)
 		if (n <= 0)
 			return;
 		corrupt(w, rng, buf, (size_t)n);
+		break_train(w, buf, (size_t)n);
 		admit(w, rng, buf, (size_t)n, clock_ns());
 		if (chance(rng, w->set.duplicate_ppm)) {
 			w->duplicated++;
@@ -253,10 +274,9 @@ static void choose_offloads(const struct wire *w)
 	bool whole = !s->loss_ppm && !s->reorder_ppm && !s->duplicate_ppm && !s->corrupt_ppm &&
 		     !s->rate_kbit && !s->jitter_ns && !s->mtu;
 	unsigned long tso = TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
-#ifdef TUN_F_USO4
-	if (whole && ioctl(w->from, TUNSETOFFLOAD, tso | TUN_F_USO4 | TUN_F_USO6) == 0)
+	/* Only where trains matter: a rule on the length of packets sees that of the train. */
+	if (whole && s->breaks && ioctl(w->from, TUNSETOFFLOAD, tso | OFFLOAD_USO) == 0)
 		return;
-#endif
 	if (ioctl(w->from, TUNSETOFFLOAD, whole ? tso : TUN_F_CSUM) < 0)
 		die("TUNSETOFFLOAD");
 }
@@ -281,6 +301,8 @@ static bool set_one(struct settings *s, const char *key, double v)
 		s->corrupt_ppm = (uint32_t)(v * (PPM / 100.0));
 	else if (strcmp(key, "mtu") == 0)
 		s->mtu = (uint32_t)v;
+	else if (strcmp(key, "breaks") == 0)
+		s->breaks = v != 0;
 	else if (strcmp(key, "cut") == 0)
 		s->cut = v != 0;
 	else
