@@ -23,12 +23,13 @@ lab_cable a b.breaks=1
 began=$(lab_now_ms)
 overlay_rate a b -t 20 >"$LAB/rate" &
 flow=$!
+sleep 2
+lab_cable a stats | grep -q "b.corrupted=[1-9]" || lab_skip "this kernel hands no trains to the cable"
 lab_until 20 "a tries to send singly" trains_are a b false
 tried=$(($(lab_now_ms) - began))
 lab_until 20 "a sends singly" says a b "trying singly -> singly"
 chosen=$(($(lab_now_ms) - began))
 wait $flow || lab_fail "a TCP stream over a card that breaks trains"
-case $(lab_cable a stats) in *b.corrupted=0*) lab_skip "this kernel hands no trains to the cable" ;; esac
 after=$(overlay_rate a b -t 3)
 lab_note "trains break: tried after $tried ms, chosen after $chosen ms; Mbit/s before, after: $before $after"
 says a b "trying singly -> singly" | sed 's/^/# /'
