@@ -163,7 +163,6 @@ start_fastd() {
 }
 
 # Ours. Each contender has a network of its own: the hub remembers for a while who was in the last one.
-has_option() { "$P2PD_BIN/p2pd" up --help | grep -q -e "$1 "; }
 start_ours() {
 	local program=$1 way=$2 host NETWORK=$contender
 	shift 2
@@ -179,14 +178,18 @@ start_ours() {
 	lab_until 30 "b reaches a, $way" reaches_by b a "$way"
 	TUNNEL=$(status b .self.ip4)
 }
+seals_with() { [ "$(peer a b .cipher) $(peer b a .cipher)" = "$1 $1" ]; }
 reaches_by() { reaches "$1" "$2" && path_is "$1" "$2" "$3"; }
 
-missing_aegis() { has_option --cipher || echo "p2pd has no --cipher yet"; }
-start_aegis() { start_ours "$P2PD_BIN/p2pd" direct --cipher auto; }
+missing_aegis() { grep -qw aes /proc/cpuinfo || echo "this CPU has no AES instructions"; }
+start_aegis() {
+	start_ours "$P2PD_BIN/p2pd" direct --cipher auto
+	lab_until 10 "AEGIS-256 is agreed" seals_with aegis-256
+}
 missing_chacha20() { :; }
 start_chacha20() {
-	if has_option --cipher; then set -- --cipher chacha20; fi
-	start_ours "$P2PD_BIN/p2pd" direct "$@"
+	start_ours "$P2PD_BIN/p2pd" direct --cipher chacha20
+	lab_until 10 "ChaCha20-Poly1305 is used" seals_with chacha20-poly1305
 }
 missing_relay() { :; }
 start_relay() {
@@ -196,7 +199,7 @@ start_relay() {
 	done
 	start_ours "$P2PD_BIN/p2pd" relay-udp
 }
-missing_plain() { [ -x build/plain/bin/p2pd ] || echo "build/plain has no p2pd: P2PD_BENCH_PLAIN is not there yet"; }
+missing_plain() { [ -x build/plain/bin/p2pd ] || echo "not built"; }
 start_plain() { start_ours build/plain/bin/p2pd direct; }
 
 data_stop() {

@@ -17,12 +17,12 @@ The namespaces a and b are there; a reaches b at --to. In this order:
 
 Floods (tests/bench/flood.c): sender, daemons and receiver share the cores, so a sender that never waits starves the
 daemons, and one that is slow measures itself. So the sender is paced, and the best that is delivered at any rate counts.
-In round 0 the rate climbs by STEP until what is delivered stays well below the best; every round then tries the best
+In round 0 the rate climbs by STEP to SURE_RATE, and on until what is delivered stays well below the best; every round then tries the best
 rate so far and the ones beside it, the same for every contender."""
 import argparse, contextlib, itertools, json, os, re, subprocess, sys, threading, time
 
 SMALL, LARGE = 64, 1350
-FIRST_RATE, STEP, LAST_RATE = 15000, 1.4, 800000
+FIRST_RATE, STEP, SURE_RATE, LAST_RATE = 15000, 1.4, 120000, 800000
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -146,7 +146,7 @@ def flood(o, size, rate, seconds):
 def climb(o, size):
     best = best_rate = worse = 0
     rate = FIRST_RATE
-    while rate <= LAST_RATE and rate < 4 * (best or rate) and worse < 2:
+    while rate <= LAST_RATE and (rate < SURE_RATE or (rate < 4 * best and worse < 2)):
         got, _ = flood(o, size, rate, 0.5)
         worse = worse + 1 if got < 0.75 * best else 0
         if got > best:
