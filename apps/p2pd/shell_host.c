@@ -15,6 +15,11 @@ enum {
 	IP6_PREFIX_BITS = 48, /* the network's, see core/network.h */
 	LISTED = 256,
 	DEBOUNCE_MS = 100, /* a change comes as several messages */
+	/* So many messages of full size make a train. One TCP superframe is to make one train, not one and a short one:
+	 * the kernel leaves some 300 bytes of the limit for headers of lower layers. */
+	TRAIN = UDP_TRAIN_BYTES / PATH_FULL_SIZE,
+	TCP4_HEADERS = 52,
+	SUPERFRAME = TRAIN * (ENGINE_MTU - TCP4_HEADERS) + 500,
 };
 
 /* --- Our device */
@@ -46,6 +51,9 @@ int shell_set_device(struct shell *s)
 	ret = netif_add_addr(s->tun.ifindex, &e->ip6, IP6_PREFIX_BITS);
 	if (ret)
 		log_warn("tun", "%s has no IPv6 address: %s", s->tun.name, strerror(-ret));
+	ret = netif_set_gso_max(s->tun.ifindex, SUPERFRAME);
+	if (ret)
+		log_debug("tun", "%s keeps its limit of superframes: %s", s->tun.name, strerror(-ret));
 	ret = netif_up(s->tun.ifindex, ENGINE_MTU);
 	if (ret)
 		return fail_with(EXIT_FAILED, "cannot bring %s up: %s", s->tun.name, strerror(-ret));
