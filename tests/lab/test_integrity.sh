@@ -13,7 +13,7 @@ PORT=7000
 
 # --- What is there to be tested
 
-RUNGS="all no-uso no-gro no-gso none" CIPHERS="auto chacha20"
+RUNGS=${RUNGS:-all no-uso no-gro no-gso none} CIPHERS=${CIPHERS:-auto chacha20}
 grep -aq P2PD_OFFLOAD "$P2PD_BIN/p2pd" || {
 	lab_note "NOT TESTED: rungs; this p2pd does not know P2PD_OFFLOAD"
 	RUNGS=all
@@ -31,7 +31,7 @@ pairs() {
 			echo "$rung/$rung/$cipher/4"
 		done
 	done
-	[ "$RUNGS" = all ] || printf '%s\n' all/none/auto/4 none/all/auto/4
+	[[ $RUNGS != all*none ]] || printf '%s\n' all/none/auto/4 none/all/auto/4
 	for rung in $RUNGS; do
 		echo "$rung/$rung/auto/6"
 	done
@@ -61,6 +61,17 @@ repair() {
 	ip -n inet link set dev a mtu 1500
 	ip -n inet link set dev b mtu 1500
 	lab_rejoin
+	forget_sizes
+}
+
+# What the hosts learnt of the path would make them cut packets in fragments where the next case has a hole.
+forget_sizes() {
+	local name family
+	for name in a b; do
+		for family in 4 6; do
+			ip -n $name -$family route flush cache
+		done
+	done
 }
 
 # --- What goes through
@@ -95,12 +106,24 @@ everything() {
 	carry "$what" a b udp 4 "$part" size=4000
 	lab_in b ping -q -s 8000 -c 20 -i 0.01 -W 1 "${ip[a4]}" >"$LAB/ping.log" || true
 	! grep -q "wrong data" "$LAB/ping.log" || lab_fail "$what: a ping came back changed"
-	grep -q " 0 received" "$LAB/ping.log" && lab_fail "$what: no large ping came back"
-	return 0
+	! grep -q " 0 received" "$LAB/ping.log" || lab_fail "$what: no large ping came back"
+	checksums_are_right "$what"
 }
 
-# Whom the kernel caught: a wrong checksum within the tunnel is a fault of ours that a stream would get over.
-bad_checksums() { lab_in "$1" nstat -asz | awk '/InCsumErrors/ { n += $2 } END { print n + 0 }'; }
+# A wrong checksum within the tunnel is a fault of ours that a stream would get over: the kernel counts them. Of datagrams
+# that were corrupted on the way some may be its catch.
+bad_checksums() { lab_in "$1" nstat -asz "*InCsumErrors" | awk '/InCsumErrors/ && $2 > 0 { print $1 " " $2 }'; }
+declare -A bad_before=([a]="" [b]="")
+checksums_are_right() {
+	local name bad fresh
+	for name in a b; do
+		bad=$(bad_checksums $name)
+		fresh=$(comm -13 <(echo "${bad_before[$name]}") <(echo "$bad"))
+		bad_before[$name]=$bad
+		[ "${1%% *}" != corrupt ] || fresh=$(sed '/^Udp/d' <<<"$fresh")
+		[ -z "$fresh" ] || lab_fail "$1: the kernel of $name found wrong checksums: $fresh"
+	done
+}
 
 # --- All of that
 
@@ -128,8 +151,7 @@ lab_in inet nft add chain inet internet only4 '{ type filter hook forward priori
 use_outer() {
 	lab_in inet nft flush chain inet internet only4
 	[ "$1" = 6 ] || lab_in inet nft add rule inet internet only4 meta nfproto ipv6 drop
-	ip -n a -6 route flush cache
-	ip -n b -6 route flush cache
+	forget_sizes
 }
 is_outer() {
 	reaches_directly a b && reaches_directly b a || return 1
@@ -139,7 +161,7 @@ is_outer() {
 # nodes_up RUNG_A RUNG_B CIPHER
 nodes_up() {
 	local name words=()
-	[ "$CIPHERS" = auto ] || words=(--cipher "$3")
+	[ "$3" = auto ] || words=(--cipher "$3")
 	P2PD_OFFLOAD=$1 node_start a "${words[@]}"
 	P2PD_OFFLOAD=$2 node_start b "${words[@]}"
 	for name in a b; do
@@ -173,10 +195,6 @@ for pair in $(pairs); do
 	node_stop a
 	node_stop b
 	bytes=$((SIZE / 16))
-done
-for name in a b; do
-	wrong=$(bad_checksums $name)
-	[ "$wrong" = 0 ] || lab_fail "$name: the kernel found $wrong wrong checksums"
 done
 lab_note "$(($(corrupted) - corrupted_before)) datagrams were corrupted on the way through the tunnel"
 [ "$(corrupted)" -gt "$corrupted_before" ] || [[ $CASES != *corrupt* ]] || lab_fail "nothing was corrupted: no test"
