@@ -9,10 +9,12 @@ grep -aq P2PD_OFFLOAD "$P2PD_BIN/p2pd" || {
 	exit 77
 }
 export RUNS=1 PAIRS=port-restricted/port-restricted RESTART=0 REKEY=0 BYTES=32M RELAYED_S=1
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 for P2PD_OFFLOAD in ${RUNGS:-no-uso no-gro no-gso none}; do
 	export P2PD_OFFLOAD
 	for scenario in interop direct ipv6 symmetric; do
-		"./test_$scenario.sh" >"${output:=$(mktemp)}" 2>&1
+		"./test_$scenario.sh" >"$output" 2>&1
 		rc=$?
 		grep '^#' "$output" | sed "s/^#/# $P2PD_OFFLOAD, $scenario:/"
 		[ $rc = 0 ] || {
@@ -22,4 +24,3 @@ for P2PD_OFFLOAD in ${RUNGS:-no-uso no-gro no-gso none}; do
 		}
 	done
 done
-rm -f "$output"
