@@ -21,8 +21,9 @@ static inline uint64_t halves(uint64_t v)
 	return (v & 0xffffffff) + (v >> 32);
 }
 
-/* A third fewer operations than adding lower and upper halves apart: the lanes are added whole, wrapping as they like, the
- * upper halves once more by themselves; what these contributed is then taken away again, modulo 2^64. */
+/* A third fewer operations than adding lower and upper halves apart: the lanes are added whole, wrapping
+ * as they like, the upper halves once more by themselves; what these contributed is then taken away again,
+ * modulo 2^64. */
 static uint64_t sum_blocks(const uint8_t *p, size_t blocks)
 {
 	lanes whole_a = { 0 }, whole_b = { 0 }, upper_a = { 0 }, upper_b = { 0 };

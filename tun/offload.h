@@ -1,11 +1,11 @@
-/* Segmentation and merging of what a TUN device with IFF_VNET_HDR hands over: TCP (TSO) and UDP (USO) superframes, IPv4 and
- * IPv6. Pure; checksums included. The vnet header: tun/vnet.h.
+/* Segmentation and merging of what a TUN device with IFF_VNET_HDR hands over: TCP (TSO) and UDP (USO)
+ * superframes, IPv4 and IPv6. Pure; checksums included. The vnet header: tun/vnet.h.
  *
- * Split (offload_split.c): each segment is made in place, its headers written before its payload, over the end of the segment
- * before: so take them one after the other. hdr_len of the vnet header is not believed.
- * Merge (offload_merge.c): packets stay where they are until written; frames are lists of slices. Written and split again
- * a frame gives the same packets, byte for byte; only IPv4 IDs that stay the same, which they may where DF is set (RFC 6864:
- * they mean nothing there), are counted up instead. */
+ * Split (offload_split.c): each segment is made in place, its headers written before its payload, over the
+ * end of the segment before: so take them one after the other. hdr_len of the vnet header is not believed.
+ * Merge (offload_merge.c): packets stay where they are until written; frames are lists of slices. Written
+ * and split again a frame gives the same packets, byte for byte; only IPv4 IDs that stay the same, which
+ * they may where DF is set (RFC 6864: they mean nothing there), are counted up instead. */
 #ifndef P2PD_TUN_OFFLOAD_H
 #define P2PD_TUN_OFFLOAD_H
 
@@ -38,18 +38,18 @@ struct offload_split {
 	uint32_t seq;
 	uint8_t flags; /* of TCP */
 };
-/* `vnet`: as read; `packet`: the IP packet after it, writable. Afterwards count() and largest() hold.
- * 0; -EINVAL for what is no such frame (offsets beyond the packet, unknown gso type, gso_size 0 ...). A frame without GSO
- * is one segment, whose checksum is finished if the vnet header asks for that. Bytes behind the packet's end by its
- * IP header are no part of it. */
+/* `vnet`: as read; `packet`: the IP packet after it, writable. Afterwards count() and largest() hold. Returns 0;
+ * -EINVAL for what is no such frame (offsets beyond the packet, unknown gso type, gso_size 0 ...). A frame
+ * without GSO is one segment, whose checksum is finished if the vnet header asks for that. Bytes behind
+ * the packet's end by its IP header are no part of it. */
 int offload_split_begin(struct offload_split *s, const uint8_t vnet[static OFFLOAD_VNET], uint8_t *packet,
 			size_t len);
-/* Segments in all, and the length of each but the last, which is no longer. There can be as many as bytes of payload,
- * if gso_size says so. */
+/* Segments in all, and the length of each but the last, which is no longer. There can be as many as bytes
+ * of payload, if gso_size says so. */
 unsigned offload_split_count(const struct offload_split *s);
 size_t offload_split_largest(const struct offload_split *s);
-/* The next segment: a whole IP packet; its bytes may be overwritten once the one after it has been asked for, and its last
- * bytes are by that: be done with it before. NULL after the last. */
+/* The next segment: a whole IP packet; its bytes may be overwritten once the one after it has been asked
+ * for, and its last bytes are by that: be done with it before. NULL after the last. */
 uint8_t *offload_split_next(struct offload_split *s, size_t *len);
 
 /* A packet as merging looks at it. */
@@ -84,14 +84,15 @@ struct offload_merge {
 	uint8_t bucket[OFFLOAD_BUCKETS]; /* of the hash of a flow: the newest frame, + 1 */
 	struct offload_frame frames[OFFLOAD_FRAMES];
 };
-/* `merge_tcp`, `merge_udp`: what the device takes (TUN_TSO..., TUN_USO: tun/device.h). Packets (whole valid IP packets, checked by ip_parse before;
- * writable) must stay until the frames were written. False when there is no room: write, reset, and add again.
+/* `merge_tcp`, `merge_udp`: what the device takes (TUN_TSO..., TUN_USO: tun/device.h). Packets (whole
+ * valid IP packets, checked by ip_parse before; writable) must stay until the frames were written. False
+ * when there is no room: write, reset, and add again.
  *
- * Packets of one TCP or UDP flow leave in the order in which they came; so do IP fragments and whatever else has no ports,
- * among all packets between the same addresses.
- * A packet is merged only if its checksums are right. One that is not merged leaves as it came, and without a word of ours about
- * its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up by one, or, where
- * DF is set, to stay the same. Both as in Linux' own GRO. */
+ * Packets of one TCP or UDP flow leave in the order in which they came; so do IP fragments and whatever
+ * else has no ports, among all packets between the same addresses. A packet is merged only if its
+ * checksums are right. One that is not merged leaves as it came, and without a word of ours about its
+ * checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up
+ * by one, or, where DF is set, to stay the same. Both as in Linux' own GRO. */
 void offload_merge_reset(struct offload_merge *m, bool merge_tcp, bool merge_udp);
 bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len);
 unsigned offload_merge_count(const struct offload_merge *m);

@@ -69,8 +69,8 @@ static void inspect(struct offload_item *it, const struct offload_merge *m, uint
 	it->headers = (uint8_t)(l4 + (tcp ? (size_t)(p[l4 + 12] >> 4) * 4 : UDP_HEADER));
 }
 
-/* A frame is written with "the checksum is to be made": a wrong one among its packets would be made right. So would that of
- * an IPv4 header be, of a packet that was changed on its way to our peer. */
+/* A frame is written with "the checksum is to be made": a wrong one among its packets would be made right.
+ * So would that of an IPv4 header be, of a packet that was changed on its way to our peer. */
 static bool intact(struct offload_item *it)
 {
 	if (it->summed || !it->mergeable)
@@ -100,8 +100,9 @@ static bool same_flow(const struct offload_item *a, const struct offload_item *b
 	       same_addresses(a, b);
 }
 
-/* IDs count up by one, as they will when the frame is split. With DF they may also stay the same, as those of systems do
- * that send zero where the ID means nothing (RFC 6864 section 4.1): the second packet decides. */
+/* IDs count up by one, as they will when the frame is split. With DF they may also stay the same, as those
+ * of systems do that send zero where the ID means nothing (RFC 6864 section 4.1): the second packet
+ * decides. */
 static bool id_follows(const struct offload_frame *f, const uint8_t *a, const uint8_t *b)
 {
 	uint16_t first = load_be16(a + 4), id = load_be16(b + 4);
@@ -215,7 +216,8 @@ static bool add_frame(struct offload_merge *m, const struct offload_item *it, un
 	return f != NULL;
 }
 
-/* It may belong to any flow between its addresses: none of them may go on in a frame that is written before it. */
+/* It may belong to any flow between its addresses: none of them may go on in a frame that is written
+ * before it. */
 static bool add_unknown(struct offload_merge *m, const struct offload_item *it)
 {
 	for (unsigned i = 0; i < m->count; i++)
@@ -263,7 +265,8 @@ static void finish_ip(const struct offload_frame *f)
 	store_be16(p + 10, (uint16_t)~checksum_sum(p, IP4_HEADER));
 }
 
-/* The rest of the checksum is the kernel's, or its card's: the field is given the sum of the pseudo-header. */
+/* The rest of the checksum is the kernel's, or its card's: the field is given the sum of the pseudo-
+ * header. */
 static void finish_l4(const struct offload_frame *f)
 {
 	const struct offload_item *it = &f->first;

@@ -18,7 +18,8 @@ static void store_checksum(uint8_t *field, uint32_t sum, bool tcp)
 	store_be16(field, checksum || tcp ? checksum : 0xffff);
 }
 
-/* --- No GSO: at most a checksum to be finished, of whatever protocol. The pseudo-header is in its field already. */
+/* --- No GSO: at most a checksum to be finished, of whatever protocol. The pseudo-header is in its field
+ * already. */
 
 static int finish_checksum(const struct vnet *v, uint8_t *packet, size_t len, size_t ip_header)
 {
@@ -41,7 +42,8 @@ static int begin_whole(struct offload_split *s, const struct vnet *v, size_t len
 
 /* --- GSO */
 
-/* Whether the type is one that was asked for and the IP header says the same. What follows IPv6 extension headers is believed. */
+/* Whether the type is one that was asked for and the IP header says the same. What follows IPv6 extension
+ * headers is believed. */
 static bool type_fits(const struct offload_split *s, const struct vnet *v)
 {
 	uint8_t protocol = s->tcp ? PROTOCOL_TCP : PROTOCOL_UDP;
@@ -80,8 +82,8 @@ static int find_headers(struct offload_split *s, const struct vnet *v, size_t le
 	return own < least || s->headers > len || s->headers > OFFLOAD_HEADERS_MAX ? -EINVAL : 0;
 }
 
-/* The pseudo-header but for the length. Behind extension headers it is the kernel's: the last address of a routing header
- * counts (RFC 8200 section 8.1), not the one in the IP header. */
+/* The pseudo-header but for the length. Behind extension headers it is the kernel's: the last address of a
+ * routing header counts (RFC 8200 section 8.1), not the one in the IP header. */
 static uint32_t pseudo_of(const struct offload_split *s)
 {
 	size_t length = s->headers + s->payload - s->l4;

@@ -1,5 +1,5 @@
-/* The header before each frame of a TUN device with IFF_VNET_HDR: virtio 1.2 section 5.1.6, 10 bytes. Little-endian: the
- * device does so by TUNSETVNETLE, and on little-endian machines anyway. */
+/* The header before each frame of a TUN device with IFF_VNET_HDR: virtio 1.2 section 5.1.6, 10 bytes.
+ * Little-endian: the device does so by TUNSETVNETLE, and on little-endian machines anyway. */
 #ifndef P2PD_TUN_VNET_H
 #define P2PD_TUN_VNET_H
 

@@ -1,5 +1,5 @@
-/* Superframes as a kernel may hand them over, however odd, and packets as a hostile peer may send them to be merged: what
- * is merged must split again into the packets it was made of. */
+/* Superframes as a kernel may hand them over, however odd, and packets as a hostile peer may send them to
+ * be merged: what is merged must split again into the packets it was made of. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -39,8 +39,8 @@ static void split(const uint8_t *data, size_t size)
 	free(packet);
 }
 
-/* --- Merge. The input is a row of packets, each after its length (2 bytes) and a byte that says what to make right in it, so
- * that the fuzzer need not guess checksums. */
+/* --- Merge. The input is a row of packets, each after its length (2 bytes) and a byte that says what to
+ * make right in it, so that the fuzzer need not guess checksums. */
 
 struct packets {
 	uint8_t *sent[PACKETS], *merged[PACKETS];

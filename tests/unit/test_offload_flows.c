@@ -141,7 +141,8 @@ static uint32_t ports_of(const uint8_t *p, size_t len)
 	return extended || l4_of(p) + 4 > len ? 0 : load_be32(p + l4_of(p));
 }
 
-/* What must keep its order: packets of one protocol between two ports of two hosts, or without ports, between two hosts. */
+/* What must keep its order: packets of one protocol between two ports of two hosts, or without ports,
+ * between two hosts. */
 static bool same_flow(const struct packet *a, const uint8_t *p, size_t len)
 {
 	bool ip4 = p[0] >> 4 == 4;
