@@ -54,6 +54,8 @@ static bool send_some(struct lane *l)
 	/* An extra socket may be closed before it is writable: what it does not take is lost, as on any network. */
 	l->sent += extra ? n : done;
 	l->blocked = done < n && !extra ? s : NULL;
+	if (l->blocked)
+		l->trains[l->sent].train = list[done]; /* may be sent in part */
 	return !l->blocked;
 }
 
