@@ -373,7 +373,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 				 struct relay_route *route, uint8_t *reply, size_t *reply_len)
 {
 	if (len <= RELAY_HEADER || msg[1] || msg[2] || msg[3]) {
-		r->stats.malformed++;
+		r->stats.malformed += count;
 		return RELAY_DROP;
 	}
 	uint32_t id = load_le32(msg + 4);

@@ -1,4 +1,5 @@
-/* Datagrams of strangers and of two bound members. Input: from(1), time step(1), len(1), bytes. */
+/* Datagrams of strangers and of two bound members. Input: from(1), time step(1), stride(1), len(1),
+ * bytes: a train. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,23 +54,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	must(relay_session_open(r, slot_a, slot_b) != 0);
 	bind_slot(r, slot_a, tokens[0], &a);
 	bind_slot(r, slot_b, tokens[1], &b);
-	while (in.left > 2) {
+	while (in.left > 3) {
 		struct addr from = address(read_u8(&in));
-		struct relay_route route = { stranger, from };
-		uint8_t reply[RELAY_PROVE_LEN];
-		size_t reply_len = 0;
 		now += read_u8(&in) * 100U;
-		size_t len = read_u8(&in);
+		size_t stride = read_u8(&in), len = read_u8(&in);
+		stride = stride ? stride : 1;
 		len = len < in.left ? len : in.left;
-		const uint8_t *msg = read_bytes(&in, len);
-		enum relay_action what = relay_server_on_datagram(r, msg, len, &route, now, reply,
-								  &reply_len);
-		must(what != RELAY_REPLY || reply_len <= len);
-		must(what != RELAY_FORWARD || (addr_equal(&from, &a) && addr_equal(&route.node, &b)) ||
-		     (addr_equal(&from, &b) && addr_equal(&route.node, &a)));
-		must(what != RELAY_FORWARD || addr_equal(&route.hub, &hub));
-		must(what != RELAY_REPLY || addr_equal(&route.node, &from));
-		must(relay_server_stats(r).bound <= 2 && relay_server_stats(r).slots == 2);
+		const uint8_t *train = read_bytes(&in, len);
+		for (size_t off = 0, run; off < len; off += run) {
+			struct relay_route route = { stranger, from };
+			uint8_t reply[RELAY_PROVE_LEN];
+			size_t reply_len = 0;
+			run = relay_run(train + off, len - off, stride);
+			must(run && run <= len - off && (run % stride == 0 || off + run == len));
+			enum relay_action what = relay_server_on_run(r, train + off, run, stride, &route, now,
+								     reply, &reply_len);
+			must(what != RELAY_REPLY || reply_len <= run);
+			must(what != RELAY_FORWARD ||
+			     (addr_equal(&from, &a) && addr_equal(&route.node, &b)) ||
+			     (addr_equal(&from, &b) && addr_equal(&route.node, &a)));
+			must(what != RELAY_FORWARD || addr_equal(&route.hub, &hub));
+			must(what != RELAY_REPLY || addr_equal(&route.node, &from));
+			must(relay_server_stats(r).bound <= 2 && relay_server_stats(r).slots == 2);
+		}
 	}
 	relay_server_destroy(r);
 	return 0;
