@@ -28,6 +28,8 @@ enum {
 /* What may be used of the kernel, each with all before it. */
 enum udp_offload { UDP_OFFLOAD_NONE, UDP_OFFLOAD_GSO, UDP_OFFLOAD_GRO };
 
+/* In, it may be more datagrams than UDP_TRAIN_SEGMENTS, up to one a byte: between machines without a wire in between it
+ * is what the sender's kernel took. */
 struct udp_train {
 	uint8_t *data;
 	size_t len;	  /* of all datagrams together; 0: one empty datagram */
@@ -66,8 +68,8 @@ void udp_slab_destroy(struct udp_slab *slab);
 
 /* A destination with an MTU smaller than the datagrams of a train: the kernel splits single datagrams only. */
 struct udp_narrow {
-	struct addr addr; /* ADDR_NONE: free */
-	size_t stride;	  /* the smallest that was too large */
+	struct addr addr;
+	size_t stride; /* the smallest that was too large */
 	uint64_t until_ms;
 };
 
@@ -82,7 +84,7 @@ struct udp_socket {
 	struct udp_handler handler;
 	void *arg;
 	bool wants_local, dont_fragment;
-	unsigned narrow_count;
+	unsigned narrow_count, narrow_next;
 	struct udp_narrow narrow[UDP_NARROW];
 };
 

@@ -119,18 +119,15 @@ static bool is_narrow(struct udp_socket *s, const struct udp_train *t)
 	return false;
 }
 
-/* The entry of the destination, else a free one, else the one that would be forgotten first. */
+/* The entry of the destination, else a free one, else the one that was taken first. */
 static struct udp_narrow *narrow_entry(struct udp_socket *s, const struct addr *to)
 {
-	struct udp_narrow *oldest = &s->narrow[0];
-
-	for (unsigned i = 0; i < s->narrow_count; i++) {
+	for (unsigned i = 0; i < s->narrow_count; i++)
 		if (addr_same_ip(&s->narrow[i].addr, to))
 			return &s->narrow[i];
-		if (s->narrow[i].until_ms < oldest->until_ms)
-			oldest = &s->narrow[i];
-	}
-	return s->narrow_count < UDP_NARROW ? &s->narrow[s->narrow_count++] : oldest;
+	if (s->narrow_count < UDP_NARROW)
+		return &s->narrow[s->narrow_count++];
+	return &s->narrow[s->narrow_next++ % UDP_NARROW];
 }
 
 static void remember_narrow(struct udp_socket *s, const struct udp_train *t)

@@ -147,4 +147,35 @@ static void end_fill(uint8_t *out, size_t len)
 		out[i] = (uint8_t)(i * 7 + (i >> 8) * 13 + (i >> 16));
 }
 
+static struct end a, b; /* large */
+static uint8_t buf[UDP_SLOT];
+
+/* A sender and a receiver on a loop of their own, for one round of a test. */
+struct pair {
+	struct loop *loop;
+	struct udp_slab *slab;
+};
+
+static struct pair pair_begin(int family, enum udp_offload from, enum udp_offload to)
+{
+	struct pair p = { loop_create(), udp_slab_create() };
+
+	end_open(&a, p.loop, p.slab, family, from);
+	end_open(&b, p.loop, p.slab, family, to);
+	return p;
+}
+
+static void pair_end(struct pair *p)
+{
+	udp_close(&a.sock);
+	udp_close(&b.sock);
+	udp_slab_destroy(p->slab);
+	loop_destroy(p->loop);
+}
+
+static struct udp_train train(size_t len, size_t stride)
+{
+	return (struct udp_train) { .data = buf, .len = len, .stride = stride, .addr = b.sock.local };
+}
+
 #endif
