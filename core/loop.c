@@ -198,6 +198,7 @@ struct loop *loop_create(void)
 void loop_run(struct loop *l)
 {
 	uv_run(&l->uv, UV_RUN_DEFAULT);
+	l->stopped = false;
 }
 
 /* The wait is ours (see uv_backend_fd() in libuv's documentation), so that it can be without the lock. */
@@ -205,7 +206,6 @@ void loop_run_locked(struct loop *l, pthread_mutex_t *lock)
 {
 	struct pollfd backend = { .fd = uv_backend_fd(&l->uv), .events = POLLIN };
 
-	l->stopped = false;
 	pthread_mutex_lock(lock);
 	while (!l->stopped && uv_run(&l->uv, UV_RUN_NOWAIT)) {
 		int timeout = l->stopped ? 0 : uv_backend_timeout(&l->uv);
@@ -213,6 +213,7 @@ void loop_run_locked(struct loop *l, pthread_mutex_t *lock)
 		poll(&backend, 1, timeout);
 		pthread_mutex_lock(lock);
 	}
+	l->stopped = false;
 	pthread_mutex_unlock(lock);
 }
 

@@ -22,10 +22,12 @@ void lane_destroy(struct lane *l)
 	munmap(l, sizeof *l);
 }
 
-void lane_lock(struct lane *l)
+uint64_t lane_lock(struct lane *l, uint64_t now_ms)
 {
-	if (l->config.lock)
-		pthread_mutex_lock(l->config.lock);
+	if (!l->config.lock)
+		return now_ms;
+	pthread_mutex_lock(l->config.lock);
+	return loop_now_ms();
 }
 
 void lane_unlock(struct lane *l)

@@ -58,7 +58,9 @@ struct lane {
 	uint8_t out[LANE_OUT];
 };
 
-void lane_lock(struct lane *l);
+/* The time for the engine, which must not hear of an earlier one than another thread told it while this one waited: it is
+ * that of a callback only where nobody else uses the engine. */
+uint64_t lane_lock(struct lane *l, uint64_t now_ms);
 void lane_unlock(struct lane *l);
 
 #endif

@@ -38,7 +38,7 @@ static void accept_run(struct lane *l, uint64_t now_ms)
 
 	if (!run->count && !run->in.failed)
 		return;
-	lane_lock(l);
+	now_ms = lane_lock(l, now_ms);
 	engine_in_end(l->config.engine, &run->in, run->list, run->count, now_ms);
 	lane_drain(l);
 	lane_unlock(l);
@@ -69,7 +69,7 @@ static void begin_run(struct lane *l, uint32_t receiver, const struct engine_ori
 	end_run(l, now_ms);
 	run->open = true;
 	run->in = (struct engine_in) { .receiver = receiver, .origin = *origin };
-	lane_lock(l);
+	now_ms = lane_lock(l, now_ms);
 	run->refused = engine_in_begin(l->config.engine, &run->in, now_ms, &run->opener) < 0;
 	lane_unlock(l);
 }
@@ -82,7 +82,7 @@ static void hand_over(struct lane *l, uint32_t socket, const struct udp_train *t
 	struct engine *e = l->config.engine;
 	struct pkt *p;
 
-	lane_lock(l);
+	now_ms = lane_lock(l, now_ms);
 	p = pkt_get(e->config.pool);
 	if (p) {
 		memcpy(pkt_data(p), msg, len);

@@ -45,7 +45,7 @@ static bool send_some(struct lane *l)
 	bool extra = l->trains[l->sent].socket;
 
 	if (extra)
-		lane_lock(l);
+		lane_lock(l, 0);
 	struct udp_socket *s = socket_of(l, &l->trains[l->sent]);
 	if (s)
 		done = udp_send_trains(s, list, n);
@@ -128,7 +128,7 @@ static void send_singly(struct lane *l, const uint8_t *packet, size_t len, uint6
 	struct engine *e = l->config.engine;
 	struct pkt *p;
 
-	lane_lock(l);
+	now_ms = lane_lock(l, now_ms);
 	p = pkt_get(e->config.pool);
 	if (p) {
 		memcpy(pkt_data(p), packet, len);
@@ -164,7 +164,7 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 	int rc;
 
 	burst_of(f, n, &burst);
-	lane_lock(l);
+	now_ms = lane_lock(l, now_ms);
 	rc = engine_out_begin(l->config.engine, &burst, now_ms, &out);
 	lane_drain(l);
 	lane_unlock(l);
@@ -197,7 +197,7 @@ static ssize_t read_frame(struct lane *l, unsigned n, uint8_t *at)
 	f->len = (size_t)len;
 	if (ip_parse(&f->ip, at, f->len) && offload_split_begin(&f->split, f->vnet, at, f->len) == 0)
 		return len;
-	lane_lock(l);
+	lane_lock(l, 0);
 	l->config.engine->drops.malformed++;
 	lane_unlock(l);
 	return 0;

@@ -298,13 +298,20 @@ static int start(struct shell *s)
 	return s->ending ? s->exit_code : shell_watch_tun(s);
 }
 
-/* While jobs on other threads come to their end the loop runs, so that all that it calls has to be there. */
+/* While jobs on other threads come to their end the loop runs, so that all that it calls has to be there, and its
+ * callbacks expect the lock. */
 static void end_work(struct shell *s)
 {
+	pthread_mutex_t *lock = s->workers ? workers_lock(s->workers) : NULL;
+
 	s->ending = true;
 	shell_cancel_portmap(s);
+	if (lock)
+		pthread_mutex_lock(lock);
 	if (s->loop)
 		loop_work_finish(s->loop);
+	if (lock)
+		pthread_mutex_unlock(lock);
 }
 
 static void stop(struct shell *s)
