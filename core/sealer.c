@@ -1,6 +1,7 @@
 #include "core/sealer.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/bytes.h"
@@ -47,6 +48,9 @@ size_t sealer_seal(struct sealer *s, uint8_t *out, const uint8_t *in, size_t len
 	size_t padded = padded_length(s, len);
 	uint64_t counter = s->next++;
 
+	/* A counter used twice gives both packets away. */
+	if (counter >= s->end)
+		abort();
 	/* What follows `in` may belong to the next packet, so padding is made in `out`. */
 	if (padded != len) {
 		if (in != data)

@@ -39,8 +39,8 @@ const char *cipher_name(enum cipher cipher);
 /* Bytes of the message for a packet of `len` bytes. */
 size_t sealer_length(const struct sealer *s, size_t len);
 /* Seals the packet at `in` into `out`, sealer_length() bytes. The two do not overlap and `in` is only read, or else in is
- * exactly out + SEALER_HEADER, with SEALER_ROOM bytes behind the packet. Uses one counter: only if next < end. Returns
- * the length. */
+ * exactly out + SEALER_HEADER, with SEALER_ROOM bytes behind the packet. Uses one counter; without one left it ends the
+ * process. Returns the length. */
 size_t sealer_seal(struct sealer *s, uint8_t *out, const uint8_t *in, size_t len);
 
 struct opener {

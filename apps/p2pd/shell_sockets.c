@@ -16,6 +16,7 @@ struct shell_socket {
 	struct shell_sockets *table;
 	struct udp_socket udp;
 	bool carries_data;
+	bool doomed; /* in no slot any more: closed at the end of its batch */
 };
 
 void shell_sockets_init(struct shell_sockets *t, struct loop *l, struct udp_slab *slab, enum udp_offload most,
@@ -33,12 +34,18 @@ static void grow(struct shell_socket *s)
 	udp_set_buffer(&s->udp, UDP_BUFFER);
 }
 
-/* The socket may be closed in here, and in on_batch. */
+static void end(struct shell_socket *s)
+{
+	udp_close(&s->udp);
+	free(s);
+}
+
 static void on_train(void *arg, const struct udp_train *t)
 {
 	struct shell_socket *s = arg;
 	struct udp_train here = *t;
 
+	s->table->delivering = s;
 	if (!s->carries_data && s->udp.stats.rx >= CARRIES_DATA)
 		grow(s);
 	here.local = s->udp.local;
@@ -49,17 +56,25 @@ static void on_batch(void *arg)
 {
 	struct shell_socket *s = arg;
 
+	s->table->delivering = s;
 	if (s->table->handler.on_batch)
 		s->table->handler.on_batch(s->table->arg);
+	s->table->delivering = NULL;
+	if (s->doomed)
+		end(s);
 }
 
-static void close_slot(struct shell_socket **slot)
+/* Who was given trains uses their memory until on_batch, which a closed socket would not call: the next system call would
+ * write over what was found authentic. */
+static void close_slot(struct shell_sockets *t, struct shell_socket **slot)
 {
-	if (!*slot)
-		return;
-	udp_close(&(*slot)->udp);
-	free(*slot);
+	struct shell_socket *s = *slot;
+
 	*slot = NULL;
+	if (s && s == t->delivering)
+		s->doomed = true;
+	else if (s)
+		end(s);
 }
 
 static int open_slot(struct shell_sockets *t, struct shell_socket **slot, uint32_t id)
@@ -112,7 +127,7 @@ int shell_sockets_send(struct shell_sockets *t, const struct pkt *p)
 		return lose(t, -EINVAL);
 	struct shell_socket **slot = &t->slots[number];
 	if (*slot && (*slot)->id != p->socket)
-		close_slot(slot);
+		close_slot(t, slot);
 	int rc = *slot ? 0 : open_slot(t, slot, p->socket);
 	return rc ? lose(t, rc) : udp_send(&(*slot)->udp, p);
 }
@@ -121,13 +136,13 @@ void shell_sockets_keep(struct shell_sockets *t, const uint32_t used[static ENGI
 {
 	for (size_t i = 0; i < ENGINE_SOCKETS; i++)
 		if (t->slots[i] && t->slots[i]->id != used[i])
-			close_slot(&t->slots[i]);
+			close_slot(t, &t->slots[i]);
 }
 
 void shell_sockets_close(struct shell_sockets *t)
 {
 	for (size_t i = 0; i < ENGINE_SOCKETS; i++)
-		close_slot(&t->slots[i]);
+		close_slot(t, &t->slots[i]);
 }
 
 uint16_t shell_sockets_affordable(void)

@@ -14,7 +14,8 @@ enum { SHELL_SOCKETS_MAX = 256 }; /* B2 of the birthday: more sockets gain littl
 struct shell_sockets_handler {
 	/* By the socket `id`; t->local has its port. */
 	void (*on_train)(void *arg, uint32_t id, const struct udp_train *t);
-	void (*on_batch)(void *arg); /* as struct udp_handler's; may be NULL */
+	/* As struct udp_handler's, but it always comes: a socket that is closed meanwhile lasts until then. May be NULL. */
+	void (*on_batch)(void *arg);
 };
 
 struct shell_sockets {
@@ -24,6 +25,7 @@ struct shell_sockets {
 	struct shell_sockets_handler handler;
 	void *arg;
 	struct shell_socket *slots[ENGINE_SOCKETS]; /* NULL: closed */
+	struct shell_socket *delivering;	    /* its batch is not over */
 	uint64_t lost;				    /* packets out: no socket could be opened for them */
 };
 

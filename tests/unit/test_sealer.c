@@ -4,7 +4,10 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -204,6 +207,25 @@ static int setup(void **state)
 	return crypto_init();
 }
 
+static void without_a_counter_nothing_is_sealed_ever(void **state)
+{
+	(void)state;
+	uint8_t out[64] = { 0 };
+	int status;
+	pid_t child = fork();
+
+	assert_int_not_equal(child, -1);
+	if (child == 0) {
+		struct sealer s = sealer_of(CIPHER_CHACHA20);
+		signal(SIGABRT, SIG_DFL);
+		s.next = s.end = 7;
+		sealer_seal(&s, out, (const uint8_t *)"x", 1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -214,6 +236,7 @@ int main(void)
 		cmocka_unit_test(what_was_damaged_does_not_open),
 		cmocka_unit_test(no_message_opens_as_the_other_ciphers),
 		cmocka_unit_test(aegis_is_refused_by_who_does_not_open_it),
+		cmocka_unit_test(without_a_counter_nothing_is_sealed_ever),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -337,7 +337,7 @@ static void a_counter_is_never_used_twice(void **state)
 	/* Nor is one beyond the limit taken from a peer that goes on. */
 	p.lo.session.keypairs.current.send_counter--;
 	assert_int_equal(session_seal_begin(&p.lo.session, 1, 1420, p.now, &sealer), 0);
-	sealer.next = sealer.end;
+	sealer.next = sealer.end++;
 	memset(a.bytes, 0, sizeof a.bytes);
 	a.len = sealer_seal(&sealer, a.bytes, a.bytes + SEALER_HEADER, 16);
 	assert_int_equal(node_receive(&p.hi, p.now, false, &a, &b, &opened), -EALREADY);

@@ -26,7 +26,8 @@ struct world {
 		size_t len;
 		struct addr from, local;
 	} got, peer_got; /* how many trains, and the last */
-	bool close_in_batch;
+	unsigned batches;
+	bool close_in_batch, replace_in_train;
 };
 
 static void note(struct got *g, uint32_t id, const struct udp_train *t)
@@ -36,11 +37,26 @@ static void note(struct got *g, uint32_t id, const struct udp_train *t)
 	};
 }
 
+static int send_by(struct world *w, uint32_t id)
+{
+	struct pkt *p = pkt_get(&w->pool);
+
+	p->addr = w->peer.local;
+	p->socket = id;
+	p->len = 1;
+	pkt_data(p)[0] = 'x';
+	int rc = shell_sockets_send(&w->sockets, p);
+	pkt_put(&w->pool, p);
+	return rc;
+}
+
 static void on_train(void *arg, uint32_t id, const struct udp_train *t)
 {
 	struct world *w = arg;
 
 	note(&w->got, id, t);
+	if (w->replace_in_train)
+		assert_int_equal(send_by(w, FIRST_AGAIN), 0);
 }
 
 static void on_batch(void *arg)
@@ -48,6 +64,7 @@ static void on_batch(void *arg)
 	static const uint32_t none[ENGINE_SOCKETS];
 	struct world *w = arg;
 
+	w->batches++;
 	if (w->close_in_batch)
 		shell_sockets_keep(&w->sockets, none);
 	loop_stop(w->loop);
@@ -100,19 +117,6 @@ static void run(struct world *w)
 	loop_timer_set(guard, loop_now_ms() + GUARD_MS);
 	loop_run(w->loop);
 	loop_timer_destroy(guard);
-}
-
-static int send_by(struct world *w, uint32_t id)
-{
-	struct pkt *p = pkt_get(&w->pool);
-
-	p->addr = w->peer.local;
-	p->socket = id;
-	p->len = 1;
-	pkt_data(p)[0] = 'x';
-	int rc = shell_sockets_send(&w->sockets, p);
-	pkt_put(&w->pool, p);
-	return rc;
 }
 
 /* Sends by an extra socket; where it arrived from. */
@@ -223,6 +227,28 @@ static void a_socket_may_be_closed_while_it_delivers(void **state)
 	end(&w);
 }
 
+/* The lane holds what it found authentic in the memory of the trains until then. */
+static void a_batch_is_ended_also_when_its_socket_is_replaced_within(void **state)
+{
+	(void)state;
+	struct world w;
+
+	begin(&w);
+	struct addr there = source_of(&w, FIRST);
+	unsigned with_one = open_files();
+	w.replace_in_train = true;
+	assert_int_equal(udp_send_bytes(&w.peer, "one", 3, &there), 0);
+	assert_int_equal(udp_send_bytes(&w.peer, "three", 5, &there), 0);
+	while (!w.batches)
+		run(&w);
+	assert_int_equal(w.got.count, 2);
+	assert_int_equal(w.got.id, FIRST);
+	assert_int_equal(open_files(), with_one);
+	assert_null(shell_sockets_find(&w.sockets, FIRST));
+	assert_non_null(shell_sockets_find(&w.sockets, FIRST_AGAIN));
+	end(&w);
+}
+
 static void what_no_socket_can_be_opened_for_is_lost_and_counted(void **state)
 {
 	(void)state;
@@ -275,6 +301,7 @@ int main(void)
 		cmocka_unit_test(a_new_generation_takes_the_slot_over),
 		cmocka_unit_test(ids_out_of_use_are_closed_and_others_stay),
 		cmocka_unit_test(a_socket_may_be_closed_while_it_delivers),
+		cmocka_unit_test(a_batch_is_ended_also_when_its_socket_is_replaced_within),
 		cmocka_unit_test(what_no_socket_can_be_opened_for_is_lost_and_counted),
 		cmocka_unit_test(as_many_are_afforded_as_the_limit_of_open_files_allows), /* last: it stays */
 	};
