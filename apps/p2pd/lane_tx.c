@@ -54,6 +54,8 @@ static bool send_some(struct lane *l)
 	/* An extra socket may be closed before it is writable: what it does not take is lost, as on any network. */
 	l->sent += extra ? n : done;
 	l->blocked = done < n && !extra ? s : NULL;
+	if (l->blocked)
+		l->trains[l->sent].train = list[done]; /* it may be gone in part */
 	return !l->blocked;
 }
 
@@ -251,8 +253,18 @@ struct udp_socket *lane_blocked(const struct lane *l)
 	return l->blocked;
 }
 
+/* A socket that has room and yet takes nothing has another reason, and that may last: what is next is given up, lest all
+ * else waits for it. */
 void lane_resume(struct lane *l)
 {
+	const unsigned next = l->sent;
+	const size_t left = l->trains[next].train.len;
+
+	l->blocked = NULL;
+	send_all(l);
+	if (!l->blocked || l->sent != next || l->trains[next].train.len != left)
+		return;
+	l->sent++;
 	l->blocked = NULL;
 	send_all(l);
 }
