@@ -168,6 +168,9 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 	rc = engine_out_begin(l->config.engine, &burst, now_ms, &out);
 	lane_drain(l);
 	lane_unlock(l);
+	/* What goes one by one goes at once, and not before what the same flow had in the groups before. */
+	if (rc == -EAGAIN)
+		send_all(l);
 	for (unsigned i = 0; i < n && rc != -EHOSTUNREACH; i++)
 		while ((packet = offload_split_next(&f[i].split, &len)))
 			if (rc)
