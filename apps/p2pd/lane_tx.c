@@ -194,6 +194,8 @@ static ssize_t read_frame(struct lane *l, unsigned n, uint8_t *at)
 	struct lane_frame *f = &l->frames[n];
 	ssize_t len = tun_read(l->config.tun, l->config.queue, f->vnet, at, LANE_FRAME_MAX);
 
+	if (len == -EINVAL)
+		len = 0;
 	if (len < 0)
 		return len;
 	f->packet = at;
