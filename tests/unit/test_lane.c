@@ -113,6 +113,7 @@ static int set_up(void **state)
 						      .udp4 = &w->udp4,
 						      .udp6 = &w->udp6,
 						      .extra = &w->extra });
+	w->a->engine->clock.kept_ns = UINT64_MAX;
 	sent_count = calls = 0;
 	room = UINT32_MAX;
 	*state = w;
@@ -258,6 +259,24 @@ static void frames_that_are_none_are_counted_and_passed_over(void **state)
 	assert_sent_once_in_order(1);
 }
 
+static void a_timestamp_leaves_once_it_is_kept_and_data_does_not_wait(void **state)
+{
+	struct world *w = *state;
+	struct engine *e = w->a->engine;
+
+	e->clock.kept_ns = e->clock.last_ns - 1;
+	assert_int_equal(engine_ping(e, sim_peer(w->a, w->b), 1, w->sim.now_ms), 0);
+	assert_true(lane_drain(w->lane));
+	assert_int_equal(sent_count, 0);
+	give(w, 100, true);
+	lane_on_tun(w->lane, w->sim.now_ms);
+	assert_int_equal(sent_count, 1);
+	e->clock.kept_ns = e->clock.last_ns;
+	assert_true(lane_drain(w->lane));
+	assert_int_equal(sent_count, 2);
+	assert_false(lane_drain(w->lane));
+}
+
 /* ---- in */
 
 enum { PACKETS = 24, PACKET = 208, MESSAGE_MAX = PACKET + SEALER_OVERHEAD_MAX };
@@ -364,6 +383,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(frames_that_are_none_are_counted_and_passed_over, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(a_timestamp_leaves_once_it_is_kept_and_data_does_not_wait,
+						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(of_a_bad_train_the_good_ones_come_in_order, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(runs_go_on_from_train_to_train_and_end_at_the_flush, set_up,
