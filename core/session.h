@@ -66,6 +66,7 @@ enum {
 struct session_clock {
 	int64_t wall_offset_ns; /* wall clock minus now_ms * 10^6; the caller keeps it fresh */
 	uint64_t last_ns;	/* restored from disk: the upper bound that was reserved there */
+	uint64_t kept_ns;	/* the owner's: no timestamp beyond leaves the node before it is reserved */
 };
 void session_timestamp(struct session_clock *clock, uint64_t now_ms, uint8_t out[static NOISE_TIMESTAMP_LEN]);
 

@@ -46,10 +46,11 @@ struct tun_device {
 int tun_open(struct tun_device *d, const char *name, unsigned queues, enum tun_offload most);
 void tun_close(struct tun_device *d);
 /* One frame: `vnet` gets its header (zeros from a device without), `buf` the IP packet, which may be 65,535 bytes long.
- * Its length, -EAGAIN, or a negative errno. */
+ * Its length; -EAGAIN; -EINVAL for a frame that the kernel could not describe, and dropped ("unexpected GSO type" in its
+ * log); or another negative errno. */
 ssize_t tun_read(struct tun_device *d, unsigned queue, uint8_t vnet[static TUN_VNET], void *buf, size_t cap);
 /* iov[0] is the vnet header (zeros for a single packet with its checksums; a device without leaves it out), the rest one
- * that this kernel refuses, which lowers d->offload so that no more are made. */
+ * packet or superframe. 0 or a negative errno: it is lost. -EINVAL: a superframe that this kernel refuses, which lowers d->offload so that no more are made. */
 int tun_write(struct tun_device *d, unsigned queue, const struct iovec *iov, int count);
 /* A whole IP packet with its checksums. */
 int tun_write_packet(struct tun_device *d, unsigned queue, const void *packet, size_t len);

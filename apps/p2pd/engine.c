@@ -39,7 +39,7 @@ int engine_init(struct engine *e, const struct engine_config *config, uint64_t n
 		rng_init_seed(&e->rng, config->seed);
 	else
 		rng_init_system(&e->rng);
-	e->clock.last_ns = config->clock_last_ns;
+	e->clock.last_ns = e->clock.kept_ns = config->clock_last_ns;
 	engine_set_wall(e, now_ms, unix_ns);
 	rng_fill(&e->rng, &e->boot, sizeof e->boot);
 	e->index = session_index_create(ENGINE_MAX_PEERS * 4);

@@ -46,14 +46,12 @@ static void send_packet(struct lane *l, const struct pkt *p)
 		udp_send(main_socket, p);
 }
 
-bool lane_drain(struct lane *l)
+static void drain_udp(struct lane *l)
 {
 	struct engine *e = l->config.engine;
 	struct pkt_list out = e->udp_out;
-	bool any = out.head || e->tun_out.head;
 	struct pkt *p;
 
-	/* What cannot be sent is lost, as on any network; udp and the device count it. */
 	e->udp_out = (struct pkt_list) { 0 };
 	while ((p = pkt_list_pop(&out))) {
 		if (p->socket && !l->config.is_main) {
@@ -63,6 +61,17 @@ bool lane_drain(struct lane *l)
 		send_packet(l, p);
 		pkt_put(e->config.pool, p);
 	}
+}
+
+/* What cannot be sent is lost, as on any network; udp and the device count it. */
+bool lane_drain(struct lane *l)
+{
+	struct engine *e = l->config.engine;
+	bool any = e->udp_out.head || e->tun_out.head;
+	struct pkt *p;
+
+	if (e->clock.last_ns <= e->clock.kept_ns)
+		drain_udp(l);
 	while ((p = pkt_list_pop(&e->tun_out))) {
 		tun_write_packet(l->config.tun, l->config.queue, pkt_data(p), p->len);
 		pkt_put(e->config.pool, p);

@@ -37,8 +37,8 @@ int lane_on_tun(struct lane *l, uint64_t now_ms);
 void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, uint64_t now_ms);
 /* After the trains of a system call: writes what they brought to the TUN device. */
 void lane_flush(struct lane *l, uint64_t now_ms);
-/* Sends datagrams and packets that the engine has made, with the lock held; those of extra sockets in the main loop only.
- * True if there were any. */
+/* Sends datagrams and packets that the engine has made, with the lock held; those of extra sockets in the main loop only,
+ * and no datagrams before e->clock.kept_ns covers their timestamps. True if there were any. */
 bool lane_drain(struct lane *l);
 
 /* The socket whose full buffer keeps what is left of the last superframes, or NULL: until it is writable lane_on_tun() is

@@ -10,8 +10,8 @@ enum {
 	LANE_FRAMES = 64,      /* read at once, */
 	LANE_READ = 128 << 10, /* or this many bytes and one more frame */
 	LANE_OUT = 256 << 10,  /* sealed and not sent yet */
-	LANE_TRAINS = 128,
-	LANE_RUN = 256, /* messages opened before the engine hears of them */
+	LANE_TRAINS = 192,     /* all that is read at once in messages of full size, each by itself */
+	LANE_RUN = 256,	       /* messages opened before the engine hears of them */
 	LANE_FRAME_MAX = 65535,
 };
 

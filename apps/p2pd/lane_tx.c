@@ -168,6 +168,9 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 	rc = engine_out_begin(l->config.engine, &burst, now_ms, &out);
 	lane_drain(l);
 	lane_unlock(l);
+	/* What goes one by one goes at once, and not before what the same flow had in the groups before. */
+	if (rc == -EAGAIN)
+		send_all(l);
 	for (unsigned i = 0; i < n && rc != -EHOSTUNREACH; i++)
 		while ((packet = offload_split_next(&f[i].split, &len)))
 			if (rc)
@@ -191,6 +194,8 @@ static ssize_t read_frame(struct lane *l, unsigned n, uint8_t *at)
 	struct lane_frame *f = &l->frames[n];
 	ssize_t len = tun_read(l->config.tun, l->config.queue, f->vnet, at, LANE_FRAME_MAX);
 
+	if (len == -EINVAL)
+		len = 0;
 	if (len < 0)
 		return len;
 	f->packet = at;
@@ -253,8 +258,18 @@ struct udp_socket *lane_blocked(const struct lane *l)
 	return l->blocked;
 }
 
+/* A socket that has room and yet takes nothing has another reason, and that may last: what is next is given up, lest all
+ * else waits for it. */
 void lane_resume(struct lane *l)
 {
+	const unsigned next = l->sent;
+	const size_t left = l->trains[next].train.len;
+
+	l->blocked = NULL;
+	send_all(l);
+	if (!l->blocked || l->sent != next || l->trains[next].train.len != left)
+		return;
+	l->sent++;
 	l->blocked = NULL;
 	send_all(l);
 }

@@ -53,10 +53,13 @@ void shell_keep_network(struct shell *s)
  * track would not answer until the clock has passed the newest. */
 void shell_keep_clock(struct shell *s)
 {
-	int ret = state_reserve_clock(s->config.state, s->engine->clock.last_ns);
+	struct session_clock *clock = &s->engine->clock;
+	int ret = state_reserve_clock(s->config.state, clock->last_ns);
 
 	if (ret)
 		log_error("state", "the clock cannot be kept: %s", strerror(-ret));
+	/* Without a disk that can be written to it goes on all the same. */
+	clock->kept_ns = ret ? clock->last_ns : s->config.state->reserved_ns;
 }
 
 void shell_expect_timestamp(struct shell *s, uint64_t now_ms)

@@ -29,7 +29,14 @@ enum {
 	PONG,
 	PING,
 	OWN_VERDICT,
+	BURST, /* data in bulk, as a lane does it: out */
+	BATCH, /* and in */
 	KINDS
+};
+enum {
+	BATCH_MAX = 16,
+	BATCH_PACKET = 255,
+	BATCH_MESSAGE = BATCH_PACKET + SEALER_PADDING + SEALER_OVERHEAD_MAX
 };
 
 static struct network net;
@@ -318,6 +325,85 @@ static void own_verdict(struct reader *r)
 		node->verdict = v;
 }
 
+/* ---- data in bulk */
+
+static void burst(struct reader *r, uint64_t now_ms)
+{
+	bool ip6 = read_u8(r) & 1, to_member = read_u8(r) & 1;
+	uint8_t dst[16] = { 0 }, msg[RELAY_HEADER + BATCH_MESSAGE];
+	struct engine_burst b = { .family = ip6 ? ADDR_V6 : ADDR_V4, .dst = dst };
+	struct engine_out out;
+
+	b.count = read_u8(r) + 1u;
+	b.bytes = b.largest = read_le16(r);
+	read_into(r, dst, ip6 ? 16 : 4);
+	if (to_member)
+		memcpy(dst, ip6 ? member->ip6.ip : member->ip4.ip, sizeof dst);
+	if (engine_out_begin(node, &b, now_ms, &out) < 0)
+		return;
+	assert(out.to.addr.family && out.sealer.end - out.sealer.next == b.count);
+	for (unsigned i = 0; i < b.count; i++) {
+		size_t len = sealer_seal(&out.sealer, msg + RELAY_HEADER, (const uint8_t *)"packet", 6);
+		relay_client_header(msg, SESSION);
+		engine_on_datagram(member, pkt_of(msg, RELAY_HEADER + len, &hub), now_ms);
+	}
+	drain(member);
+}
+
+/* Messages that the member seals, some of them spoilt or sent twice. Their number; 0: it has no keys. */
+static unsigned seal_batch(struct reader *r, uint8_t (*msgs)[BATCH_MESSAGE], size_t *lens, uint64_t now_ms)
+{
+	struct session *s = &as_member_sees_us()->peer.session;
+	unsigned n = 0;
+
+	for (; n < BATCH_MAX && r->left; n++) {
+		uint8_t op = read_u8(r), len = read_u8(r);
+		uint8_t packet[BATCH_PACKET] = { 0 };
+		struct sealer sealer;
+		len = len < r->left ? len : (uint8_t)r->left;
+		read_into(r, packet, len);
+		if (op & 1 && len >= 20) /* from an address of its own */
+			memcpy(packet + 12, member->ip4.ip, 4);
+		if (session_seal_begin(s, 1, ENGINE_MTU, now_ms, &sealer) < 0)
+			return 0;
+		lens[n] = sealer_seal(&sealer, msgs[n], packet, len);
+		msgs[n][lens[n] - 1] ^= op & 2;
+		if (op & 4 && n)
+			memcpy(msgs[n], msgs[n - 1], lens[n] = lens[n - 1]);
+	}
+	return n;
+}
+
+static void batch(struct reader *r, uint64_t *now_ms)
+{
+	static uint8_t msgs[BATCH_MAX][BATCH_MESSAGE];
+	uint8_t meanwhile = read_u8(r);
+	struct opened list[BATCH_MAX];
+	size_t lens[BATCH_MAX];
+	struct engine_in in = { .origin = { .from = hub, .relay_session = SESSION } };
+	unsigned n = seal_batch(r, msgs, lens, *now_ms), count = 0;
+	struct opener opener;
+
+	if (!n || !opener_is_data(msgs[0], lens[0], &in.receiver) ||
+	    engine_in_begin(node, &in, *now_ms, &opener) < 0)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		if (opener_open(&opener, msgs[i], lens[i], &list[count]) < 0)
+			in.failed++;
+		else
+			count++;
+	*now_ms += meanwhile * 2000; /* the keys may go before */
+	engine_tick(node, *now_ms);
+	engine_in_end(node, &in, list, count, *now_ms);
+	for (unsigned i = 0; i < count; i++) {
+		struct ip_view ip;
+		if (!list[i].data)
+			continue;
+		assert(ip_parse(&ip, list[i].data, list[i].len) && ip.total == list[i].len);
+		assert(lpm_find(&node->allowed, ip.family, ip.src) == engine_peer_by_ik(node, member->ik_pk));
+	}
+}
+
 static void step(uint8_t kind, const uint8_t *data, size_t len, uint64_t *now_ms)
 {
 	static const uint8_t exporter[ENGINE_EXPORTER], control[] = { CONTROL_FIRST_BYTE, CONTROL_OFFER };
@@ -337,6 +423,8 @@ static void step(uint8_t kind, const uint8_t *data, size_t len, uint64_t *now_ms
 	case PONG: pong(&r, *now_ms); break;
 	case PING: ping(&r, *now_ms); break;
 	case OWN_VERDICT: own_verdict(&r); break;
+	case BURST: burst(&r, *now_ms); break;
+	case BATCH: batch(&r, now_ms); break;
 	default: *now_ms += len * 7; engine_tick(node, *now_ms);
 	}
 	drain(node);
