@@ -26,11 +26,13 @@ static struct gaps_report compare(const struct gaps_meter *m, uint64_t next, uin
 	};
 }
 
-/* Where trains break TCP hardly sends any more: it would take minutes to count to GAPS_EXPECTED. So the loss counts that
- * would be too much of them all. */
-static bool says_something(const struct gaps_report *r)
+/* Where trains break TCP hardly sends any more: it would take long to count to GAPS_EXPECTED. So the loss counts that would
+ * be too much of them all. */
+static bool says_something(const struct gaps_meter *m, const struct gaps_report *r)
 {
-	return r->expected >= GAPS_EXPECTED || (r->missing > GAPS_EXPECTED / GAPS_SHARE && gaps_is_loss(r));
+	if (r->expected >= (m->follow_ups ? GAPS_FEW : GAPS_EXPECTED))
+		return true;
+	return r->missing > GAPS_EXPECTED / GAPS_SHARE && gaps_is_loss(r);
 }
 
 bool gaps_measure(struct gaps_meter *m, uint64_t next, uint64_t accepted, uint64_t now_ms,
@@ -43,7 +45,7 @@ bool gaps_measure(struct gaps_meter *m, uint64_t next, uint64_t accepted, uint64
 	if (now_ms - m->since_ms < GAPS_REPORT_MS)
 		return false;
 	*out = compare(m, next, accepted, now_ms);
-	if (!says_something(out))
+	if (!says_something(m, out))
 		return false;
 	follows = m->follow_ups > 0;
 	m->follow_ups -= follows;

@@ -21,8 +21,10 @@ enum {
 	GAPS_EXPECTED =
 		512,	 /* messages make a measurement; fewer do, when this share of so many is missing: */
 	GAPS_SHARE = 16, /* more than 1/16 is loss: beyond what TCP does to a healthy path for long */
-	GAPS_FOLLOW_UPS = 8, /* measurements after such a one that are reported whatever they say */
-	GAPS_MAX = 1 << 28,  /* messages, in a report: no path carries as many in a second */
+	GAPS_FOLLOW_UPS = 8, /* measurements after such a one that are reported whatever they say, */
+	GAPS_FEW =
+		128, /* and need only so many messages: TCP sends about 100 a second over trains that break */
+	GAPS_MAX = 1 << 28, /* messages, in a report: no path carries as many in a second */
 	/* The sender. The times and counts are ours; no specification has any. */
 	GAPS_PERSIST_MS = 10000, /* loss that is reported twice within this time; once it may be a burst */
 	GAPS_SETTLE_MS = 1500,	 /* a report that comes so soon in a trial is of what went before it */

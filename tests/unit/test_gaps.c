@@ -97,6 +97,13 @@ static void after_loss_eight_measurements_are_reported_whatever_they_say(void **
 	assert_false(gaps_measure(&m, next += 600, accepted += 600, now += SECOND, &r));
 }
 
+static void after_loss_few_messages_make_a_measurement(void **state)
+{
+	(void)state;
+	MEASURES({ T0 + 1000, 1000, 500, { 1000, 500, 1000 } }, { T0 + 2000, 1127, 615, { 0 } },
+		 { T0 + 2100, 1128, 616, { 128, 12, 1100 } });
+}
+
 static void a_counter_that_leaps_is_a_report_within_bounds(void **state)
 {
 	(void)state;
@@ -307,6 +314,7 @@ int main(void)
 		cmocka_unit_test(a_measurement_begins_where_the_last_one_ended),
 		cmocka_unit_test(late_messages_fill_their_holes),
 		cmocka_unit_test(after_loss_eight_measurements_are_reported_whatever_they_say),
+		cmocka_unit_test(after_loss_few_messages_make_a_measurement),
 		cmocka_unit_test(a_counter_that_leaps_is_a_report_within_bounds),
 		cmocka_unit_test(loss_that_persists_begins_a_trial),
 		cmocka_unit_test(a_trial_helps_if_most_of_the_loss_is_gone_and_more_arrives),
