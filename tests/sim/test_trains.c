@@ -32,11 +32,8 @@ static int set_up(void **state)
 	if (!w)
 		return -1;
 	sim_init(s, 7);
-	sim_hub_start(s);
 	w->a = sim_node(s, NAT_NONE);
 	w->b = sim_node(s, NAT_NONE);
-	sim_node_start(s, w->a);
-	sim_node_start(s, w->b);
 	if (!sim_run_joined(s, 10 * SECOND))
 		return -1;
 	*state = w;
