@@ -132,7 +132,7 @@ static void end_open(struct end *e, struct loop *l, struct udp_slab *slab, int f
 }
 
 /* Runs until the end has so many datagrams in all. */
-static void end_await(struct end *e, size_t datagrams)
+static inline void end_await(struct end *e, size_t datagrams)
 {
 	e->awaited = datagrams;
 	if (e->datagrams < datagrams)
@@ -141,7 +141,7 @@ static void end_await(struct end *e, size_t datagrams)
 }
 
 /* Bytes that tell their place. */
-static void end_fill(uint8_t *out, size_t len)
+static inline void end_fill(uint8_t *out, size_t len)
 {
 	for (size_t i = 0; i < len; i++)
 		out[i] = (uint8_t)(i * 7 + (i >> 8) * 13 + (i >> 16));
