@@ -73,6 +73,17 @@ static void print_portmap(json_t *portmap)
 			       : "");
 }
 
+/* Only where it is not what one expects. */
+static void print_data(json_t *data)
+{
+	const char *offload = text_of(data, "offload", "all");
+	long long workers = json_integer_value(json_object_get(data, "workers"));
+
+	if (!strcmp(offload, "all") && workers <= 1)
+		return;
+	printf("  data     offload %s, %lld thread%s\n", offload, workers, workers == 1 ? "" : "s");
+}
+
 static void print_self(json_t *status)
 {
 	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
@@ -87,6 +98,7 @@ static void print_self(json_t *status)
 		printf(", %lld ms", (long long)json_integer_value(rtt));
 	print_nat(json_object_get(self, "nat"), text_of(self, "reflexive", NULL));
 	print_portmap(json_object_get(json_object_get(self, "nat"), "portmap"));
+	print_data(json_object_get(status, "data"));
 }
 
 /* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */

@@ -18,6 +18,8 @@ struct requests_target {
 	struct engine *engine;
 	struct wg_peers *wg;
 	const char *hub_url, *tun;
+	unsigned workers;
+	const char *(*offload)(void *arg); /* the rung in use: rung.h */
 	/* A stock peer came (or goes): keep the list, set its routes. 0 or a negative errno. */
 	int (*wg_changed)(void *arg, const struct engine_wg_peer *peer, bool added);
 	/* End, after the answer; `forget`: and leave the network. */

@@ -264,6 +264,8 @@ static int start_api(struct shell *s)
 		.wg = &s->wg,
 		.hub_url = s->config.network.hub,
 		.tun = s->tun.name,
+		.workers = s->config.workers,
+		.offload = shell_offload,
 		.wg_changed = shell_keep_wg,
 		.down = on_down,
 		.arg = s,

@@ -83,6 +83,8 @@ int shell_open_udp(struct shell *s);
 int shell_start_data(struct shell *s);
 int shell_watch_tun(struct shell *s);
 void shell_close_io(struct shell *s);
+/* Name of the rung that data takes; `arg` is the shell. */
+const char *shell_offload(void *arg);
 /* Closes the extra sockets that the engine uses no more. */
 void shell_close_unused(struct shell *s);
 

@@ -97,6 +97,23 @@ int shell_watch_tun(struct shell *s)
 	return ret ? fail_with(EXIT_FAILED, "cannot read the device: %s", strerror(-ret)) : 0;
 }
 
+/* What a family's socket is denied counts for both. */
+const char *shell_offload(void *arg)
+{
+	const struct shell *s = arg;
+	const struct udp_socket *sockets[] = { &s->worker.udp4, &s->worker.udp6 };
+	struct rung in_use = { s->tun.offload, s->config.rung.udp };
+
+	for (int i = 0; i < 2; i++) {
+		enum udp_offload has = sockets[i]->gro && sockets[i]->gso ? UDP_OFFLOAD_GRO
+				       : sockets[i]->gso		  ? UDP_OFFLOAD_GSO
+									  : UDP_OFFLOAD_NONE;
+		if (udp_is_open(sockets[i]) && has < in_use.udp)
+			in_use.udp = has;
+	}
+	return rung_name(&in_use);
+}
+
 /* Called by workers, with the lock. */
 static bool is_wanted(void *arg)
 {

@@ -11,6 +11,8 @@ struct status {
 	const struct engine *engine;
 	const char *hub_url;
 	const char *tun;	  /* the device's name */
+	const char *offload;	  /* rung_name() of what is in use */
+	unsigned workers;	  /* threads that carry data */
 	uint64_t now_ms, unix_ns; /* the same moment on both clocks */
 };
 

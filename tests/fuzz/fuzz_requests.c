@@ -72,8 +72,14 @@ static size_t shaped(const uint8_t *data, size_t size, char out[static BODY_MAX]
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct requests_target target = { &engine,	      &wg,     "https://hub", "p2pd0",
-						       on_wg_changed, on_down, NULL };
+	static const struct requests_target target = {
+		.engine = &engine,
+		.wg = &wg,
+		.hub_url = "https://hub",
+		.tun = "p2pd0",
+		.wg_changed = on_wg_changed,
+		.down = on_down,
+	};
 	struct requests_answer answer = { 0 };
 	struct requests_ping ping;
 

@@ -31,11 +31,19 @@ static void on_down(void *arg, bool forget)
 	forgotten = forget;
 }
 
+static const char *offload(void *arg)
+{
+	(void)arg;
+	return "all";
+}
+
 static const struct requests_target target = {
 	.engine = &engine,
 	.wg = &wg,
 	.hub_url = "https://hub.example",
 	.tun = "p2pd0",
+	.workers = 2,
+	.offload = offload,
 	.wg_changed = on_wg_changed,
 	.down = on_down,
 };

@@ -13,7 +13,7 @@
 
 static json_t *status(void)
 {
-	const struct status s = { &engine, "https://hub.example", "p2pd0", NOW_MS, UNIX_NS };
+	const struct status s = { &engine, "https://hub.example", "p2pd0", "no-gro", 4, NOW_MS, UNIX_NS };
 	char *text = status_format(&s);
 	json_t *json = json_loads(text, 0, NULL);
 
@@ -95,6 +95,8 @@ static const struct promise of_status[] = {
 	{ "drops.no_way", 'i' },
 	{ "drops.no_buffer", 'i' },
 	{ "drops.under_load", 'i' },
+	{ "data.offload", 's' },
+	{ "data.workers", 'i' },
 	{ 0 },
 };
 static const struct promise of_peer[] = {
@@ -176,10 +178,8 @@ static void trains_are_told_of_the_way_in_use(void **state)
 		enum gaps_state relay, path;
 		bool direct, trains;
 	} cases[] = {
-		{ GAPS_SINGLY, GAPS_TRAINS, true, true },
-		{ GAPS_SINGLY, GAPS_TRAINS, false, false },
-		{ GAPS_TRAINS, GAPS_SINGLY, true, false },
-		{ GAPS_TRAINS, GAPS_TRYING_SINGLY, true, false },
+		{ GAPS_SINGLY, GAPS_TRAINS, true, true },  { GAPS_SINGLY, GAPS_TRAINS, false, false },
+		{ GAPS_TRAINS, GAPS_SINGLY, true, false }, { GAPS_TRAINS, GAPS_TRYING_SINGLY, true, false },
 		{ GAPS_TRAINS, GAPS_SINGLY, false, true },
 	};
 
