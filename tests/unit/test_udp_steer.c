@@ -1,9 +1,8 @@
 /* Which of the sockets of one port a datagram goes to: udp_steer(). */
-#include "tests/unit/udp_end.h"
-
 #include "core/bytes.h"
 #include "core/sealer.h"
 #include "relay/relay_wire.h"
+#include "tests/unit/udp_end.h"
 
 enum { OTHERS = 3, SOCKETS = 1 + OTHERS, LEN = 64, DATA = 4 };
 

@@ -156,7 +156,7 @@ struct pair {
 	struct udp_slab *slab;
 };
 
-static struct pair pair_begin(int family, enum udp_offload from, enum udp_offload to)
+static inline struct pair pair_begin(int family, enum udp_offload from, enum udp_offload to)
 {
 	struct pair p = { loop_create(), udp_slab_create() };
 
@@ -165,7 +165,7 @@ static struct pair pair_begin(int family, enum udp_offload from, enum udp_offloa
 	return p;
 }
 
-static void pair_end(struct pair *p)
+static inline void pair_end(struct pair *p)
 {
 	udp_close(&a.sock);
 	udp_close(&b.sock);
@@ -173,7 +173,7 @@ static void pair_end(struct pair *p)
 	loop_destroy(p->loop);
 }
 
-static struct udp_train train(size_t len, size_t stride)
+static inline struct udp_train train(size_t len, size_t stride)
 {
 	return (struct udp_train) { .data = buf, .len = len, .stride = stride, .addr = b.sock.local };
 }
