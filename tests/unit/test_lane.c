@@ -94,7 +94,6 @@ static int set_up(void **state)
 	if (!w)
 		return -1;
 	sim_init(s, 7);
-	sim_hub_start(s);
 	w->a = sim_node(s, NAT_NONE);
 	w->b = sim_node(s, NAT_NONE);
 	if (!sim_run_joined(s, 10 * SECOND))
