@@ -5,7 +5,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -57,10 +57,13 @@ void udp_set_dont_fragment(struct udp_socket *s, bool dont)
 static bool gro_is_sound(void)
 {
 	struct utsname u;
-	unsigned major, minor;
+	char *end;
 
-	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
-	       (major > 5 || (major == 5 && minor >= 12));
+	if (uname(&u) != 0)
+		return false;
+	unsigned long major = strtoul(u.release, &end, 10);
+	unsigned long minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
+	return major > 5 || (major == 5 && minor >= 12);
 }
 
 static void use_offloads(struct udp_socket *s, enum udp_offload most)
