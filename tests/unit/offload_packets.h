@@ -103,8 +103,8 @@ static inline void make_ip(const struct made_packet *k, uint8_t *p, size_t total
 	uint8_t protocol = k->udp ? 17 : 6;
 
 	if (!k->ip6) {
-		static const uint8_t head[20] = { 0x45, 0x02, 0,  0, 0, 0, 0, 0,  64, 0,
-						  0,	0,    10, 0, 0, 0, 0, 10, 0,  1 };
+		static const uint8_t head[20] = { 0x45, 0x02, 0,  0, 0, 0, 0,  0, 64, 0,
+						  0,	0,    10, 0, 0, 0, 10, 0, 0,  1 };
 		memcpy(p, head, 20);
 		store_be16(p + 2, (uint16_t)total);
 		store_be16(p + 4, k->id);
