@@ -54,6 +54,32 @@ static void seal_one(struct pair *p, struct node *from, const char *text, struct
 	seal(&s, text, out);
 }
 
+/* --- A session's messages go to one socket: udp_steer(). */
+
+static void new_keys_keep_the_lowest_byte_of_the_index(void **state)
+{
+	enum { RENEWALS = 4 };
+	struct node *nodes[2];
+	uint32_t last[2];
+	struct pair p;
+
+	(void)state;
+	open_pair(&p);
+	nodes[0] = &p.lo;
+	nodes[1] = &p.hi;
+	for (int renewal = 0; renewal < RENEWALS; renewal++) {
+		for (int i = 0; i < 2; i++)
+			last[i] = keys(nodes[i])->local_index;
+		p.now += SESSION_REKEY_AFTER_MS + 1;
+		establish(&p);
+		for (int i = 0; i < 2; i++) {
+			assert_int_not_equal(keys(nodes[i])->local_index, last[i]);
+			assert_int_equal((uint8_t)keys(nodes[i])->local_index, (uint8_t)last[i]);
+		}
+	}
+	pair_close(&p);
+}
+
 /* --- A counter of a key is used once. */
 
 enum { USED_MAX = 20000 };
@@ -415,6 +441,7 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(new_keys_keep_the_lowest_byte_of_the_index),
 		cmocka_unit_test(no_key_meets_the_same_nonce_twice),
 		cmocka_unit_test(each_cipher_and_direction_has_a_key_of_its_own),
 		cmocka_unit_test(no_range_goes_beyond_the_last_counter),
