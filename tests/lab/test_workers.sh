@@ -27,15 +27,15 @@ carry_all() {
 	rm -rf "$LAB/carried"
 	mkdir "$LAB/carried"
 	for ((i = 0; i < STREAMS; i++)); do
-		send $i "$a" "$b" tcp "$SIZE" &
+		send "$i" "$a" "$b" tcp "$SIZE" &
 		pids+=($!)
-		send $i "$b" "$a" tcp "$SIZE" &
+		send "$i" "$b" "$a" tcp "$SIZE" &
 		pids+=($!)
 	done
 	for i in 100 1200; do
-		send $n "$a" "$b" udp "$((SIZE * i / 1200))" size="$i" gso=20 &
+		send "$n" "$a" "$b" udp "$((SIZE * i / 1200))" size="$i" gso=20 &
 		pids+=($!)
-		send $n "$b" "$a" udp "$((SIZE * i / 1200))" size="$i" &
+		send "$n" "$b" "$a" udp "$((SIZE * i / 1200))" size="$i" &
 		pids+=($!)
 		n=$((n + 1))
 	done
@@ -72,7 +72,7 @@ lab_site extra port-restricted
 hub_start
 node_start a --workers "$WORKERS"
 for name in relayed direct extra; do
-	node_start $name --workers 1
+	node_start "$name" --workers 1
 done
 for name in a relayed direct extra; do
 	lab_until 10 "$name has joined" is_joined $name
