@@ -144,7 +144,7 @@ test_part_lab() {
 	fi
 	build_programs
 	say "Running the lab: hosts and NATs in namespaces"
-	LAB_LOGS=$logs/lab timeout "$lab_timeout" tests/lab/run </dev/null 2>"$logs/lab.log" | tee -a "$logs/lab.log" |
+	LAB_TRIES=2 LAB_LOGS=$logs/lab timeout "$lab_timeout" tests/lab/run </dev/null 2>"$logs/lab.log" | tee -a "$logs/lab.log" |
 		grep --line-buffered -v ' passed, ' | record lab loud || rc=$?
 	if ((rc)) && ! grep -q '^FAIL lab/' "$results"; then
 		echo "FAIL run: status $rc, see lab.log" | record lab

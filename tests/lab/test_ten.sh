@@ -1,10 +1,12 @@
 #!/bin/bash
 # Ten nodes behind mixed NATs (KINDS), traffic between all pairs: within 30 s each pair talks, directly where the techniques say
-# so. Then silence: what each node still sends and gets on its cable in IDLE seconds, QUIET seconds after the last packet.
-# Timeout: 420 s
+# so. A search for a port misses one time in fifty, and the caps on probes let the next begin only 30 s later: LATE_MAX pairs
+# may need that one. Then silence: what each node still sends and gets on its cable in IDLE seconds, QUIET seconds after the
+# last packet.
+# Timeout: 480 s
 . "$(dirname "$0")/p2pd.sh"
 IDLE=${IDLE:-60} QUIET=${QUIET:-125}
-CONVERGED_S=30
+CONVERGED_S=30 LATE_S=75 LATE_MAX=2
 # A minute: the hub's UDP flow every 10 s (the floor of the notes' B7), the hub's link every 25 s and its TCP
 # acknowledgements, ARP.
 SENT_PER_MINUTE_MAX=30
@@ -60,18 +62,35 @@ missing() {
 	done
 }
 all_there() { [ -z "$(missing)" ]; }
+# Why those that are relayed are.
+explain() {
+	local name peer
+	for name in "${names[@]}"; do
+		for peer in $(status "$name" '[.peers[] | select(.path.kind != "direct").name] | join(" ")'); do
+			[[ $name > $peer ]] || node "$name" why "$peer" | sed "s/^/# $name $peer: /"
+		done
+	done
+}
 
 start=$(lab_now_ms)
 ping_all
-while ! all_there; do
-	[ $(($(lab_now_ms) - start)) -ge $((CONVERGED_S * 1000)) ] || {
+# converge_until SECONDS
+converge_until() {
+	while ! all_there; do
+		[ $(($(lab_now_ms) - start)) -lt $(($1 * 1000)) ] || return 1
 		sleep 0.2
-		continue
-	}
-	missed=$(missing | paste -sd ' ')
-	rm "$LAB"/ping-*.log
-	lab_fail "all joined after $joined ms; $CONVERGED_S s later: $missed"
-done
+	done
+}
+if ! converge_until $CONVERGED_S; then
+	late=$(missing)
+	lab_note "all joined after $joined ms; $CONVERGED_S s later: ${late//$'\n'/ }"
+	if [[ $late = *no-answer* ]] || [ "$(wc -l <<<"$late")" -gt $LATE_MAX ] || ! converge_until $LATE_S; then
+		late=$(missing)
+		explain
+		rm "$LAB"/ping-*.log
+		lab_fail "not as they shall be: ${late//$'\n'/ }"
+	fi
+fi
 lab_note "ten nodes have joined after $joined ms; all pairs are as they shall be after $(($(lab_now_ms) - start)) ms more"
 for i in "${!names[@]}"; do
 	for ((j = i + 1; j < ${#names[@]}; j++)); do
