@@ -9,6 +9,15 @@
  *                                                                     or of no session; never longer than the data, limited
  * The hub keeps nothing for a bind or a wrong proof: the challenge is a MAC over address, slot and a 10 s epoch.
  * A node has one binding (its slot) for all of its sessions; a session joins two slots of one network.
+ *
+ * Where UDP does not get through, the same data goes over the node's link (TLS), whose login is the binding: a binary
+ * WebSocket message that begins with 0x81 (no protobuf message of link.proto does):
+ *
+ *   run     0x81, 0, 0(2), session id LE32, stride LE16, then datagrams of `stride` bytes each, the last may be shorter
+ *   move    0x81, 1, 0(2), 0 LE32                              node -> hub: from now on send me data over the link
+ *
+ * The hub sends a node's data by the way that the node used last: bound by UDP (a proof) or moved to the link (a move, or
+ * a run). Of a run that comes by one way and leaves by the other the hub puts headers in front of each, or takes them off.
  */
 #ifndef P2PD_RELAY_RELAY_WIRE_H
 #define P2PD_RELAY_RELAY_WIRE_H
@@ -29,6 +38,9 @@ enum {
 	RELAY_PROVE_LEN = 40,
 	RELAY_BOUND_LEN = 24,
 	RELAY_UNBOUND_LEN = 8,
+	RELAY_RUN_HEADER = 10,
+	RELAY_RUN_MAX = 16384, /* a WebSocket message of ours */
+	RELAY_MOVE_LEN = 8,
 };
 
 #endif

@@ -1,0 +1,54 @@
+/* What the parts of the hub's input and output share: serve.c (life, routes), serve_links.c (nodes' links), serve_udp.c
+ * (relay and STUN over UDP). */
+#ifndef P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
+#define P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
+
+#include "apps/p2phub/serve.h"
+#include "core/udp.h"
+#include "nat/stun_server.h"
+#include "relay/coord.h"
+#include "relay/http.h"
+
+struct link; /* one node's */
+
+enum { DOOR_TRAINS = 64 };
+
+/* A UDP socket, whose it is, and what leaves by it after the system call that it came in by: still where it was
+ * received. */
+struct door {
+	struct serve *serve;
+	struct udp_socket udp;
+	unsigned out_count;
+	struct udp_train out[DOOR_TRAINS];
+};
+
+struct serve {
+	struct loop *loop;
+	struct rng rng;
+	struct udp_slab *slab;
+	struct door doors[SERVE_UDP_MAX];
+	size_t door_count;
+	struct relay_server *relay;
+	struct coord *coord;
+	struct stun_server stun;
+	struct tls_config *tls;
+	struct http_server *http;
+	struct stream_listener *listener;
+	struct loop_timer *timer; /* the one: at coord's deadline */
+	struct link *links;
+};
+
+/* GET /link */
+void serve_on_link(void *arg, struct http_exchange *x);
+/* Sends what coord has to say, and sets the timer. */
+void serve_speak(struct serve *s);
+void serve_close_links(struct serve *s);
+
+/* 0, or a negative errno with `*at` the address that could not be had. */
+int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at);
+void serve_close_doors(struct serve *s);
+void serve_create_stun(struct serve *s);
+/* Adds the addresses that nodes are to be told to c->udp; the relay's, or the others. */
+void serve_announce(struct serve *s, struct coord_config *c, bool relays);
+
+#endif

@@ -1,0 +1,151 @@
+/* The hub's UDP sockets: relay and STUN. */
+#include "apps/p2phub/serve_internal.h"
+
+#include <string.h>
+
+#include "apps/p2phub/endpoints.h"
+#include "relay/relay_server.h"
+
+static bool is_any(const struct addr *a)
+{
+	static const uint8_t any[sizeof a->ip];
+
+	return memcmp(a->ip, any, sizeof any) == 0;
+}
+
+/* A node is bound at the socket where it came in, and its NAT lets in only what comes from there: so the relay is at the
+ * first socket of each family, and at no other. */
+static struct door *relay_door(struct serve *s, uint8_t family)
+{
+	for (size_t i = 0; i < s->door_count; i++)
+		if (s->doors[i].udp.local.family == family)
+			return &s->doors[i];
+	return NULL;
+}
+
+/* The socket that sends from `local`. */
+static struct udp_socket *socket_at(struct serve *s, const struct addr *local)
+{
+	for (size_t i = 0; i < s->door_count; i++) {
+		const struct addr *bound = &s->doors[i].udp.local;
+		if (bound->family == local->family && bound->port == local->port &&
+		    (is_any(bound) || addr_same_ip(bound, local)))
+			return &s->doors[i].udp;
+	}
+	return NULL;
+}
+
+/* What the kernel has no room for is lost, as on any network. */
+static void flush(struct door *d)
+{
+	udp_send_trains(&d->udp, d->out, d->out_count);
+	d->out_count = 0;
+}
+
+/* A run of datagrams (see relay_run()) that came as a part of `t`. */
+static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *run, size_t len)
+{
+	struct serve *s = in->serve;
+	struct relay_route route = { .hub = t->local, .node = t->addr };
+	uint8_t reply[RELAY_PROVE_LEN];
+	size_t reply_len;
+	struct door *out;
+
+	switch (relay_server_on_run(s->relay, run, len, t->stride, &route, loop_now_ms(), reply,
+				    &reply_len)) {
+	case RELAY_FORWARD:
+		out = relay_door(s, route.node.family);
+		if (out->out_count == DOOR_TRAINS)
+			flush(out);
+		out->out[out->out_count++] = (struct udp_train) {
+			.data = run, .len = len, .stride = t->stride, .addr = route.node, .local = route.hub
+		};
+		break;
+	case RELAY_REPLY: udp_send_bytes_from(&in->udp, &route.hub, reply, reply_len, &route.node); break;
+	case RELAY_DROP: break;
+	}
+}
+
+static void stun_datagram(struct serve *s, const struct udp_train *t, const uint8_t *msg, size_t len)
+{
+	struct stun_route route = { .server = t->local, .client = t->addr };
+	uint8_t reply[STUN_PADDED_MAX];
+	size_t reply_len = stun_server_reply(&s->stun, msg, len, &route, loop_now_ms(), reply);
+	struct udp_socket *out = socket_at(s, &route.server);
+
+	if (reply_len && out)
+		udp_send_bytes_from(out, &route.server, reply, reply_len, &route.client);
+}
+
+static void on_train(void *arg, const struct udp_train *t)
+{
+	struct door *d = arg;
+	bool relays = d == relay_door(d->serve, t->addr.family);
+
+	for (size_t off = 0, len; off < t->len; off += len) {
+		uint8_t *msg = t->data + off;
+		len = relay_run(msg, t->len - off, t->stride);
+		if (*msg != RELAY_DATA && *msg != RELAY_CONTROL)
+			stun_datagram(d->serve, t, msg, len);
+		else if (relays)
+			relay_run_in(d, t, msg, len);
+	}
+}
+
+static void on_batch(void *arg)
+{
+	struct serve *s = ((struct door *)arg)->serve;
+
+	for (size_t i = 0; i < s->door_count; i++)
+		flush(&s->doors[i]);
+}
+
+int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at)
+{
+	static const struct udp_handler handler = { .on_train = on_train, .on_batch = on_batch };
+
+	for (; s->door_count < config->udp_count; s->door_count++) {
+		struct door *d = &s->doors[s->door_count];
+		d->serve = s;
+		*at = config->udp[s->door_count];
+		int rc = udp_open(&d->udp, s->loop, s->slab, UDP_OFFLOAD_GRO, at, &handler, d);
+		if (rc)
+			return rc;
+		rc = udp_want_local(&d->udp);
+		if (rc) {
+			udp_close(&d->udp);
+			return rc;
+		}
+	}
+	return 0;
+}
+
+void serve_create_stun(struct serve *s)
+{
+	struct addr bound[SERVE_UDP_MAX], local[ENDPOINTS_LOCAL], endpoints[STUN_SERVER_ENDPOINTS];
+
+	for (size_t i = 0; i < s->door_count; i++)
+		bound[i] = s->doors[i].udp.local;
+	size_t count = endpoints_of(bound, s->door_count, local, endpoints_local(local, ENDPOINTS_LOCAL),
+				    endpoints, STUN_SERVER_ENDPOINTS);
+	stun_server_init(&s->stun, endpoints, count, &s->rng);
+}
+
+/* An address that stands for all of them is announced as "where your link goes to". */
+void serve_announce(struct serve *s, struct coord_config *c, bool relays)
+{
+	for (size_t i = 0; i < s->door_count; i++) {
+		struct addr a = s->doors[i].udp.local;
+		if ((&s->doors[i] == relay_door(s, a.family)) != relays)
+			continue;
+		if (is_any(&a))
+			a = (struct addr) { .port = a.port };
+		c->udp[c->udp_count++] = a;
+	}
+}
+
+void serve_close_doors(struct serve *s)
+{
+	for (size_t i = 0; i < s->door_count; i++)
+		udp_close(&s->doors[i].udp);
+}
