@@ -23,8 +23,9 @@ enum { TIMEOUT_S = 15, SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_pa
 
 struct up {
 	struct join_wish wish;
-	const char *state, *socket, *tun, *log_level, *log_format, *log, *workers;
-	bool foreground;
+	const char *state, *socket, *tun, *log_level, *log_format, *log, *workers, *metrics;
+	bool foreground, metrics_public;
+	struct addr metrics_at;
 	long timeout_s;
 	char socket_path[SOCKET_PATH_MAX];
 	struct rung rung;
@@ -94,6 +95,7 @@ static int join_and_run(struct up *up, struct state *state)
 		.socket = up->socket_path,
 		.tun = up->tun,
 		.workers = count_workers(up->workers),
+		.metrics = up->metrics_at,
 		.rung = up->rung,
 		.on_joined = on_joined,
 		.arg = up,
@@ -137,6 +139,22 @@ static int run(struct up *up)
 	return code;
 }
 
+/* Who reads it need not be a member: without a word that this is meant, only this machine may. */
+static int check_metrics(struct up *up)
+{
+	if (!up->metrics)
+		return EXIT_OK;
+	if (addr_parse(&up->metrics_at, up->metrics, 0) || !up->metrics_at.port)
+		return fail_with(EXIT_USAGE, "--metrics takes ADDRESS:PORT, not '%.80s'", up->metrics);
+	if (!addr_is_loopback(&up->metrics_at) && !up->metrics_public)
+		return fail_with(
+			EXIT_USAGE,
+			"--metrics: whoever reaches %s could read the numbers; give 127.0.0.1:PORT, or add "
+			"--metrics-public if a firewall or an address inside the VPN keeps others away",
+			up->metrics);
+	return EXIT_OK;
+}
+
 static int check(struct up *up)
 {
 	if (log_set_levels(up->log_level))
@@ -162,7 +180,8 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE, "--name is empty");
 	if (rung_parse(&up->rung, getenv("P2PD_OFFLOAD")))
 		return fail_with(EXIT_USAGE, "P2PD_OFFLOAD (in the environment) takes one of " RUNG_NAMES);
-	return make_absolute(up);
+	int code = check_metrics(up);
+	return code ? code : make_absolute(up);
 }
 
 int cmd_up(int argc, char **argv)
@@ -201,6 +220,9 @@ int cmd_up(int argc, char **argv)
 		  .text = &w->cipher },
 		{ "workers", "N", "threads that carry data: 1 to 16, or auto: what measures best (auto)",
 		  .text = &up.workers },
+		{ "metrics", "ADDR:PORT", "answer GET /metrics (Prometheus) there, on loopback (nowhere)",
+		  .text = &up.metrics },
+		{ "metrics-public", NULL, "let --metrics be on another address", .flag = &up.metrics_public },
 		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",

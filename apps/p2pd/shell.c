@@ -280,13 +280,31 @@ static int start_api(struct shell *s)
 	return 0;
 }
 
+static void write_metrics(void *arg, struct metrics *m)
+{
+	requests_metrics(&((struct shell *)arg)->target, m);
+}
+
+static int start_metrics(struct shell *s)
+{
+	const struct addr *at = &s->config.metrics;
+	char text[ADDR_TEXT_MAX];
+
+	if (!at->family)
+		return 0;
+	int ret = metrics_door_open(&s->metrics, s->loop, at, write_metrics, s);
+	return ret ? fail_with(ret == -EADDRINUSE ? EXIT_CONFLICT : EXIT_FAILED,
+			       "cannot listen on %s for --metrics: %s", addr_format(at, text), strerror(-ret))
+		   : 0;
+}
+
 /* In the order of what fails most, and nothing is changed on the machine before all rights are there. */
 static int start(struct shell *s)
 {
 	static int (*const steps[])(struct shell *) = {
-		start_loop,	   shell_open_tun,	shell_check_clash, shell_open_udp,
-		start_engine,	   shell_start_data,	start_api,	   shell_set_device,
-		shell_watch_hosts, shell_start_portmap, shell_start_link
+		start_loop,	  shell_open_tun,    shell_check_clash,	  shell_open_udp,
+		start_engine,	  shell_start_data,  start_api,		  start_metrics,
+		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_link
 	};
 	int code = 0;
 
@@ -321,6 +339,7 @@ static void stop(struct shell *s)
 	workers_stop(s->workers);
 	end_work(s);
 	shell_close_link(s);
+	metrics_door_close(s->metrics);
 	api_stop(s->api);
 	shell_close_portmap(s);
 	shell_close_host(s);

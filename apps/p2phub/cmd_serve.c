@@ -182,6 +182,7 @@ static int run_in(const struct arguments *a, struct serve_config *c)
 int cmd_serve(int argc, char **argv)
 {
 	struct arguments a = { .data = HUB_DATA, .tls = "0.0.0.0:443", .level = "info", .format = "text" };
+	struct serve_config c = { 0 };
 	const struct options_entry entries[] = {
 		{ "data", "DIR", "where the hub's key is kept (" HUB_DATA ")", .text = &a.data },
 		{ "tls", "ADDR:PORT", "for node links and the API, TCP (0.0.0.0:443)", .text = &a.tls },
@@ -191,6 +192,8 @@ int cmd_serve(int argc, char **argv)
 		  .text = &a.cert },
 		{ "key", "FILE", "its private key", .text = &a.key },
 		{ "url-host", "HOST", "name or address in the URL that is shown", .text = &a.host },
+		{ "metrics-public", NULL, "anyone may read /metrics, not only this machine",
+		  .flag = &c.metrics_public },
 		{ "log-level", "LEVELS", LOG_LEVELS_HELP " (info)", .text = &a.level },
 		{ "log-format", "FORMAT", "text or json (text)", .text = &a.format },
 		{ 0 },
@@ -206,7 +209,6 @@ int cmd_serve(int argc, char **argv)
 			"themselves if the machine has them; private ones must be named.\n"
 			"Let them in through the firewall: TCP 443, UDP 3478 and 3479.\n",
 	};
-	struct serve_config c = { 0 };
 	struct options_list args;
 	int code;
 

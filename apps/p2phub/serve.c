@@ -15,6 +15,7 @@ static void handle_health(void *arg, struct http_exchange *x)
 static const struct http_route routes[] = {
 	{ "GET", "/link", serve_on_link },
 	{ "GET", "/healthz", handle_health },
+	{ "GET", "/metrics", serve_on_metrics },
 };
 
 static void on_due(void *arg)
@@ -67,6 +68,8 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	if (!s)
 		return -ENOMEM;
 	s->loop = l;
+	s->metrics_public = config->metrics_public;
+	s->may_read_metrics = serve_is_local;
 	int rc = start(s, config, at);
 	if (rc)
 		serve_destroy(s);

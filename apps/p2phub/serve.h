@@ -17,6 +17,7 @@ struct serve_config {
 	struct addr tls;
 	struct addr udp[SERVE_UDP_MAX];
 	size_t udp_count;
+	bool metrics_public;	   /* anyone may read /metrics, else only this machine */
 	const struct tls_key *key; /* only for the call */
 };
 

@@ -36,6 +36,9 @@ struct serve {
 	struct stream_listener *listener;
 	struct loop_timer *timer; /* the one: at coord's deadline */
 	struct link *links;
+	bool metrics_public;
+	/* Else who may read /metrics: serve_is_local(), or what knows of credentials, too. */
+	bool (*may_read_metrics)(const struct serve *s, const struct http_exchange *x);
 };
 
 /* GET /link */
@@ -43,6 +46,11 @@ void serve_on_link(void *arg, struct http_exchange *x);
 /* Sends what coord has to say, and sets the timer. */
 void serve_speak(struct serve *s);
 void serve_close_links(struct serve *s);
+
+/* GET /metrics */
+void serve_on_metrics(void *arg, struct http_exchange *x);
+/* The request comes from this machine, and for nobody else. */
+bool serve_is_local(const struct serve *s, const struct http_exchange *x);
 
 /* 0, or a negative errno with `*at` the address that could not be had. */
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at);
