@@ -312,9 +312,9 @@ const struct http_message *http_request(const struct http_exchange *x)
 	return http_parse_message(x->parse);
 }
 
-const struct addr *http_remote(const struct http_exchange *x)
+struct addr http_remote(const struct http_exchange *x)
 {
-	return stream_remote(x->stream);
+	return x->stream ? *stream_remote(x->stream) : (struct addr) { 0 };
 }
 
 const char *http_path_rest(const struct http_exchange *x)

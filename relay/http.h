@@ -45,8 +45,8 @@ void http_server_accept(void *arg, struct stream *s);
 
 /* --- For handlers. After an answer the exchange is dead. */
 const struct http_message *http_request(const struct http_exchange *x);
-/* Where it came from; ADDR_NONE: by a Unix socket. A reverse proxy's address, if there is one. */
-const struct addr *http_remote(const struct http_exchange *x);
+/* Who asks, which may be a reverse proxy; ADDR_NONE for a Unix socket. */
+struct addr http_remote(const struct http_exchange *x);
 /* What stood for the route's "*", else "". */
 const char *http_path_rest(const struct http_exchange *x);
 /* Called if the client goes away before the answer is complete; the exchange is dead then. */

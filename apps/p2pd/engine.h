@@ -289,6 +289,8 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
 /* ENGINE_KINDS: there is no way. */
 enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *e);
+/* By what kind of path something came. */
+enum engine_kind engine_kind_of_origin(const struct engine_origin *origin);
 /* Whether data for the peer goes in trains: core/gaps.h. */
 bool engine_uses_trains(const struct engine_peer *ep, uint64_t now_ms);
 /* The address we have behind the NAT as the hub sees it; ADDR_NONE while unknown. */

@@ -160,8 +160,7 @@ static bool owns(const struct engine *e, const struct engine_peer *ep, const str
 
 static void count_received(struct engine *e, const struct engine_origin *origin, size_t bytes)
 {
-	struct engine_traffic *in =
-		&e->counts.in[origin->relay_session ? ENGINE_KIND_RELAY_UDP : ENGINE_KIND_DIRECT];
+	struct engine_traffic *in = &e->counts.in[engine_kind_of_origin(origin)];
 
 	in->packets++;
 	in->bytes += bytes;

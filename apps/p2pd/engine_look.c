@@ -15,6 +15,11 @@ enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *
 	return ENGINE_KINDS;
 }
 
+enum engine_kind engine_kind_of_origin(const struct engine_origin *origin)
+{
+	return origin->relay_session ? ENGINE_KIND_RELAY_UDP : ENGINE_KIND_DIRECT;
+}
+
 /* ---- what opened a path */
 
 static const struct candidate *candidate_at(const struct engine_peer *ep, const struct addr *addr)

@@ -153,7 +153,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 		ev.rtt_ms = (uint32_t)(now_ms - ping->sent_ms);
 		ping->sent_ms = 0;
 		if (origin->relay_session)
-			engine_observe(&e->counts.rtt[ENGINE_KIND_RELAY_UDP], ev.rtt_ms);
+			engine_observe(&e->counts.rtt[engine_kind_of_origin(origin)], ev.rtt_ms);
 		engine_event(e, &ev);
 		return;
 	}

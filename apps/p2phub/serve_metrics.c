@@ -7,13 +7,13 @@
 /* A reverse proxy on this machine asks for others, and says for whom, if it is set up as the README tells. */
 bool serve_is_local(const struct serve *s, const struct http_exchange *x)
 {
-	const struct addr *from = http_remote(x);
+	const struct addr from = http_remote(x);
 	const struct http_message *m = http_request(x);
 
 	(void)s;
 	if (http_header(m, "X-Forwarded-For") || http_header(m, "Forwarded") || http_header(m, "X-Real-IP"))
 		return false;
-	return from->family == ADDR_NONE || addr_is_loopback(from);
+	return from.family == ADDR_NONE || addr_is_loopback(&from);
 }
 
 static void write(void *arg, struct metrics *m)
