@@ -37,10 +37,10 @@ static void write_relay(struct metrics *m, const struct relay_stats *r)
 	metrics_gauge(m, "p2phub_relay_bound", "Of these, nodes that are bound.", r->bound);
 	metrics_gauge(m, "p2phub_relay_sessions", "Pairs of nodes that may be relayed.", r->sessions);
 	metrics_begin(m, "p2phub_relay_packets_total", METRICS_COUNTER,
-		      "Datagrams forwarded, by how they came.");
+		      "Datagrams forwarded, by how they left.");
 	metrics_labelled(m, "transport", "udp", (double)r->forwarded);
 	metrics_begin(m, "p2phub_relay_bytes_total", METRICS_COUNTER,
-		      "Bytes in datagrams forwarded, by how they came.");
+		      "Bytes in datagrams forwarded, by how they left.");
 	metrics_labelled(m, "transport", "udp", (double)r->bytes);
 	metrics_begin(m, "p2phub_relay_drops_total", METRICS_COUNTER, "Datagrams not forwarded, by reason.");
 	metrics_table(m, "reason", drops, COUNT(drops));
