@@ -19,8 +19,6 @@ static void begin(enum sim_nat_kind ours, enum sim_nat_kind theirs)
 	sim_hub_start(&sim);
 	a = sim_node(&sim, ours);
 	b = sim_node(&sim, theirs);
-	sim_node_start(&sim, a);
-	sim_node_start(&sim, b);
 	assert_true(sim_run_joined(&sim, 10000));
 	sim_run(&sim, 3000);
 }
