@@ -23,7 +23,7 @@ enum { TIMEOUT_S = 15, SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_pa
 
 struct up {
 	struct join_wish wish;
-	const char *state, *socket, *tun, *log_level, *log, *workers;
+	const char *state, *socket, *tun, *log_level, *log_format, *log, *workers;
 	bool foreground;
 	long timeout_s;
 	char socket_path[SOCKET_PATH_MAX];
@@ -139,8 +139,10 @@ static int run(struct up *up)
 
 static int check(struct up *up)
 {
-	if (up->log_level && log_set_level_by_name(up->log_level))
-		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug");
+	if (log_set_levels(up->log_level))
+		return fail_with(EXIT_USAGE, "--log-level takes " LOG_LEVELS_HELP);
+	if (log_set_format_by_name(up->log_format))
+		return fail_with(EXIT_USAGE, "--log-format takes text or json");
 	if (up->log && up->foreground)
 		return fail_with(EXIT_USAGE,
 				 "--log is for the daemon; with --foreground the log goes to stderr");
@@ -165,7 +167,11 @@ static int check(struct up *up)
 
 int cmd_up(int argc, char **argv)
 {
-	struct up up = { .state = CLIENT_STATE, .socket = CLIENT_SOCKET, .timeout_s = TIMEOUT_S };
+	struct up up = { .state = CLIENT_STATE,
+			 .socket = CLIENT_SOCKET,
+			 .log_level = "info",
+			 .log_format = "text",
+			 .timeout_s = TIMEOUT_S };
 	struct join_wish *w = &up.wish;
 	const struct options_entry entries[] = {
 		{ "hub", "URL", "the hub, as `p2phub url` prints it there", .text = &w->hub },
@@ -203,7 +209,8 @@ int cmd_up(int argc, char **argv)
 		  .flag = &up.foreground },
 		{ "timeout", "SECONDS", "give up when not joined by then (15)", .number = &up.timeout_s,
 		  .min = 1, .max = 3600 },
-		{ "log-level", "LEVEL", "error, warn, info or debug (info)", .text = &up.log_level },
+		{ "log-level", "LEVELS", LOG_LEVELS_HELP " (info)", .text = &up.log_level },
+		{ "log-format", "FORMAT", "text or json (text)", .text = &up.log_format },
 		{ "log", "FILE", "where the daemon's log goes (nowhere)", .text = &up.log },
 		{ 0 },
 	};

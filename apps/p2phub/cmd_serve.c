@@ -15,7 +15,7 @@
 enum { TLS_PORT = 443, UDP_PORT = 3478, SECOND_UDP_PORT = 3479 };
 
 struct arguments {
-	const char *data, *tls, *cert, *key, *level, *host;
+	const char *data, *tls, *cert, *key, *level, *format, *host;
 	struct options_list udp;
 };
 
@@ -181,7 +181,7 @@ static int run_in(const struct arguments *a, struct serve_config *c)
 
 int cmd_serve(int argc, char **argv)
 {
-	struct arguments a = { .data = HUB_DATA, .tls = "0.0.0.0:443", .level = "info" };
+	struct arguments a = { .data = HUB_DATA, .tls = "0.0.0.0:443", .level = "info", .format = "text" };
 	const struct options_entry entries[] = {
 		{ "data", "DIR", "where the hub's key is kept (" HUB_DATA ")", .text = &a.data },
 		{ "tls", "ADDR:PORT", "for node links and the API, TCP (0.0.0.0:443)", .text = &a.tls },
@@ -191,7 +191,8 @@ int cmd_serve(int argc, char **argv)
 		  .text = &a.cert },
 		{ "key", "FILE", "its private key", .text = &a.key },
 		{ "url-host", "HOST", "name or address in the URL that is shown", .text = &a.host },
-		{ "log-level", "LEVEL", "error, warn, info (default) or debug", .text = &a.level },
+		{ "log-level", "LEVELS", LOG_LEVELS_HELP " (info)", .text = &a.level },
+		{ "log-format", "FORMAT", "text or json (text)", .text = &a.format },
 		{ 0 },
 	};
 	const struct options options = {
@@ -211,9 +212,10 @@ int cmd_serve(int argc, char **argv)
 
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
-	if (log_set_level_by_name(a.level) != 0)
-		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug, not '%.20s'",
-				 a.level);
+	if (log_set_levels(a.level) != 0)
+		return fail_with(EXIT_USAGE, "--log-level takes " LOG_LEVELS_HELP ", not '%.80s'", a.level);
+	if (log_set_format_by_name(a.format) != 0)
+		return fail_with(EXIT_USAGE, "--log-format takes text or json, not '%.20s'", a.format);
 	if (!a.cert != !a.key)
 		return fail_with(EXIT_USAGE, "--cert and --key belong together");
 	code = read_addresses(&a, &c);
