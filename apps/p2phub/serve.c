@@ -46,7 +46,9 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	if (rc)
 		return rc;
 	serve_create_stun(s);
-	struct coord_config announced = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
+	struct coord_config announced = { .relay = s->relay,
+					  .rng = &s->rng,
+					  .max_nodes = config->limits.nodes };
 	serve_announce(s, &announced,
 		       true); /* first: a node takes the relay to be at the first of its family */
 	serve_announce(s, &announced, false);
@@ -73,6 +75,24 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	else
 		*out = s;
 	return rc;
+}
+
+int serve_use_key(struct serve *s, const struct tls_key *key)
+{
+	struct tls_config *tls;
+	int rc = tls_server_config(&tls, key);
+
+	if (rc)
+		return rc;
+	stream_listener_set_tls(s->listener, tls);
+	tls_config_destroy(s->tls);
+	s->tls = tls;
+	return 0;
+}
+
+void serve_set_limits(struct serve *s, const struct serve_limits *limits)
+{
+	coord_set_max_nodes(s->coord, limits->nodes);
 }
 
 void serve_destroy(struct serve *s)
