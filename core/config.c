@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-#include "core/config_value.h"
+#include "core/config_impl.h"
 #include "core/fail.h"
 #include "core/log.h"
 

@@ -1,4 +1,4 @@
-#include "core/config_value.h"
+#include "core/config_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>

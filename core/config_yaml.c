@@ -7,7 +7,7 @@
 #include <unistd.h>
 #include <yaml.h>
 
-#include "core/config_value.h"
+#include "core/config_impl.h"
 
 struct reading {
 	struct config_file *file;

@@ -77,8 +77,7 @@ void coord_destroy(struct coord *c)
 
 void coord_set_max_nodes(struct coord *c, size_t max_nodes)
 {
-	c->config.max_nodes = max_nodes;
-	c->roster.max = max_nodes;
+	c->config.max_nodes = c->roster.max = max_nodes;
 }
 
 static struct conn *conn_find(const struct coord *c, uint64_t id)

@@ -35,6 +35,11 @@ static int create_logic(struct serve *s)
 	return s->slab && s->relay && s->timer && s->http ? 0 : -ENOMEM;
 }
 
+static size_t nodes_of(const struct serve_limits *limits)
+{
+	return limits->nodes ? limits->nodes : SERVE_NODES_MAX;
+}
+
 static int start(struct serve *s, const struct serve_config *config, struct addr *at)
 {
 	int rc = create_logic(s);
@@ -48,7 +53,7 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	serve_create_stun(s);
 	struct coord_config announced = { .relay = s->relay,
 					  .rng = &s->rng,
-					  .max_nodes = config->limits.nodes };
+					  .max_nodes = nodes_of(&config->limits) };
 	serve_announce(s, &announced,
 		       true); /* first: a node takes the relay to be at the first of its family */
 	serve_announce(s, &announced, false);
@@ -92,7 +97,7 @@ int serve_use_key(struct serve *s, const struct tls_key *key)
 
 void serve_set_limits(struct serve *s, const struct serve_limits *limits)
 {
-	coord_set_max_nodes(s->coord, limits->nodes);
+	coord_set_max_nodes(s->coord, nodes_of(limits));
 }
 
 void serve_destroy(struct serve *s)

@@ -17,7 +17,7 @@ enum {
 /* What can change while it runs. */
 struct serve_limits {
 	struct quota_limits quota;
-	size_t nodes;		    /* that the hub knows, at most SERVE_NODES_MAX */
+	size_t nodes;		    /* that the hub knows; 0: SERVE_NODES_MAX, which is the most */
 	uint64_t audit_retention_s; /* 0: for ever */
 };
 

@@ -1,6 +1,6 @@
-/* For config.c and config_yaml.c: one setting's value. */
-#ifndef P2PD_CORE_CONFIG_VALUE_H
-#define P2PD_CORE_CONFIG_VALUE_H
+/* What the files of `config` share, and nobody else includes. */
+#ifndef P2PD_CORE_CONFIG_IMPL_H
+#define P2PD_CORE_CONFIG_IMPL_H
 
 #include "core/config.h"
 
