@@ -39,7 +39,8 @@ static void uncomment(char *text)
 
 	for (const char *from = text; *from; from++) {
 		bool begins = from == text || from[-1] == '\n';
-		if (!begins || *from != '#' || !(islower((unsigned char)from[1]) || !strncmp(from + 1, "  ", 2)))
+		if (!begins || *from != '#' ||
+		    !(islower((unsigned char)from[1]) || !strncmp(from + 1, "  ", 2)))
 			*to++ = *from;
 	}
 	*to = 0;
@@ -118,8 +119,8 @@ static void certificate_and_key_belong_together(void **state)
 	assert_int_equal(read_hub("certificate:\n  key: /a\n", NULL, &s), EXIT_USAGE);
 	for (const struct config_entry *e = hub_settings_entries; e->key; e++)
 		if (!strcmp(e->key, "certificate.key"))
-			typed.values[e - hub_settings_entries] =
-				(struct options_list) { .items = { "/k" }, .count = 1 };
+			typed.values[e - hub_settings_entries] = (struct options_list) { .items = { "/k" },
+											 .count = 1 };
 	assert_int_equal(read_hub("certificate:\n  cert: /a\n", &typed, &s), EXIT_OK);
 	assert_string_equal(s.key, "/k");
 	assert_int_equal(read_hub("", &typed, &s), EXIT_USAGE);
@@ -128,9 +129,13 @@ static void certificate_and_key_belong_together(void **state)
 static void wrong_settings_of_the_hub_are_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "listen: {udp: []}", "url_host: 'a b'",  "log: {level: loud}",
-					   "log: {level: 'info,path'}", "log: {format: xml}",
-					   "limits: {nodes: 0}", "relay: {quota: {node_rate: 10}}",
+	static const char *const bad[] = { "listen: {udp: []}",
+					   "url_host: 'a b'",
+					   "log: {level: loud}",
+					   "log: {level: 'info,path'}",
+					   "log: {format: xml}",
+					   "limits: {nodes: 0}",
+					   "relay: {quota: {node_rate: 10}}",
 					   "audit: {retention: 90}" };
 	struct hub_settings s;
 
@@ -143,10 +148,12 @@ static void wrong_settings_of_the_hub_are_refused(void **state)
 static void wrong_settings_of_the_node_are_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = { "hub: http://x", "secret: hunter2", "ip4: 10.0.0.1:5", "ip4: fd00::1",
-					   "ip4_prefix: 10.77.0.0", "port: 0", "port: 65536", "cipher: aes",
-					   "workers: 17", "workers: 0", "portmap: perhaps", "tun: a/b",
-					   "tun: abcdefghijklmnop", "network: ''" };
+	static const char *const bad[] = {
+		"hub: http://x",	 "secret: hunter2", "ip4: 10.0.0.1:5",	"ip4: fd00::1",
+		"ip4_prefix: 10.77.0.0", "port: 0",	    "port: 65536",	"cipher: aes",
+		"workers: 17",		 "workers: 0",	    "portmap: perhaps", "tun: a/b",
+		"tun: abcdefghijklmnop", "network: ''"
+	};
 	struct node_settings s;
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
