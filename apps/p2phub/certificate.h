@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 enum {
-	CERTIFICATE_CHECK_MS = 10000
+	CERTIFICATE_CHECK_MS = 5000
 }; /* two calls of stat() in that time cost nothing that could be measured */
 
 struct certificate_stamp {

@@ -59,7 +59,7 @@ static void put_settings(const struct hub *h, const char *more)
 
 	snprintf(text, sizeof text,
 		 "data: %s/data\nlisten:\n  tls: 127.0.0.1:%u\n  udp:\n    - 127.0.0.1:%u\n"
-		 "certificate:\n  cert: %s/cert\n  key: %s/key\n%s",
+		 "certificate:\n  cert: %s/fullchain.pem\n  key: %s/privkey.pem\n%s",
 		 h->dir, h->tls_port, h->udp_port, h->dir, h->dir, more);
 	put(h, "p2phub.yaml", text, strlen(text));
 }
@@ -67,8 +67,8 @@ static void put_settings(const struct hub *h, const char *more)
 /* As the hook of a client of certificate authorities does: certificate first, then key. */
 static void put_key(const struct hub *h, const struct tls_key *k)
 {
-	put(h, "cert", k->cert, k->cert_len);
-	put(h, "key", k->key, k->key_len);
+	put(h, "fullchain.pem", k->cert, k->cert_len);
+	put(h, "privkey.pem", k->key, k->key_len);
 }
 
 /* Reads what the hub says until a line has `needle`; that line stays in h->said. */
@@ -261,16 +261,38 @@ static void a_new_certificate_is_for_new_connections_and_old_ones_live_on(void *
 	end(&hub);
 }
 
+/* With the hook that is installed beside the example file; the files are noticed without a signal. */
+static void a_renewal_by_certbots_hook_is_noticed(void **state)
+{
+	(void)state;
+	char hook[4096], command[8192], live[64];
+	const char *root = __FILE__;
+
+	snprintf(hook, sizeof hook, "%.*s/apps/p2phub/certbot-hook",
+		 (int)(sizeof __FILE__ - sizeof "/tests/unit/test_reload.c"), root);
+	begin(&hub, &first);
+	snprintf(live, sizeof live, "%s/live", hub.dir);
+	assert_int_equal(mkdir(live, 0700), 0);
+	put(&hub, "live/fullchain.pem", second.cert, second.cert_len);
+	put(&hub, "live/privkey.pem", second.key, second.key_len);
+	snprintf(command, sizeof command,
+		 "RENEWED_LINEAGE=%s/live P2PHUB_DATA=%s '%s'", hub.dir, hub.dir, hook);
+	assert_int_equal(system(command), 0);
+	await_line(&hub, "took the new certificate");
+	expect_key(&hub, &second, &first);
+	end(&hub);
+}
+
 /* A hook that replaced but one of them, or is half-way. */
 static void a_certificate_without_its_key_is_left_alone_until_the_key_is_there(void **state)
 {
 	(void)state;
 	begin(&hub, &first);
-	put(&hub, "cert", second.cert, second.cert_len);
+	put(&hub, "fullchain.pem", second.cert, second.cert_len);
 	kill(hub.pid, SIGHUP);
 	await_line(&hub, "do not belong together; the hub goes on with the certificate it has");
 	expect_key(&hub, &first, &second);
-	put(&hub, "key", second.key, second.key_len);
+	put(&hub, "privkey.pem", second.key, second.key_len);
 	kill(hub.pid, SIGHUP);
 	await_line(&hub, "took the new certificate");
 	expect_key(&hub, &second, &first);
@@ -338,6 +360,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_new_certificate_is_for_new_connections_and_old_ones_live_on),
+		cmocka_unit_test(a_renewal_by_certbots_hook_is_noticed),
 		cmocka_unit_test(a_certificate_without_its_key_is_left_alone_until_the_key_is_there),
 		cmocka_unit_test(a_bad_file_changes_nothing_and_all_that_is_wrong_is_said),
 		cmocka_unit_test(what_changed_is_said_and_what_needs_a_restart),
