@@ -102,19 +102,25 @@ size_t config_options(const struct config_entry *entries, struct config_typed *t
 	return count;
 }
 
-int config_set_typed(const struct config_entry *entries, const struct config_typed *typed, void *base)
+static int wrong_value(const struct config_entry *e, const char *value)
 {
 	char takes[CONFIG_TAKES];
 
+	config_takes(e, takes);
+	if (e->hushed)
+		return fail_with(EXIT_USAGE, "--%s takes %s", e->option, takes);
+	return fail_with(EXIT_USAGE, "--%s takes %s, not '%.80s'", e->option, takes, value);
+}
+
+int config_set_typed(const struct config_entry *entries, const struct config_typed *typed, void *base)
+{
 	for (const struct config_entry *e = entries; e->key; e++) {
 		const struct options_list *values = &typed->values[e - entries];
 		if (values->count)
 			config_clear(e, base);
 		for (size_t i = 0; i < values->count; i++)
 			if (config_set(e, base, values->items[i]))
-				return fail_with(EXIT_USAGE, "--%s takes %s, not '%.80s'", e->option,
-						 config_takes(e, takes),
-						 e->hushed ? "..." : values->items[i]);
+				return wrong_value(e, values->items[i]);
 	}
 	return EXIT_OK;
 }

@@ -155,6 +155,15 @@ static bool is_nothing(const struct reading *r)
 	       (!*scalar(r) || !strcmp(scalar(r), "~") || !strcmp(scalar(r), "null"));
 }
 
+static void complain_value(struct reading *r, const struct config_entry *e, const char *takes)
+{
+	if (e->hushed)
+		complain_at(r, r->event.start_mark, "%s takes %s", e->key, takes);
+	else
+		complain_at(r, r->event.start_mark, "%s takes %s, not '%.80s'%s", e->key, takes, scalar(r),
+			    is_plain(r) ? "" : " in quotes");
+}
+
 static void read_scalar(struct reading *r, const struct config_entry *e)
 {
 	char takes[CONFIG_TAKES];
@@ -172,8 +181,7 @@ static void read_scalar(struct reading *r, const struct config_entry *e)
 	} else if (strlen(scalar(r)) != r->event.data.scalar.length ||
 		   (!is_plain(r) && (e->kind == CONFIG_NUMBER || e->kind == CONFIG_FLAG)) ||
 		   config_set(e, r->base, scalar(r))) {
-		complain_at(r, r->event.start_mark, "%s takes %s, not '%.80s'%s", e->key, takes,
-			    e->hushed ? "..." : scalar(r), is_plain(r) ? "" : " in quotes");
+		complain_value(r, e, takes);
 	}
 }
 

@@ -8,13 +8,13 @@
 
 static int check(const char *path)
 {
+	const struct node_settings_source source = { .path = path };
 	struct config_file *f = malloc(sizeof *f);
 	struct node_settings s;
 
 	if (!f)
 		return fail_with(EXIT_FAILED, "out of memory");
-	node_settings_init(&s);
-	int code = config_read(f, node_settings_entries, &s, path) ? EXIT_USAGE : EXIT_OK;
+	int code = node_settings_load(&s, &source, f);
 	if (code)
 		config_print_errors(f, stderr);
 	else

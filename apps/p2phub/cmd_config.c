@@ -8,12 +8,13 @@
 
 static int check(const char *path)
 {
+	const struct hub_settings_source source = { .path = path };
 	struct config_file *f = malloc(sizeof *f);
 	struct hub_settings s;
 
 	if (!f)
 		return fail_with(EXIT_FAILED, "out of memory");
-	int code = hub_settings_read(&s, path, f) ? EXIT_USAGE : EXIT_OK;
+	int code = hub_settings_load(&s, &source, f);
 	if (code)
 		config_print_errors(f, stderr);
 	else

@@ -88,13 +88,6 @@ static int check_together(const struct hub_settings *s, struct config_file *f)
 	return f->errors ? -EBADMSG : 0;
 }
 
-int hub_settings_read(struct hub_settings *s, const char *path, struct config_file *f)
-{
-	hub_settings_init(s);
-	int rc = config_read(f, hub_settings_entries, s, path);
-	return rc ? rc : check_together(s, f);
-}
-
 int hub_settings_load(struct hub_settings *s, const struct hub_settings_source *source, struct config_file *f)
 {
 	bool named = source->path || access(HUB_SETTINGS_FILE, F_OK) == 0;

@@ -35,7 +35,5 @@ void hub_settings_init(struct hub_settings *s); /* the defaults */
  * there when a line was written to stderr. */
 int hub_settings_load(struct hub_settings *s, const struct hub_settings_source *source,
 		      struct config_file *f);
-/* The file alone: 0 or a negative errno, with errors in `f`. */
-int hub_settings_read(struct hub_settings *s, const char *path, struct config_file *f);
 
 #endif

@@ -76,12 +76,15 @@ static bool changes_key(const struct hub_settings *now, const struct hub_setting
 
 static void take_settings(struct reload *r, struct hub_settings *next)
 {
+	struct certificate certificate = r->certificate;
 	struct hub_settings shown = *r->now;
 
 	/* The key goes first: it alone can fail. What takes a restart stays what it is until then. */
 	config_take_live(hub_settings_entries, &shown, next);
-	if (changes_key(r->now, next) && !take_key(r, &shown, "nothing was changed"))
+	if (changes_key(r->now, next) && !take_key(r, &shown, "nothing was changed")) {
+		r->certificate = certificate;
 		return;
+	}
 	if (config_log_changes("config", hub_settings_entries, r->now, next) == 0)
 		log_info("config", "read again: no setting has changed");
 	*r->now = shown;

@@ -275,8 +275,8 @@ static void a_renewal_by_certbots_hook_is_noticed(void **state)
 	assert_int_equal(mkdir(live, 0700), 0);
 	put(&hub, "live/fullchain.pem", second.cert, second.cert_len);
 	put(&hub, "live/privkey.pem", second.key, second.key_len);
-	snprintf(command, sizeof command,
-		 "RENEWED_LINEAGE=%s/live P2PHUB_DATA=%s '%s'", hub.dir, hub.dir, hook);
+	snprintf(command, sizeof command, "RENEWED_LINEAGE=%s/live P2PHUB_DATA=%s '%s'", hub.dir, hub.dir,
+		 hook);
 	assert_int_equal(system(command), 0);
 	await_line(&hub, "took the new certificate");
 	expect_key(&hub, &second, &first);
@@ -312,9 +312,14 @@ static void a_bad_file_changes_nothing_and_all_that_is_wrong_is_said(void **stat
 	kill(hub.pid, SIGHUP);
 	await_line(&hub, "certificate is given twice");
 	await_line(&hub, "nothing was changed");
+	/* The file is good, but what it names is not there. */
+	put(&hub, "p2phub.yaml", "certificate: {cert: /nowhere/a, key: /nowhere/b}\n", 49);
+	kill(hub.pid, SIGHUP);
+	await_line(&hub, "cannot read /nowhere/a: No such file or directory; nothing was changed");
 	put_settings(&hub, "");
 	kill(hub.pid, SIGHUP);
-	await_line(&hub, "no setting has changed");
+	await_line(&hub, "");
+	assert_non_null(strstr(hub.said, "no setting has changed"));
 	expect_key(&hub, &first, &second);
 	end(&hub);
 }
