@@ -80,19 +80,33 @@ static int read_word(struct levels *l, const char *word, size_t len)
 	return m ? level_of(equals + 1, len - (size_t)(equals + 1 - word), &m->level) : -EINVAL;
 }
 
-int log_set_levels(const char *text)
+static int read_levels(struct levels *l, const char *text)
 {
-	struct levels l = { .other = LOG_LVL_INFO };
-
+	*l = (struct levels) { .other = LOG_LVL_INFO };
 	for (size_t len;; text += len + 1) {
 		len = strcspn(text, ",");
-		if (read_word(&l, text, len))
+		if (read_word(l, text, len))
 			return -EINVAL;
 		if (!text[len])
-			break;
+			return 0;
 	}
+}
+
+int log_set_levels(const char *text)
+{
+	struct levels l;
+
+	if (read_levels(&l, text))
+		return -EINVAL;
 	use(&l);
 	return 0;
+}
+
+bool log_levels_fit(const char *text)
+{
+	struct levels l;
+
+	return read_levels(&l, text) == 0;
 }
 
 bool log_enabled(const char *module, enum log_level level)

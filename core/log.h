@@ -28,6 +28,8 @@ void log_set_level(enum log_level level);
 /* "LEVEL" or "MODULE=LEVEL", several with commas between them, as "info,path=debug,hub=warn": the last word on a module
  * counts, and what is not said is "info". -EINVAL for anything else, and nothing is changed. */
 int log_set_levels(const char *text);
+/* Whether log_set_levels() would take it. */
+bool log_levels_fit(const char *text);
 /* "text", "json"; -EINVAL for anything else. */
 int log_set_format_by_name(const char *name);
 void log_set_format(enum log_format format);

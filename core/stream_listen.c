@@ -214,6 +214,11 @@ struct addr stream_listener_addr(const struct stream_listener *ln)
 	return addr_from_sockaddr((struct sockaddr *)&sa);
 }
 
+void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls)
+{
+	ln->tls = tls;
+}
+
 void stream_listener_close(struct stream_listener *ln)
 {
 	if (!ln)

@@ -75,6 +75,11 @@ void coord_destroy(struct coord *c)
 	free(c);
 }
 
+void coord_set_max_nodes(struct coord *c, size_t max_nodes)
+{
+	c->config.max_nodes = c->roster.max = max_nodes;
+}
+
 static struct conn *conn_find(const struct coord *c, uint64_t id)
 {
 	struct conn **k = map_find(&c->conns, &id);

@@ -48,6 +48,8 @@ struct coord_config {
 
 struct coord *coord_create(const struct coord_config *config); /* NULL without memory */
 void coord_destroy(struct coord *c);
+/* From now on. Who is known beyond that, stays until it goes or is forgotten. */
+void coord_set_max_nodes(struct coord *c, size_t max_nodes);
 
 /* A connection is up. `conn` is the caller's id for it, > 0 and not in use. `unix_s` is the wall clock, for passes.
  * 0, or -EINVAL, -ENOSPC (twice max_nodes are connected), -ENOMEM: then close it, coord knows nothing of it. */

@@ -196,6 +196,16 @@ static void on_signal(void *arg, int signum)
 	shell_end(s, s->join_by_ms == UINT64_MAX ? EXIT_OK : EXIT_FAILED);
 }
 
+static void on_hangup(void *arg, int signum)
+{
+	struct shell *s = arg;
+
+	if (s->config.on_hangup)
+		s->config.on_hangup(s->config.arg);
+	else
+		on_signal(s, signum);
+}
+
 static int start_engine(struct shell *s)
 {
 	const struct state_network *n = &s->config.network;
@@ -238,7 +248,7 @@ static int start_engine(struct shell *s)
 
 static int start_loop(struct shell *s)
 {
-	static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int ends[] = { SIGTERM, SIGINT };
 
 	s->loop = loop_create();
 	s->timer = s->loop ? loop_timer_create(s->loop, on_due, s) : NULL;
@@ -247,6 +257,7 @@ static int start_loop(struct shell *s)
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
 		loop_on_signal(s->loop, ends[i], on_signal, s);
+	loop_on_signal(s->loop, SIGHUP, on_hangup, s);
 	return 0;
 }
 

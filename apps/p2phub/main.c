@@ -3,6 +3,7 @@
 
 static const struct command items[] = {
 	{ "serve", "run the hub", cmd_serve },
+	{ "config", "config check: what is wrong with a file of settings", cmd_config },
 	{ "url", "print the hub's URL with its pin, as nodes want it", cmd_url },
 };
 
