@@ -67,6 +67,7 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	if (!s)
 		return -ENOMEM;
 	s->loop = l;
+	s->frames.max = SERVE_FRAMES_MAX;
 	int rc = start(s, config, at);
 	if (rc)
 		serve_destroy(s);
