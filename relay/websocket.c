@@ -318,7 +318,7 @@ int websocket_send_all(struct websocket *w, const struct part *msgs, size_t coun
 	for (size_t i = 0; i < count; i++) {
 		if (msgs[i].len > WEBSOCKET_MESSAGE_MAX)
 			return -EMSGSIZE;
-		if (msgs[i].len > sizeof out_buffer - WEBSOCKET_HEADER_MAX - len) {
+		if (len + WEBSOCKET_HEADER_MAX + msgs[i].len > sizeof out_buffer) {
 			if (write_out(w, len))
 				return w->error;
 			len = 0;
