@@ -23,6 +23,8 @@ enum {
 	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	STREAM_BACKLOG = 1024,
+	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
+	STREAM_NOT_SENT_MAX = 131072,
 };
 
 struct stream; /* opaque */

@@ -60,7 +60,7 @@ static void name_remote(struct stream *s)
 	struct sockaddr_storage sa;
 	int len = sizeof sa;
 
-	uv_tcp_nodelay(&s->io->tcp, 1);
+	stream_io_tune(s->io);
 	if (uv_tcp_getpeername(&s->io->tcp, (struct sockaddr *)&sa, &len) == 0)
 		s->remote = addr_from_sockaddr((struct sockaddr *)&sa);
 }

@@ -593,6 +593,13 @@ uint64_t coord_deadline(const struct coord *c)
 	return least;
 }
 
+uint32_t coord_slot(const struct coord *c, uint64_t conn)
+{
+	const struct conn *k = conn_find(c, conn);
+
+	return k && k->member ? k->member->slot : 0;
+}
+
 struct coord_stats coord_stats(const struct coord *c)
 {
 	struct coord_stats s = c->stats;

@@ -70,6 +70,9 @@ void coord_resume(struct coord *c, uint64_t conn);
 void coord_tick(struct coord *c, uint64_t now_ms);
 uint64_t coord_deadline(const struct coord *c);
 
+/* The relay slot of who logged in over this connection; 0: nobody, or there is no slot. Stays the same. */
+uint32_t coord_slot(const struct coord *c, uint64_t conn);
+
 struct coord_stats {
 	uint32_t connections, online, networks, records;
 	uint64_t logins, refused, introductions, malformed, limited;

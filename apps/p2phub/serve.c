@@ -77,6 +77,7 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	s->loop = l;
 	s->metrics_public = config->metrics_public;
 	s->may_read_metrics = serve_is_local;
+	s->frames.max = SERVE_FRAMES_MAX;
 	int rc = start(s, config, at);
 	if (rc)
 		serve_destroy(s);

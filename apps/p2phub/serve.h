@@ -12,6 +12,10 @@ enum {
 	SERVE_NODES_MAX = 20000,
 	SERVE_SESSIONS_MAX = 1 << 18,
 	SERVE_BACKLOG = 65536, /* bytes for one node that wait: until they are gone it hears of no others */
+	/* Relayed data is given to a node's stream while less than this waits there: so control is never behind more,
+	 * and data alone never comes to SERVE_BACKLOG. */
+	SERVE_DATA_MARK = 32768,
+	SERVE_FRAMES_MAX = 64 << 20, /* bytes of relayed data that wait, for all nodes together */
 };
 
 /* What can change while it runs. */
