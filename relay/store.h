@@ -78,8 +78,12 @@ int store_all_gone(struct store *s);
 int store_networks(struct store *s, const uint8_t *after_netid, struct store_network *out, size_t cap);
 int store_nodes(struct store *s, const uint8_t netid[static 32], const uint8_t *after_ik,
 		struct store_node *out, size_t cap);
-/* Nodes with a record that were seen since `since_s`, the one that was seen last long ago first. `*cursor` is 0 at first. */
-int store_records(struct store *s, uint64_t since_s, uint64_t *cursor, struct store_node *out, size_t cap);
+struct store_cursor {
+	uint64_t last_s, id;
+};
+/* Nodes with a record that were seen since `since_s`; who has been gone longest comes first. `cursor` is zeroed at first. */
+int store_records(struct store *s, uint64_t since_s, struct store_cursor *cursor, struct store_node *out,
+		  size_t cap);
 
 /* ---- usage: bytes relayed for a node in a calendar month (quota_month()) */
 
