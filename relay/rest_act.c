@@ -157,7 +157,8 @@ static int backup_status(int error)
 {
 	switch (error) {
 	case 0: return 201;
-	case -EBUSY: return 409;
+	case -EBUSY:
+	case -EEXIST: return 409;
 	case -ENOSPC:
 	case -EDQUOT: return 507;
 	default: return 503;
