@@ -7,19 +7,20 @@
 #include <string.h>
 
 #include "core/bucket.h"
+#include "core/bytes.h"
+#include "core/cert.h"
 #include "core/log.h"
 #include "core/map.h"
-#include "relay/coord_login.h"
 #include "relay/due.h"
 #include "relay/pairs.h"
 #include "relay/proto/link.pb-c.h"
 #include "relay/roster.h"
 
-enum { RTT_SAMPLES = 4, NEWS_AT_ONCE = 64 };
+enum { LINK_VERSION = 1, NONCE = 32, RTT_SAMPLES = 4, NEWS_AT_ONCE = 64 };
 
 struct conn {
 	uint64_t id;
-	uint8_t exporter[COORD_EXPORTER], nonce[COORD_NONCE];
+	uint8_t exporter[COORD_EXPORTER], nonce[NONCE];
 	struct member *member; /* NULL: not logged in, or replaced */
 	bool closing;
 	struct bucket messages;
@@ -50,11 +51,11 @@ struct coord *coord_create(const struct coord_config *config)
 
 	if (!c)
 		return NULL;
-	*c = (struct coord) { .config = *config,
-			      .logins.delay_ms = COORD_LOGIN_TIMEOUT_MS,
-			      .pings.delay_ms = COORD_PING_MS,
-			      .silent.delay_ms = COORD_SILENT_MS,
-			      .news.delay_ms = 1 };
+	c->config = *config;
+	c->logins.delay_ms = COORD_LOGIN_TIMEOUT_MS;
+	c->pings.delay_ms = COORD_PING_MS;
+	c->silent.delay_ms = COORD_SILENT_MS;
+	c->news.delay_ms = 1;
 	map_init(&c->conns, sizeof(uint64_t), sizeof(struct conn *), config->rng);
 	pairs_init(&c->pairs, COORD_INTRODUCE_GAP_MS, config->rng);
 	roster_init(&c->roster, config->relay, config->rng, config->max_nodes);
@@ -131,7 +132,7 @@ static int send_challenge(struct coord *c, struct conn *k)
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
 	challenge.nonce = bytes_of(k->nonce, sizeof k->nonce);
-	challenge.version = COORD_LINK_VERSION;
+	challenge.version = LINK_VERSION;
 	msg.body_case = LINK__TO_NODE__BODY_CHALLENGE;
 	msg.challenge = &challenge;
 	return coord_queue_message(&c->queue, k->id, &msg);
@@ -246,6 +247,41 @@ static void send_welcome(struct coord *c, struct conn *k)
 
 /* ---- login */
 
+static bool login_well_formed(const Link__Login *l)
+{
+	return l->netid.len == 32 && l->root_pk.len == 32 && l->ik.len == 32 &&
+	       l->pass_sig.len == CRYPTO_SIG && l->sig.len == CRYPTO_SIG && l->name_tag <= UINT16_MAX;
+}
+
+/* The signature covers the TLS session and our nonce: a login seen elsewhere is worth nothing here. */
+static bool login_signed(const struct conn *k, const Link__Login *l)
+{
+	static const char label[] = "p2pd1/hub";
+	uint8_t text[sizeof label - 1 + COORD_EXPORTER + 32 + NONCE];
+	struct writer w = writer_over(text, sizeof text);
+
+	write_bytes(&w, label, sizeof label - 1);
+	write_bytes(&w, k->exporter, sizeof k->exporter);
+	write_bytes(&w, l->netid.data, 32);
+	write_bytes(&w, k->nonce, sizeof k->nonce);
+	return crypto_ed25519_verify(l->sig.data, text, w.len, l->ik.data) == 0;
+}
+
+/* REFUSED_UNSPECIFIED: let in. Only who holds the identity key learns that the pass has expired. */
+static Link__RefusedReason login_check(const struct conn *k, const Link__Login *l, uint64_t unix_s)
+{
+	if (l->version != LINK_VERSION)
+		return LINK__REFUSED_REASON__REFUSED_VERSION;
+	if (!login_well_formed(l) || !login_signed(k, l))
+		return LINK__REFUSED_REASON__REFUSED_BAD_LOGIN;
+	switch (cert_pass_verify(l->pass_sig.data, l->root_pk.data, l->netid.data, l->ik.data,
+				 l->pass_not_after, unix_s)) {
+	case 0: return LINK__REFUSED_REASON__REFUSED_UNSPECIFIED;
+	case -EKEYEXPIRED: return LINK__REFUSED_REASON__REFUSED_EXPIRED;
+	default: return LINK__REFUSED_REASON__REFUSED_BAD_LOGIN;
+	}
+}
+
 /* The newer connection wins: after a network change the older one is dead and does not know it yet. */
 static void replace_link(struct coord *c, struct member *m)
 {
@@ -274,7 +310,7 @@ static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t n
 
 static void on_login(struct coord *c, struct conn *k, const Link__Login *l, uint64_t now_ms, uint64_t unix_s)
 {
-	Link__RefusedReason reason = (Link__RefusedReason)coord_login_check(l, k->exporter, k->nonce, unix_s);
+	Link__RefusedReason reason = login_check(k, l, unix_s);
 	struct member_key key;
 
 	if (reason != LINK__REFUSED_REASON__REFUSED_UNSPECIFIED) {

@@ -12,7 +12,6 @@
 
 #include "core/addr.h"
 #include "core/crypto.h"
-#include "relay/coord_login.h"
 #include "relay/coord_out.h"
 #include "relay/relay_server.h"
 #include "relay/roster.h"
@@ -20,6 +19,7 @@
 enum {
 	COORD_MESSAGE_MAX = 16384,
 	COORD_RECORD_MAX = 2048,
+	COORD_EXPORTER = 32,
 	COORD_LOGIN_TIMEOUT_MS = 10000,
 	COORD_PING_MS = 20000,
 	COORD_SILENT_MS = 50000,
