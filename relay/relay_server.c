@@ -447,3 +447,33 @@ struct relay_stats relay_server_stats(const struct relay_server *r)
 		s.bound += slot_at(r, i)->head.id && is_bound(slot_at(r, i), r->now_ms);
 	return s;
 }
+
+static struct addr bound_at(const struct relay_server *r, const struct slot *s)
+{
+	return is_bound(s, r->now_ms) ? s->bound.node : (struct addr) { 0 };
+}
+
+bool relay_server_next_session(const struct relay_server *r, uint32_t *at, struct relay_session_view *out)
+{
+	while (*at < r->sessions.cap) {
+		const struct session *s = session_at(r, (*at)++);
+		if (!s->head.id)
+			continue;
+		out->id = s->head.id;
+		for (unsigned side = 0; side < 2; side++) {
+			const struct slot *slot = slot_at(r, s->slot[side]);
+			out->slot[side] = slot->head.id;
+			out->bound[side] = bound_at(r, slot);
+		}
+		return true;
+	}
+	return false;
+}
+
+bool relay_server_bound(const struct relay_server *r, uint32_t slot, struct addr *out)
+{
+	const struct slot *s = pool_find(&r->slots, slot);
+
+	*out = s ? bound_at(r, s) : (struct addr) { 0 };
+	return out->family != ADDR_NONE;
+}

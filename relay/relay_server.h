@@ -68,4 +68,15 @@ enum relay_action relay_server_on_run(struct relay_server *r, const uint8_t *run
 				      uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
 struct relay_stats relay_server_stats(const struct relay_server *r);
 
+/* A session, for those who administer the hub. */
+struct relay_session_view {
+	uint32_t id, slot[2];
+	struct addr bound[2]; /* ADDR_NONE: not bound */
+};
+/* The next one at or after place `*at` of the table; `*at` is the place behind it then. False when there is none. Places
+ * stay, so what comes and goes between two calls moves no other. */
+bool relay_server_next_session(const struct relay_server *r, uint32_t *at, struct relay_session_view *out);
+/* Where a slot is bound. False when it is not, or there is no such slot. */
+bool relay_server_bound(const struct relay_server *r, uint32_t slot, struct addr *out);
+
 #endif

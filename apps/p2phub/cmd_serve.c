@@ -150,6 +150,9 @@ static int run(const struct arguments *a, int dir, struct serve_config *c, struc
 	struct loop *l = loop_create();
 	if (!l)
 		return fail_with(EXIT_FAILED, "out of memory");
+	c->data = a->data;
+	c->url_host = url.host;
+	c->url_port = url.port;
 	code = run_loop(l, c, &url);
 	loop_destroy(l);
 	return code;

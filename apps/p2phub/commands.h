@@ -4,7 +4,9 @@
 
 #define HUB_DATA "/var/lib/p2phub"
 
+int cmd_apikey(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_url(int argc, char **argv);
 
 #endif

@@ -15,6 +15,7 @@ static void handle_health(void *arg, struct http_exchange *x)
 static const struct http_route routes[] = {
 	{ "GET", "/link", serve_on_link },
 	{ "GET", "/healthz", handle_health },
+	{ "*", "/api/v1/*", serve_on_api },
 };
 
 static void on_due(void *arg)
@@ -54,6 +55,9 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	if (!s->coord)
 		return -ENOMEM;
 	loop_timer_set(s->timer, coord_deadline(s->coord));
+	rc = serve_open_api(s, config);
+	if (rc)
+		return rc;
 	*at = config->tls;
 	return stream_listen(&s->listener, s->loop, at, s->tls, http_server_accept, s->http);
 }
@@ -82,6 +86,7 @@ void serve_destroy(struct serve *s)
 	serve_close_links(s);
 	stream_listener_close(s->listener);
 	http_server_destroy(s->http);
+	serve_close_api(s);
 	serve_close_doors(s);
 	if (s->coord)
 		coord_destroy(s->coord);

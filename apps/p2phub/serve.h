@@ -18,6 +18,9 @@ struct serve_config {
 	struct addr udp[SERVE_UDP_MAX];
 	size_t udp_count;
 	const struct tls_key *key; /* only for the call */
+	const char *data;	   /* the data folder; NULL: nothing is kept, and there is no API */
+	const char *url_host;	   /* the hub's own name, for the API; may be "" */
+	uint16_t url_port;
 };
 
 struct serve; /* opaque */

@@ -1,5 +1,5 @@
 /* What the parts of the hub's input and output share: serve.c (life, routes), serve_links.c (nodes' links), serve_udp.c
- * (relay and STUN over UDP). */
+ * (relay and STUN over UDP), serve_api.c (the REST API). */
 #ifndef P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 #define P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 
@@ -8,8 +8,11 @@
 #include "nat/stun_server.h"
 #include "relay/coord.h"
 #include "relay/http.h"
+#include "relay/quota.h"
+#include "relay/store.h"
 
 struct link; /* one node's */
+struct serve_api;
 
 enum { DOOR_TRAINS = 64 };
 
@@ -36,6 +39,9 @@ struct serve {
 	struct stream_listener *listener;
 	struct loop_timer *timer; /* the one: at coord's deadline */
 	struct link *links;
+	struct store *store;   /* NULL: no data folder */
+	struct serve_api *api; /* NULL: the same */
+	struct quota_limits quota;
 };
 
 /* GET /link */
@@ -43,6 +49,11 @@ void serve_on_link(void *arg, struct http_exchange *x);
 /* Sends what coord has to say, and sets the timer. */
 void serve_speak(struct serve *s);
 void serve_close_links(struct serve *s);
+
+/* /api/v1/..., here and, without a token, on the socket DATA/hub.sock. 0 or -ENOMEM. */
+int serve_open_api(struct serve *s, const struct serve_config *config);
+void serve_close_api(struct serve *s);
+void serve_on_api(void *arg, struct http_exchange *x);
 
 /* 0, or a negative errno with `*at` the address that could not be had. */
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at);
