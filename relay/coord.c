@@ -557,6 +557,11 @@ uint64_t coord_deadline(const struct coord *c)
 	return least;
 }
 
+struct roster *coord_roster(struct coord *c)
+{
+	return &c->roster;
+}
+
 struct coord_stats coord_stats(const struct coord *c)
 {
 	struct coord_stats s = c->stats;

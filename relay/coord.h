@@ -1,7 +1,8 @@
 /* The hub's coordination: logins, presence, records, introductions, relay sessions. Pure: connections are opaque ids,
  * messages are encoded `link.ToHub` bytes in and `link.ToNode` bytes out, and it says when a connection is to be closed.
- * It holds everything in memory: a restarted hub gets it all back from the nodes, which log in again. Records of nodes
- * that went away are kept for an hour, at most `max_nodes` in all. */
+ * It holds everything in memory: a restarted hub gets it all back from the nodes, which log in again, and the records of
+ * those that are away from its store, by way of the roster. Records of nodes that went away are kept for an hour, at most
+ * `max_nodes` in all. */
 #ifndef P2PD_RELAY_COORD_H
 #define P2PD_RELAY_COORD_H
 
@@ -13,6 +14,7 @@
 #include "core/crypto.h"
 #include "relay/coord_out.h"
 #include "relay/relay_server.h"
+#include "relay/roster.h"
 
 enum {
 	COORD_MESSAGE_MAX = 16384,
@@ -67,6 +69,9 @@ void coord_resume(struct coord *c, uint64_t conn);
 /* Runs what is due: login timeouts (10 s), pings (after login and every 20 s; a link silent for 50 s is closed), expiry. */
 void coord_tick(struct coord *c, uint64_t now_ms);
 uint64_t coord_deadline(const struct coord *c);
+
+/* Its members, for the store: roster_next_change(), roster_count_relayed(), and roster_restore(). */
+struct roster *coord_roster(struct coord *c);
 
 struct coord_stats {
 	uint32_t connections, online, networks, records;

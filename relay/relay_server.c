@@ -33,6 +33,7 @@ struct slot {
 	uint32_t first; /* of its session links */
 	struct relay_route bound;
 	uint64_t seen_ms;
+	uint64_t bytes; /* from it, forwarded and not yet taken */
 	uint8_t token[RELAY_TOKEN];
 };
 
@@ -229,6 +230,16 @@ void relay_slot_close(struct relay_server *r, uint32_t slot)
 	pool_release(&r->slots, &s->head);
 }
 
+uint64_t relay_slot_take_bytes(struct relay_server *r, uint32_t slot)
+{
+	struct slot *s = pool_find(&r->slots, slot);
+	uint64_t bytes = s ? s->bytes : 0;
+
+	if (s)
+		s->bytes = 0;
+	return bytes;
+}
+
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b)
 {
 	struct slot *a = pool_find(&r->slots, slot_a), *b = pool_find(&r->slots, slot_b);
@@ -389,6 +400,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	*route = other->bound;
 	r->stats.forwarded += count;
 	r->stats.bytes += len;
+	sender->bytes += len;
 	return RELAY_FORWARD;
 }
 

@@ -41,6 +41,8 @@ void relay_server_destroy(struct relay_server *r);
 uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t token[static RELAY_TOKEN]);
 /* Ends its sessions, too. */
 void relay_slot_close(struct relay_server *r, uint32_t slot);
+/* Bytes that were forwarded for the member since this was asked last. 0 for an unknown slot. */
+uint64_t relay_slot_take_bytes(struct relay_server *r, uint32_t slot);
 /* The session between two slots: the same id for the same pair. 0 when full, for different networks, or unknown slots. */
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b);
 

@@ -44,24 +44,30 @@ static int open_error(const struct store_db *d, const char *path, int sqlite_rc)
 	return store_db_error(d, sqlite_rc);
 }
 
-int store_db_open(struct store_db *d, const char *path, enum store_db_mode mode)
+static int connect_to(struct store_db *d, const char *path, enum store_db_mode mode)
 {
 	int flags = mode == STORE_DB_LOOK ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+	int rc = sqlite3_open_v2(path, &d->sqlite, flags | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (rc != SQLITE_OK)
+		return open_error(d, path, rc);
+	/* It falls back to reading by itself. */
+	if (mode != STORE_DB_LOOK && sqlite3_db_readonly(d->sqlite, "main") == 1)
+		return -EROFS;
+	sqlite3_extended_result_codes(d->sqlite, 1);
+	sqlite3_db_config(d->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	sqlite3_busy_timeout(d->sqlite, BUSY_MS);
+	return store_db_run(d, journals[mode]);
+}
+
+int store_db_open(struct store_db *d, const char *path, enum store_db_mode mode)
+{
 	int rc = mode == STORE_DB_MAKE ? make_file(path) : 0;
 
 	*d = (struct store_db) { 0 };
 	if (rc)
 		return rc;
-	rc = sqlite3_open_v2(path, &d->sqlite, flags | SQLITE_OPEN_NOMUTEX, NULL);
-	if (rc != SQLITE_OK) {
-		rc = open_error(d, path, rc);
-		store_db_close(d);
-		return rc;
-	}
-	sqlite3_extended_result_codes(d->sqlite, 1);
-	sqlite3_db_config(d->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-	sqlite3_busy_timeout(d->sqlite, BUSY_MS);
-	rc = store_db_run(d, journals[mode]);
+	rc = connect_to(d, path, mode);
 	if (rc == 0)
 		rc = store_db_run(d, settings);
 	if (rc)

@@ -55,7 +55,9 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	if (!s->coord)
 		return -ENOMEM;
 	loop_timer_set(s->timer, coord_deadline(s->coord));
-	rc = serve_open_api(s, config);
+	rc = serve_open_store(s, config->data);
+	if (rc == 0)
+		rc = serve_open_api(s, config);
 	if (rc)
 		return rc;
 	*at = config->tls;
@@ -88,6 +90,7 @@ void serve_destroy(struct serve *s)
 	http_server_destroy(s->http);
 	serve_close_api(s);
 	serve_close_doors(s);
+	serve_close_store(s);
 	if (s->coord)
 		coord_destroy(s->coord);
 	if (s->relay)

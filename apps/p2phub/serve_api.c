@@ -143,6 +143,7 @@ static void handle(struct serve_api *api, struct http_exchange *x, bool local)
 	struct rest_answer answer;
 
 	rest_handle(api->rest, &request, &answer);
+	serve_store_soon(api->serve);
 	if (answer.backup)
 		backup_begin(api, x, &answer);
 	else
@@ -191,18 +192,6 @@ static void open_control(struct serve_api *api)
 		log_warn("hub", "`p2phub status` will not work: no socket %s: %s", path, strerror(-rc));
 }
 
-/* A hub that cannot keep anything still serves its nodes. */
-static struct store *open_store(const char *data)
-{
-	char path[HUB_DATA_PATH], why[STORE_WHY] = "the path of the data folder is too long";
-	struct store *store;
-
-	if (hub_data_path(path, data, HUB_DATA_STORE) == 0 && store_open(&store, path, why) == 0)
-		return store;
-	log_error("hub", "there is no API: %s", why);
-	return NULL;
-}
-
 int serve_open_api(struct serve *s, const struct serve_config *config)
 {
 	struct rest_config rest = {
@@ -218,7 +207,6 @@ int serve_open_api(struct serve *s, const struct serve_config *config)
 		.arg = s,
 	};
 
-	s->store = config->data ? open_store(config->data) : NULL;
 	if (!s->store)
 		return 0;
 	rest.store = s->store;
@@ -248,6 +236,4 @@ void serve_close_api(struct serve *s)
 	rest_destroy(api->rest);
 	free(api);
 	s->api = NULL;
-	store_close(s->store);
-	s->store = NULL;
 }

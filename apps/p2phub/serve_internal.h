@@ -1,5 +1,5 @@
 /* What the parts of the hub's input and output share: serve.c (life, routes), serve_links.c (nodes' links), serve_udp.c
- * (relay and STUN over UDP), serve_api.c (the REST API). */
+ * (relay and STUN over UDP), serve_api.c (the REST API), serve_store.c (what is kept). */
 #ifndef P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 #define P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 
@@ -13,6 +13,7 @@
 
 struct link; /* one node's */
 struct serve_api;
+struct serve_store;
 
 enum { DOOR_TRAINS = 64 };
 
@@ -39,8 +40,9 @@ struct serve {
 	struct stream_listener *listener;
 	struct loop_timer *timer; /* the one: at coord's deadline */
 	struct link *links;
-	struct store *store;   /* NULL: no data folder */
-	struct serve_api *api; /* NULL: the same */
+	struct store *store;	  /* NULL: no data folder */
+	struct serve_store *keep; /* the same */
+	struct serve_api *api;	  /* NULL: the same */
 	struct quota_limits quota;
 };
 
@@ -49,6 +51,12 @@ void serve_on_link(void *arg, struct http_exchange *x);
 /* Sends what coord has to say, and sets the timer. */
 void serve_speak(struct serve *s);
 void serve_close_links(struct serve *s);
+
+/* Opens s->store, if there is a data folder, and gives coord what it kept. 0 or -ENOMEM. */
+int serve_open_store(struct serve *s, const char *data);
+void serve_close_store(struct serve *s);
+/* Something may have changed that is to be kept: it is written within 100 ms. */
+void serve_store_soon(struct serve *s);
 
 /* /api/v1/..., here and, without a token, on the socket DATA/hub.sock. 0 or -ENOMEM. */
 int serve_open_api(struct serve *s, const struct serve_config *config);

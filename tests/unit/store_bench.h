@@ -23,13 +23,18 @@ enum { NOW_S = 1790000000 };
 
 static char folder[64], file[96], why[STORE_WHY];
 
-static inline int make_folder(void **state)
+static inline int make_folder_in(const char *parent)
 {
-	(void)state;
-	strcpy(folder, "/tmp/p2pd-store-XXXXXX");
+	snprintf(folder, sizeof folder, "%s/p2pd-store-XXXXXX", parent);
 	assert_non_null(mkdtemp(folder));
 	snprintf(file, sizeof file, "%s/hub.db", folder);
 	return 0;
+}
+
+static inline int make_folder(void **state)
+{
+	(void)state;
+	return make_folder_in("/tmp");
 }
 
 static inline int remove_folder(void **state)
