@@ -193,7 +193,8 @@ int cmd_serve(int argc, char **argv)
 		{ "cert", "FILE", "certificate (PEM with its chain, or DER) instead of the hub's own",
 		  .text = &a.cert },
 		{ "key", "FILE", "its private key", .text = &a.key },
-		{ "url-host", "HOST", "name or address in the URL that is shown", .text = &a.host },
+		{ "url-host", "HOST",
+		  "name or address in the URL that is shown, and by which the API answers", .text = &a.host },
 		{ "log-level", "LEVEL", "error, warn, info (default) or debug", .text = &a.level },
 		{ 0 },
 	};

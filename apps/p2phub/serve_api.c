@@ -72,6 +72,7 @@ static void backup_done(void *arg, int error)
 			snprintf(b->why, sizeof b->why, "the hub ends");
 		rest_on_backup(b->api->rest, &b->answer, error ? error : b->error, b->why, b->file, b->bytes,
 			       (uint64_t)time(NULL));
+		serve_store_soon(b->api->serve);
 		if (b->x)
 			send_answer(b->x, &b->answer);
 		json_decref(b->answer.json);
