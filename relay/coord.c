@@ -6,44 +6,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bucket.h"
 #include "core/bytes.h"
 #include "core/cert.h"
 #include "core/log.h"
-#include "core/map.h"
-#include "relay/due.h"
-#include "relay/pairs.h"
+#include "relay/coord_internal.h"
 #include "relay/proto/link.pb-c.h"
-#include "relay/roster.h"
 
-enum { LINK_VERSION = 1, NONCE = 32, RTT_SAMPLES = 4, NEWS_AT_ONCE = 64 };
-
-struct conn {
-	uint64_t id;
-	uint8_t exporter[COORD_EXPORTER], nonce[NONCE];
-	struct member *member; /* NULL: not logged in, or replaced */
-	bool closing;
-	struct bucket messages;
-	struct due login_due, ping_due, silent_due, news_due;
-	uint64_t told;	/* of the changes of its network up to this one; the rest follows in order */
-	uint64_t knows; /* all of that it was once told completely, records included */
-	bool paused;
-	uint64_t ping_t, ping_sent_ms; /* sent 0: none under way */
-	uint32_t rtt_ms[RTT_SAMPLES];
-	size_t rtt_count;
-};
-
-struct coord {
-	struct coord_config config;
-	struct map conns; /* id -> struct conn * */
-	struct roster roster;
-	struct coord_queue queue;
-	struct due_list logins, pings, silent;
-	struct due_list news; /* who has some to hear and is not paused: a queue */
-	struct pairs pairs;   /* of members: introduced lately */
-	uint64_t log_last_ms;
-	struct coord_stats stats;
-};
+enum { LINK_VERSION = 1, NEWS_AT_ONCE = 64 };
 
 struct coord *coord_create(const struct coord_config *config)
 {
@@ -598,6 +567,11 @@ uint32_t coord_slot(const struct coord *c, uint64_t conn)
 	const struct conn *k = conn_find(c, conn);
 
 	return k && k->member ? k->member->slot : 0;
+}
+
+struct roster *coord_roster(struct coord *c)
+{
+	return &c->roster;
 }
 
 struct coord_stats coord_stats(const struct coord *c)

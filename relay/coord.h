@@ -1,7 +1,8 @@
 /* The hub's coordination: logins, presence, records, introductions, relay sessions. Pure: connections are opaque ids,
  * messages are encoded `link.ToHub` bytes in and `link.ToNode` bytes out, and it says when a connection is to be closed.
- * It holds everything in memory: a restarted hub gets it all back from the nodes, which log in again. Records of nodes
- * that went away are kept for an hour, at most `max_nodes` in all. */
+ * It holds everything in memory: a restarted hub gets it all back from the nodes, which log in again, and the records of
+ * those that are away from its store, by way of the roster. Records of nodes that went away are kept for an hour, at most
+ * `max_nodes` in all. */
 #ifndef P2PD_RELAY_COORD_H
 #define P2PD_RELAY_COORD_H
 
@@ -13,6 +14,7 @@
 #include "core/crypto.h"
 #include "relay/coord_out.h"
 #include "relay/relay_server.h"
+#include "relay/roster.h"
 
 enum {
 	COORD_MESSAGE_MAX = 16384,
@@ -72,6 +74,8 @@ uint64_t coord_deadline(const struct coord *c);
 
 /* The relay slot of who logged in over this connection; 0: nobody, or there is no slot. Stays the same. */
 uint32_t coord_slot(const struct coord *c, uint64_t conn);
+/* Its members, for the store: roster_next_change(), roster_count_relayed(), and roster_restore(). */
+struct roster *coord_roster(struct coord *c);
 
 struct coord_stats {
 	uint32_t connections, online, networks, records;

@@ -122,7 +122,7 @@ void http_server_destroy(struct http_server *server)
 
 /* --- Answers. */
 
-static const char *reason(int status)
+const char *http_reason(int status)
 {
 	static const struct {
 		int status;
@@ -130,6 +130,7 @@ static const char *reason(int status)
 	} table[] = {
 		{ 101, "Switching Protocols" },
 		{ 200, "OK" },
+		{ 201, "Created" },
 		{ 202, "Accepted" },
 		{ 400, "Bad Request" },
 		{ 401, "Unauthorized" },
@@ -138,11 +139,15 @@ static const char *reason(int status)
 		{ 405, "Method Not Allowed" },
 		{ 409, "Conflict" },
 		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 422, "Unprocessable Content" },
 		{ 426, "Upgrade Required" },
+		{ 429, "Too Many Requests" },
 		{ 431, "Request Header Fields Too Large" },
 		{ 500, "Internal Server Error" },
 		{ 503, "Service Unavailable" },
 		{ 504, "Gateway Timeout" },
+		{ 507, "Insufficient Storage" },
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -178,13 +183,16 @@ static void count_answer(struct http_server *server, int status)
 static int write_answer(struct http_exchange *x, int status, const char *type, const char *framing,
 			const void *body, size_t body_len)
 {
-	char head[512];
+	char head[1024];
 	int len = snprintf(head, sizeof head,
 			   "HTTP/1.1 %d %s\r\nContent-Type: %s\r\n%s\r\nCache-Control: no-store\r\n"
 			   "X-Content-Type-Options: nosniff\r\n%s\r\n",
-			   status, reason(status), type, framing, x->closing ? "Connection: close\r\n" : "");
+			   status, http_reason(status), type, framing,
+			   x->closing ? "Connection: close\r\n" : "");
 
 	count_answer(x->server, status);
+	if ((size_t)len >= sizeof head)
+		return -ENAMETOOLONG;
 	return write_pieces(x->stream, (struct piece[]) { { head, (size_t)len }, { body, body_len } }, 2);
 }
 
@@ -211,12 +219,18 @@ static void answered(struct http_exchange *x)
 
 void http_answer(struct http_exchange *x, int status, const char *type, const void *body, size_t len)
 {
-	char framing[48];
+	http_answer_with(x, status, type, "", body, len);
+}
+
+void http_answer_with(struct http_exchange *x, int status, const char *type, const char *headers,
+		      const void *body, size_t len)
+{
+	char framing[512];
 
 	if (x->state != HANDLING)
 		return;
 	enter(x);
-	snprintf(framing, sizeof framing, "Content-Length: %zu", len);
+	snprintf(framing, sizeof framing, "%sContent-Length: %zu", headers, len);
 	if (write_answer(x, status, type, framing, body, len) != 0)
 		end_exchange(x, false);
 	else
@@ -224,16 +238,21 @@ void http_answer(struct http_exchange *x, int status, const char *type, const vo
 	leave(x);
 }
 
-void http_answer_json(struct http_exchange *x, int status, struct json_t *body)
+static void answer_json(struct http_exchange *x, int status, const char *type, json_t *body)
 {
 	char *text = json_dumps(body, JSON_COMPACT);
 
 	json_decref(body);
 	if (text)
-		http_answer(x, status, "application/json", text, strlen(text));
+		http_answer(x, status, type, text, strlen(text));
 	else
 		http_answer(x, 500, "text/plain", "", 0);
 	free(text);
+}
+
+void http_answer_json(struct http_exchange *x, int status, struct json_t *body)
+{
+	answer_json(x, status, "application/json", body);
 }
 
 void http_answer_error(struct http_exchange *x, int status, const char *code, const char *fmt, ...)
@@ -244,7 +263,10 @@ void http_answer_error(struct http_exchange *x, int status, const char *code, co
 	va_start(ap, fmt);
 	vsnprintf(message, sizeof message, fmt, ap);
 	va_end(ap);
-	http_answer_json(x, status, json_pack("{s:{s:s, s:s}}", "error", "code", code, "message", message));
+	answer_json(x, status, "application/problem+json",
+		    json_pack("{s:{s:s, s:s}, s:s, s:s, s:i, s:s}", "error", "code", code, "message", message,
+			      "type", "about:blank", "title", http_reason(status), "status", status, "detail",
+			      message));
 }
 
 int http_stream_begin(struct http_exchange *x, const char *type)
@@ -286,7 +308,7 @@ struct stream *http_upgrade(struct http_exchange *x, const char *headers, const 
 {
 	char head[512];
 	struct stream *s = x->stream;
-	int len = snprintf(head, sizeof head, "HTTP/1.1 101 %s\r\n%s\r\n", reason(101), headers);
+	int len = snprintf(head, sizeof head, "HTTP/1.1 101 %s\r\n%s\r\n", http_reason(101), headers);
 
 	if (x->state != HANDLING)
 		return NULL;
@@ -312,14 +334,19 @@ const struct http_message *http_request(const struct http_exchange *x)
 	return http_parse_message(x->parse);
 }
 
+const char *http_path_rest(const struct http_exchange *x)
+{
+	return x->path_rest;
+}
+
 struct addr http_remote(const struct http_exchange *x)
 {
 	return x->stream ? *stream_remote(x->stream) : (struct addr) { 0 };
 }
 
-const char *http_path_rest(const struct http_exchange *x)
+struct addr http_local(const struct http_exchange *x)
 {
-	return x->path_rest;
+	return x->stream ? stream_local(x->stream) : (struct addr) { 0 };
 }
 
 void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg)
@@ -349,7 +376,8 @@ static void dispatch(struct http_exchange *x)
 		if (!path_fits(&server->routes[i], m->path, &x->path_rest))
 			continue;
 		known = true;
-		if (strcmp(server->routes[i].method, m->method) != 0)
+		const char *method = server->routes[i].method;
+		if (strcmp(method, "*") != 0 && strcmp(method, m->method) != 0)
 			continue;
 		server->routes[i].handle(server->arg, x);
 		return;
@@ -364,7 +392,7 @@ static void refuse(struct http_exchange *x, int status)
 {
 	x->state = HANDLING;
 	x->closing = true;
-	http_answer_error(x, status, "bad_request", "%s", reason(status));
+	http_answer_error(x, status, "bad_request", "%s", http_reason(status));
 }
 
 static void handle_request(struct http_exchange *x, const uint8_t *rest, size_t rest_len)

@@ -22,8 +22,8 @@ struct http_server;   /* opaque */
 struct http_exchange; /* opaque: a request and its answer to come */
 
 struct http_route {
-	const char *method;
-	const char *path; /* "/status", or "/peers/" and "*": anything behind it, see http_path_rest() */
+	const char *method; /* "*": any */
+	const char *path;   /* "/status", or "/peers/" and "*": anything behind it, see http_path_rest() */
 	/* Answers now or later: exactly one of http_answer*(), http_stream_begin() .. http_stream_end(), http_upgrade().
 	 * Who answers later asks for http_on_gone(). */
 	void (*handle)(void *arg, struct http_exchange *x);
@@ -45,17 +45,23 @@ void http_server_accept(void *arg, struct stream *s);
 
 /* --- For handlers. After an answer the exchange is dead. */
 const struct http_message *http_request(const struct http_exchange *x);
-/* Who asks, which may be a reverse proxy; ADDR_NONE for a Unix socket. */
-struct addr http_remote(const struct http_exchange *x);
 /* What stood for the route's "*", else "". */
 const char *http_path_rest(const struct http_exchange *x);
+/* Who asks, which may be a reverse proxy, and which of our addresses was asked; ADDR_NONE for a Unix socket. */
+struct addr http_remote(const struct http_exchange *x);
+struct addr http_local(const struct http_exchange *x);
+/* The words for a status, "Not Found". */
+const char *http_reason(int status);
 /* Called if the client goes away before the answer is complete; the exchange is dead then. */
 void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg);
 
 void http_answer(struct http_exchange *x, int status, const char *type, const void *body, size_t len);
+/* With further headers, each "Name: value\r\n". */
+void http_answer_with(struct http_exchange *x, int status, const char *type, const char *headers,
+		      const void *body, size_t len);
 /* Takes the reference to `body` over. */
 void http_answer_json(struct http_exchange *x, int status, struct json_t *body);
-/* {"error": {"code": CODE, "message": ...}}. */
+/* A problem object (RFC 9457) with {"error": {"code": CODE, "message": ...}} in it. */
 __attribute__((format(printf, 4, 5))) void http_answer_error(struct http_exchange *x, int status,
 							     const char *code, const char *fmt, ...);
 

@@ -34,6 +34,7 @@ struct slot {
 	uint32_t first;		  /* of its session links */
 	struct relay_route bound; /* its link goes first; the address is kept beside it */
 	uint64_t seen_ms;
+	uint64_t bytes; /* from it, forwarded and not yet taken */
 	uint8_t token[RELAY_TOKEN];
 };
 
@@ -230,6 +231,16 @@ void relay_slot_close(struct relay_server *r, uint32_t slot)
 	pool_release(&r->slots, &s->head);
 }
 
+uint64_t relay_slot_take_bytes(struct relay_server *r, uint32_t slot)
+{
+	struct slot *s = pool_find(&r->slots, slot);
+	uint64_t bytes = s ? s->bytes : 0;
+
+	if (s)
+		s->bytes = 0;
+	return bytes;
+}
+
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b)
 {
 	struct slot *a = pool_find(&r->slots, slot_a), *b = pool_find(&r->slots, slot_b);
@@ -370,8 +381,8 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 }
 
 /* `count` datagrams, `len` bytes with their headers, to this member. */
-static enum relay_action forward(struct relay_server *r, const struct slot *to, size_t len, size_t count,
-				 struct relay_route *route)
+static enum relay_action forward(struct relay_server *r, struct slot *from, const struct slot *to, size_t len,
+				 size_t count, struct relay_route *route)
 {
 	if (!to->bound.link && !is_bound(to, r->now_ms)) {
 		r->stats.undeliverable += count;
@@ -380,6 +391,7 @@ static enum relay_action forward(struct relay_server *r, const struct slot *to, 
 	*route = to->bound;
 	r->stats.forwarded += count;
 	r->stats.bytes += len;
+	from->bytes += len;
 	return RELAY_FORWARD;
 }
 
@@ -397,7 +409,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	if (!sender)
 		return on_unbound(r, id, count, reply, reply_len);
 	sender->seen_ms = r->now_ms;
-	return forward(r, other, len, count, route);
+	return forward(r, sender, other, len, count, route);
 }
 
 size_t relay_run(const uint8_t *data, size_t len, size_t stride)
@@ -471,7 +483,7 @@ enum relay_action relay_server_on_link(struct relay_server *r, uint32_t slot, ui
 		r->stats.unbound += count;
 		return RELAY_DROP;
 	}
-	return forward(r, other, f.len + count * RELAY_HEADER, count, route);
+	return forward(r, s, other, f.len + count * RELAY_HEADER, count, route);
 }
 
 void relay_slot_unlink(struct relay_server *r, uint32_t slot, uint64_t link)
@@ -494,4 +506,34 @@ struct relay_stats relay_server_stats(const struct relay_server *r)
 		s.by_link += slot->head.id && slot->bound.link;
 	}
 	return s;
+}
+
+static struct addr bound_at(const struct relay_server *r, const struct slot *s)
+{
+	return is_bound(s, r->now_ms) ? s->bound.node : (struct addr) { 0 };
+}
+
+bool relay_server_next_session(const struct relay_server *r, uint32_t *at, struct relay_session_view *out)
+{
+	while (*at < r->sessions.cap) {
+		const struct session *s = session_at(r, (*at)++);
+		if (!s->head.id)
+			continue;
+		out->id = s->head.id;
+		for (unsigned side = 0; side < 2; side++) {
+			const struct slot *slot = slot_at(r, s->slot[side]);
+			out->slot[side] = slot->head.id;
+			out->bound[side] = bound_at(r, slot);
+		}
+		return true;
+	}
+	return false;
+}
+
+bool relay_server_bound(const struct relay_server *r, uint32_t slot, struct addr *out)
+{
+	const struct slot *s = pool_find(&r->slots, slot);
+
+	*out = s ? bound_at(r, s) : (struct addr) { 0 };
+	return out->family != ADDR_NONE;
 }

@@ -42,6 +42,8 @@ void relay_server_destroy(struct relay_server *r);
 uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t token[static RELAY_TOKEN]);
 /* Ends its sessions, too. */
 void relay_slot_close(struct relay_server *r, uint32_t slot);
+/* Bytes that were forwarded for the member since this was asked last. 0 for an unknown slot. */
+uint64_t relay_slot_take_bytes(struct relay_server *r, uint32_t slot);
 /* The session between two slots: the same id for the same pair. 0 when full, for different networks, or unknown slots. */
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b);
 
@@ -76,5 +78,16 @@ enum relay_action relay_server_on_link(struct relay_server *r, uint32_t slot, ui
 /* The link has gone; `slot` may be another's by now. */
 void relay_slot_unlink(struct relay_server *r, uint32_t slot, uint64_t link);
 struct relay_stats relay_server_stats(const struct relay_server *r);
+
+/* A session, for those who administer the hub. */
+struct relay_session_view {
+	uint32_t id, slot[2];
+	struct addr bound[2]; /* ADDR_NONE: not bound */
+};
+/* The next one at or after place `*at` of the table; `*at` is the place behind it then. False when there is none. Places
+ * stay, so what comes and goes between two calls moves no other. */
+bool relay_server_next_session(const struct relay_server *r, uint32_t *at, struct relay_session_view *out);
+/* Where a slot is bound. False when it is not, or there is no such slot. */
+bool relay_server_bound(const struct relay_server *r, uint32_t slot, struct addr *out);
 
 #endif

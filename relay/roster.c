@@ -9,6 +9,7 @@ void roster_init(struct roster *r, struct relay_server *relay, struct rng *rng, 
 	*r = (struct roster) { .relay = relay, .rng = rng, .max = max };
 	r->slot_kept.delay_ms = ROSTER_SLOT_KEEP_MS;
 	r->gone.delay_ms = ROSTER_RECORD_KEEP_MS;
+	r->unsaved.delay_ms = 1;
 	map_init(&r->members, sizeof(struct member_key), sizeof(struct member *), rng);
 	map_init(&r->networks, 32, sizeof(struct roster_network *), rng);
 	map_init(&r->tags, sizeof(uint16_t), sizeof(uint32_t), rng);
@@ -68,9 +69,25 @@ static void network_count(struct roster *r, struct roster_network *n, uint16_t n
 	}
 }
 
+static void unsaved(struct roster *r, struct member *m)
+{
+	if (!m->unsaved.at_ms)
+		due_arm(&r->unsaved, &m->unsaved, 0);
+}
+
+static void take_relayed(struct roster *r, struct member *m)
+{
+	uint64_t bytes = m->slot ? relay_slot_take_bytes(r->relay, m->slot) : 0;
+
+	m->relayed += bytes;
+	if (bytes)
+		unsaved(r, m);
+}
+
 static void slot_close(struct roster *r, struct member *m)
 {
 	due_end(&r->slot_kept, &m->slot_due);
+	take_relayed(r, m);
 	if (m->slot)
 		relay_slot_close(r->relay, m->slot);
 	m->slot = 0;
@@ -127,6 +144,7 @@ static void forget(struct roster *r, struct member *m)
 
 	slot_close(r, m);
 	due_end(&r->gone, &m->gone_due);
+	due_end(&r->unsaved, &m->unsaved);
 	map_remove(&r->members, &m->key);
 	unlink_member(m);
 	r->records -= m->record != NULL;
@@ -191,12 +209,14 @@ struct member *roster_arrive(struct roster *r, const struct member_key *key, uin
 		r->online++;
 	}
 	m->link = link;
+	unsaved(r, m);
 	return m;
 }
 
 void roster_leave(struct roster *r, struct member *m, uint64_t now_ms)
 {
 	m->link = NULL;
+	unsaved(r, m);
 	r->online--;
 	network_count(r, m->network, 0, false);
 	if (m->slot)
@@ -220,6 +240,55 @@ int roster_keep(struct roster *r, struct member *m, uint64_t seq, const uint8_t 
 	m->record = copy;
 	m->record_len = len;
 	m->seq = seq;
+	m->record_unsaved = true;
+	unsaved(r, m);
+	return 0;
+}
+
+bool roster_next_change(struct roster *r, struct roster_change *out)
+{
+	struct due *d = due_take(&r->unsaved, UINT64_MAX);
+
+	if (!d)
+		return false;
+	struct member *m = DUE_OWNER(d, struct member, unsaved);
+	*out = (struct roster_change) {
+		.key = m->key, .online = m->link, .seq = m->seq, .relayed = m->relayed
+	};
+	if (m->record_unsaved) {
+		out->record = m->record;
+		out->record_len = m->record_len;
+	}
+	m->record_unsaved = false;
+	m->relayed = 0;
+	return true;
+}
+
+void roster_count_relayed(struct roster *r)
+{
+	for (struct member **m = NULL; (m = map_walk(&r->members, m));)
+		take_relayed(r, *m);
+}
+
+int roster_restore(struct roster *r, const struct roster_change *was, uint64_t gone_ms, uint64_t now_ms)
+{
+	if (gone_ms >= ROSTER_RECORD_KEEP_MS)
+		return -ESTALE;
+	if (r->members.count >= r->max)
+		return -ENOSPC;
+	if (roster_find(r, &was->key))
+		return -EALREADY;
+	struct member *m = create(r, &was->key);
+	if (!m)
+		return -ENOMEM;
+	if (roster_keep(r, m, was->seq, was->record, was->record_len)) {
+		forget(r, m);
+		return -ENOMEM;
+	}
+	roster_changed(m, true);
+	m->record_unsaved = false;
+	due_end(&r->unsaved, &m->unsaved);
+	due_arm(&r->gone, &m->gone_due, now_ms - gone_ms); /* may be before 0: it wraps there and back */
 	return 0;
 }
 

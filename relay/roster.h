@@ -1,6 +1,7 @@
 /* Who is a member of which network: online, or gone for a while with its last record and its relay slot kept.
  * Knows nothing of messages. Timers: a slot is closed 60 s after its member went (its link may flap), a member is
- * forgotten 1 h after it went. When full, the one that is gone longest makes room. */
+ * forgotten 1 h after it went. When full, the one that is gone longest makes room. What changed of whom is handed out for a
+ * store (roster_next_change), which after a restart gives it back (roster_restore). */
 #ifndef P2PD_RELAY_ROSTER_H
 #define P2PD_RELAY_ROSTER_H
 
@@ -41,6 +42,9 @@ struct member {
 	uint32_t slot;			  /* 0: none */
 	uint8_t token[RELAY_TOKEN];	  /* of the slot; random bytes without one */
 	struct due slot_due, gone_due;
+	struct due unsaved; /* something of it is to be handed out */
+	bool record_unsaved;
+	uint64_t relayed; /* bytes by slots that it had, to be handed out */
 	struct bucket introduces, publishes;
 };
 
@@ -49,6 +53,7 @@ struct roster {
 		networks; /* struct member_key -> struct member *, netid -> struct roster_network * */
 	struct map tags;  /* name tag -> uint32_t networks with it that have members online */
 	struct due_list slot_kept, gone;
+	struct due_list unsaved; /* a queue */
 	struct relay_server *relay;
 	struct rng *rng;
 	size_t max;
@@ -73,6 +78,22 @@ bool roster_name_elsewhere(const struct roster *r, const struct roster_network *
 void roster_changed(struct member *m, bool record);
 /* The first of those that changed after change number `after`, the others follow by ->next; NULL: none did. */
 struct member *roster_changed_since(const struct roster_network *n, uint64_t after);
+/* What is new of a member since this told of it last: it came, went, published, or was relayed for. */
+struct roster_change {
+	struct member_key key;
+	bool online;
+	uint64_t seq;
+	const uint8_t *record; /* until the next call for this roster; NULL: the same as before */
+	size_t record_len;
+	uint64_t relayed; /* bytes more */
+};
+/* False when there is none. */
+bool roster_next_change(struct roster *r, struct roster_change *out);
+/* Has roster_next_change tell of all that something was relayed for. */
+void roster_count_relayed(struct roster *r);
+/* A member as it was before a restart, with its record, gone for `gone_ms` now. At the start, before anybody arrives, and the
+ * one that is gone longest first. 0, -ENOMEM, -EALREADY (it is known), -ENOSPC, or -ESTALE: gone for too long. */
+int roster_restore(struct roster *r, const struct roster_change *was, uint64_t gone_ms, uint64_t now_ms);
 void roster_tick(struct roster *r, uint64_t now_ms);
 uint64_t roster_deadline(const struct roster *r);
 

@@ -102,6 +102,9 @@ static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_
 	struct loop *l = loop_create();
 	if (!l)
 		return fail_with(EXIT_FAILED, "out of memory");
+	c->data = a->settings.data;
+	c->url_host = reload.url.host;
+	c->url_port = reload.url.port;
 	code = run_loop(l, c, &reload);
 	loop_destroy(l);
 	return code;

@@ -7,7 +7,9 @@
 #define HUB_DATA HUB_SETTINGS_DATA
 
 int cmd_config(int argc, char **argv);
+int cmd_apikey(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
+int cmd_status(int argc, char **argv);
 int cmd_url(int argc, char **argv);
 
 #endif

@@ -2,16 +2,34 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "core/addr.h"
 #include "core/file.h"
 
 static const char key_file[] = "tls.key", url_file[] = "url", any_host[] = "any.invalid";
+
+int hub_data_path(char out[static HUB_DATA_PATH], const char *data, const char *name)
+{
+	int len = snprintf(out, HUB_DATA_PATH, "%s/%s", data, name);
+
+	return len < HUB_DATA_PATH ? 0 : -ENAMETOOLONG;
+}
+
+int hub_data_as_owner(const char *path)
+{
+	struct stat st;
+
+	if (geteuid() != 0 || stat(path, &st) != 0 || st.st_uid == 0)
+		return 0;
+	return setgroups(0, NULL) || setgid(st.st_gid) || setuid(st.st_uid) ? -errno : 0;
+}
 
 int hub_data_open(const char *path)
 {

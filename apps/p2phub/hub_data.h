@@ -6,6 +6,16 @@
 #include "core/tls_key.h"
 #include "relay/hub_url.h"
 
+/* Paths in the data folder: the store, the control socket, and where the API puts backups. */
+enum { HUB_DATA_PATH = 4096 };
+#define HUB_DATA_STORE	 "hub.db"
+#define HUB_DATA_SOCKET	 "hub.sock"
+#define HUB_DATA_BACKUPS "backups"
+/* 0 or -ENAMETOOLONG. */
+int hub_data_path(char out[static HUB_DATA_PATH], const char *data, const char *name);
+/* Who is root goes on as the owner of the folder, so that files made in it are the hub's. 0 or a negative errno; 0 if there
+ * is no folder yet. */
+int hub_data_as_owner(const char *path);
 /* Makes the folder. A descriptor, or a negative errno. */
 int hub_data_open(const char *path);
 /* A descriptor to keep, -EBUSY when another process serves, or another negative errno. */

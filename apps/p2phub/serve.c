@@ -16,6 +16,7 @@ static const struct http_route routes[] = {
 	{ "GET", "/link", serve_on_link },
 	{ "GET", "/healthz", handle_health },
 	{ "GET", "/metrics", serve_on_metrics },
+	{ "*", "/api/v1/*", serve_on_api },
 };
 
 static void on_due(void *arg)
@@ -62,6 +63,11 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	if (!s->coord)
 		return -ENOMEM;
 	loop_timer_set(s->timer, coord_deadline(s->coord));
+	rc = serve_open_store(s, config->data);
+	if (rc == 0)
+		rc = serve_open_api(s, config);
+	if (rc)
+		return rc;
 	*at = config->tls;
 	return stream_listen(&s->listener, s->loop, at, s->tls, http_server_accept, s->http);
 }
@@ -111,7 +117,9 @@ void serve_destroy(struct serve *s)
 	serve_close_links(s);
 	stream_listener_close(s->listener);
 	http_server_destroy(s->http);
+	serve_close_api(s);
 	serve_close_doors(s);
+	serve_close_store(s);
 	if (s->coord)
 		coord_destroy(s->coord);
 	if (s->relay)

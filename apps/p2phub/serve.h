@@ -32,6 +32,9 @@ struct serve_config {
 	bool metrics_public;	   /* anyone may read /metrics, else only this machine */
 	const struct tls_key *key; /* only for the call */
 	struct serve_limits limits;
+	const char *data;	   /* the data folder; NULL: nothing is kept, and there is no API */
+	const char *url_host;	   /* the hub's own name, for the API; may be "" */
+	uint16_t url_port;
 };
 
 struct serve; /* opaque */

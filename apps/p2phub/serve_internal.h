@@ -1,5 +1,5 @@
 /* What the parts of the hub's input and output share: serve.c (life, routes), serve_links.c (nodes' links), serve_udp.c
- * (relay and STUN over UDP), serve_relay.c (relay over links). */
+ * (relay and STUN over UDP), serve_relay.c (relay over links), serve_api.c (the REST API), serve_store.c (what is kept). */
 #ifndef P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 #define P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 
@@ -9,8 +9,13 @@
 #include "relay/coord.h"
 #include "relay/frame_queue.h"
 #include "relay/http.h"
+#include "relay/quota.h"
 #include "relay/relay_frame.h"
+#include "relay/store.h"
 #include "relay/websocket_server.h"
+
+struct serve_api;
+struct serve_store;
 
 /* One node's link. Its address is its id with coord and the relay. */
 struct link {
@@ -52,6 +57,10 @@ struct serve {
 	struct frame_pool frames;
 	/* Of one call at a time: where runs are made. */
 	uint8_t packed[RELAY_RUN_MAX], unpacked[RELAY_FRAME_UDP_MAX];
+	struct store *store;	  /* NULL: no data folder */
+	struct serve_store *keep; /* the same */
+	struct serve_api *api;	  /* NULL: the same */
+	struct quota_limits quota;
 };
 
 /* GET /link */
@@ -77,6 +86,17 @@ void serve_relay_forget(struct link *k);
 /* Sends datagrams by UDP now; what the kernel has no room for is lost. */
 void serve_send_train(struct serve *s, const struct relay_route *route, uint8_t *data, size_t len,
 		      size_t stride);
+/* Opens s->store, if there is a data folder, and gives coord what it kept. 0 or -ENOMEM. */
+int serve_open_store(struct serve *s, const char *data);
+void serve_close_store(struct serve *s);
+/* Something may have changed that is to be kept: it is written within 100 ms. */
+void serve_store_soon(struct serve *s);
+
+/* /api/v1/..., here and, without a token, on the socket DATA/hub.sock. 0 or -ENOMEM. */
+int serve_open_api(struct serve *s, const struct serve_config *config);
+void serve_close_api(struct serve *s);
+void serve_on_api(void *arg, struct http_exchange *x);
+
 /* 0, or a negative errno with `*at` the address that could not be had. */
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at);
 void serve_close_doors(struct serve *s);

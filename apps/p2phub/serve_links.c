@@ -40,6 +40,7 @@ void serve_speak(struct serve *s)
 			link_close(k, rc ? WEBSOCKET_GOING_AWAY : WEBSOCKET_POLICY);
 	}
 	loop_timer_set(s->timer, coord_deadline(s->coord));
+	serve_store_soon(s);
 }
 
 static void on_link_message(void *arg, const uint8_t *msg, size_t len)
