@@ -9,20 +9,18 @@
  *   comeback      the hub is killed (the file of --pid says which; who started it starts it anew); over when all are back
  *   leave         all links are closed
  *
- * Nodes connect to --addresses addresses from that of the URL on: one alone has ports for 28,000 links. Meanwhile the API
- * is asked (load_api.h). */
+ * Nodes connect to --addresses addresses from that of the URL on: one alone has ports for 28,000 links. Meanwhile, but
+ * not while they are idle, the API is asked (load_api.h). */
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 
 #include "core/addr.h"
-#include "core/cert.h"
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/options.h"
-#include "relay/hub_link.h"
-#include "relay/proto/link.pb-c.h"
 #include "tests/bench/load_api.h"
+#include "tests/bench/load_member.h"
 #include "tests/bench/load_samples.h"
 
 enum {
@@ -35,7 +33,7 @@ enum {
 
 struct node {
 	struct hub_link *link;
-	uint8_t ik[32], sk[64], pass[64], exporter[32];
+	struct load_member self;
 	bool connected, welcomed;
 	uint64_t since_us; /* when it was told to join, or lost its link */
 	uint64_t asked_us; /* 0: no introduction awaited */
@@ -60,7 +58,6 @@ static struct loop_timer *ticker;
 static struct hub_url *urls;
 static struct network *networks;
 static struct node *nodes;
-static uint64_t pass_until;
 static uint32_t started, online, downs, signals_sent, signals_skipped, next_asker;
 static const char *last_trouble = "";
 static struct samples took; /* of this phase */
@@ -97,46 +94,9 @@ static int hub_pid(void)
 
 /* --- What a node says */
 
-static ProtobufCBinaryData bytes_of(const void *data, size_t len)
-{
-	return (ProtobufCBinaryData) { .data = (uint8_t *)(uintptr_t)data, .len = len };
-}
-
-static void say(struct node *n, const Link__ToHub *msg)
-{
-	uint8_t text[2048];
-
-	hub_link_send(n->link, text, link__to_hub__pack(msg, text));
-}
-
 static const struct network *network_of(const struct node *n)
 {
 	return &networks[(n - nodes) / want.per_network];
-}
-
-static void log_in(struct node *n, const uint8_t *nonce)
-{
-	const struct network *net = network_of(n);
-	uint8_t text[9 + 96], sig[64];
-	Link__Login l = LINK__LOGIN__INIT;
-	Link__ToHub msg = LINK__TO_HUB__INIT;
-
-	memcpy(text, "p2pd1/hub", 9);
-	memcpy(text + 9, n->exporter, 32);
-	memcpy(text + 41, net->netid, 32);
-	memcpy(text + 73, nonce, 32);
-	crypto_ed25519_sign(sig, text, sizeof text, n->sk);
-	l.version = 1;
-	l.netid = bytes_of(net->netid, 32);
-	l.root_pk = bytes_of(net->root_pk, 32);
-	l.ik = bytes_of(n->ik, 32);
-	l.pass_not_after = pass_until;
-	l.pass_sig = bytes_of(n->pass, 64);
-	l.sig = bytes_of(sig, 64);
-	l.name_tag = (uint32_t)((n - nodes) / want.per_network) & 0xffff;
-	msg.body_case = LINK__TO_HUB__BODY_LOGIN;
-	msg.login = &l;
-	say(n, &msg);
 }
 
 static void publish(struct node *n)
@@ -147,10 +107,10 @@ static void publish(struct node *n)
 
 	rng_fill(&rng, record, sizeof record);
 	p.seq = load_now_us();
-	p.record = bytes_of(record, sizeof record);
+	p.record = load_bytes(record, sizeof record);
 	msg.body_case = LINK__TO_HUB__BODY_PUBLISH;
 	msg.publish = &p;
-	say(n, &msg);
+	load_say(n->link, &msg);
 }
 
 static void answer_ping(struct node *n, uint64_t t)
@@ -161,7 +121,7 @@ static void answer_ping(struct node *n, uint64_t t)
 	pong.t = t;
 	msg.body_case = LINK__TO_HUB__BODY_PONG;
 	msg.pong = &pong;
-	say(n, &msg);
+	load_say(n->link, &msg);
 }
 
 /* --- What it hears */
@@ -183,7 +143,8 @@ static void on_introduction(struct node *n, const Link__Introduction *i)
 
 	for (size_t at = first; at < first + (size_t)want.per_network && i->ik.len == 32; at++) {
 		struct node *asker = &nodes[at];
-		if (!asker->asked_us || &nodes[asker->asked] != n || memcmp(asker->ik, i->ik.data, 32) != 0)
+		if (!asker->asked_us || &nodes[asker->asked] != n ||
+		    memcmp(asker->self.ik, i->ik.data, 32) != 0)
 			continue;
 		samples_add(&took, (double)(load_now_us() - asker->asked_us) / 1000);
 		asker->asked_us = 0;
@@ -199,7 +160,10 @@ static void on_message(void *arg, const uint8_t *msg, size_t len)
 	if (!m)
 		die("the hub sent nonsense");
 	switch (m->body_case) {
-	case LINK__TO_NODE__BODY_CHALLENGE: log_in(n, m->challenge->nonce.data); break;
+	case LINK__TO_NODE__BODY_CHALLENGE:
+		load_log_in(&n->self, n->link, network_of(n), (uint16_t)((n - nodes) / want.per_network),
+			    m->challenge->nonce.data);
+		break;
 	case LINK__TO_NODE__BODY_WELCOME: on_welcome(n); break;
 	case LINK__TO_NODE__BODY_PING: answer_ping(n, m->ping->t); break;
 	case LINK__TO_NODE__BODY_INTRODUCTION: on_introduction(n, m->introduction); break;
@@ -215,7 +179,7 @@ static void on_up(void *arg, const uint8_t *exporter, const struct addr *remote)
 
 	(void)remote;
 	n->connected = true;
-	memcpy(n->exporter, exporter, 32);
+	memcpy(n->self.exporter, exporter, 32);
 }
 
 static void on_down(void *arg, int error, const char *text)
@@ -275,10 +239,10 @@ static void ask_for_introduction(void)
 	}
 	n->asked = other;
 	n->asked_us = load_now_us();
-	i.ik = bytes_of(nodes[other].ik, 32);
+	i.ik = load_bytes(nodes[other].self.ik, 32);
 	msg.body_case = LINK__TO_HUB__BODY_INTRODUCE;
 	msg.introduce = &i;
-	say(n, &msg);
+	load_say(n->link, &msg);
 	signals_sent++;
 }
 
@@ -308,7 +272,8 @@ static void start_leave(void)
 {
 	for (uint32_t i = 0; i < started; i++)
 		hub_link_destroy(nodes[i].link);
-	memset(nodes, 0, sizeof *nodes * (size_t)want.nodes);
+	for (uint32_t i = 0; i < started; i++)
+		nodes[i] = (struct node) { .self = nodes[i].self };
 	started = online = 0;
 }
 
@@ -386,6 +351,7 @@ static void next_phase(void)
 	load_api_take(&kept, &fresh, &failed);
 	free(kept.ms);
 	free(fresh.ms);
+	load_api_pause(phase->is_over == time_is_over);
 	phase_cpu_s = load_cpu_s(hub_pid());
 	phase_began_us = last_welcome_us = load_now_us();
 	if (phase->start)
@@ -409,31 +375,22 @@ static void tick(void *arg)
 static void make_networks(void)
 {
 	size_t count = (size_t)(want.nodes + want.per_network - 1) / (size_t)want.per_network;
-	uint8_t seed[32];
 
 	networks = calloc(count, sizeof *networks);
 	if (!networks)
 		die("out of memory");
-	for (size_t i = 0; i < count; i++) {
-		rng_fill(&rng, seed, sizeof seed);
-		crypto_ed25519_keypair(networks[i].root_pk, networks[i].root_sk, seed);
-		network_id(networks[i].netid, networks[i].root_pk);
-	}
+	for (size_t i = 0; i < count; i++)
+		load_network_make(&networks[i], &rng);
 }
 
 static void make_nodes(void)
 {
-	uint8_t seed[32];
-
-	pass_until = (uint64_t)time(NULL) + 86400;
+	uint64_t pass_until = (uint64_t)time(NULL) + 86400;
 	nodes = calloc((size_t)want.nodes, sizeof *nodes);
 	if (!nodes)
 		die("out of memory");
-	for (struct node *n = nodes; n < nodes + want.nodes; n++) {
-		rng_fill(&rng, seed, sizeof seed);
-		crypto_ed25519_keypair(n->ik, n->sk, seed);
-		cert_pass_issue(n->pass, network_of(n), n->ik, pass_until);
-	}
+	for (struct node *n = nodes; n < nodes + want.nodes; n++)
+		load_member_make(&n->self, network_of(n), pass_until, &rng);
 }
 
 static void make_urls(const struct hub_url *first)

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "core/loop.h"
 #include "core/stream.h"
@@ -25,6 +26,7 @@ static const char *asked_path;
 static struct asker kept = { .stays = true, .every_ms = LOAD_API_KEPT_MS },
 		    fresh = { .every_ms = LOAD_API_FRESH_MS };
 static unsigned failures;
+static atomic_bool paused;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the samples and failures */
 
 static void end_connection(struct asker *a)
@@ -102,6 +104,10 @@ static void on_due(void *arg)
 	static const struct stream_handler handler = { on_up, on_data, on_close, NULL };
 	struct asker *a = arg;
 
+	if (paused) {
+		loop_timer_set(a->timer, loop_now_ms() + a->every_ms);
+		return;
+	}
 	a->asked_us = load_now_us();
 	if (a->stream) {
 		ask(a);
@@ -134,6 +140,11 @@ void load_api_start(const struct hub_url *url, const char *path)
 	asked_path = path;
 	if (pthread_create(&thread, NULL, run, NULL))
 		abort();
+}
+
+void load_api_pause(bool pause)
+{
+	paused = pause;
 }
 
 void load_api_take(struct samples *of_kept, struct samples *of_fresh, unsigned *failed)
