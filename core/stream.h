@@ -22,9 +22,10 @@ enum {
 	STREAM_LINGER_MS = 5000,     /* stream_finish(): until the peer has read the rest */
 	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
-	STREAM_BACKLOG = 1024,
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
 	STREAM_NOT_SENT_MAX = 131072,
+	STREAM_BACKLOG = 2048,	     /* a queue of about 4 s */
+	STREAM_ACCEPTS = 16,	     /* connections that a listener takes in one turn of the loop */
 };
 
 struct stream; /* opaque */

@@ -17,6 +17,9 @@ struct stream_listener {
 	void *arg;
 	struct stream *half_open, **half_open_tail;
 	unsigned half_open_count;
+	struct loop_timer *turn; /* the loop's next one */
+	unsigned accepted;	 /* in this turn */
+	bool one_waits; /* has been taken off the kernel's queue by libuv, which takes no more before we have it */
 	char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
@@ -77,14 +80,13 @@ static bool is_our_user(struct stream_io *io)
 }
 
 /* The connection is taken off libuv first, whatever comes then: it accepts no other one before. */
-static void on_connection(uv_stream_t *server, int status)
+static void accept_one(struct stream_listener *ln)
 {
-	struct stream_listener *ln = ((struct stream_io *)server)->listener;
-	struct stream_io *io = status ? NULL : stream_io_create(ln->loop, ln->is_unix, AF_UNSPEC);
+	struct stream_io *io = stream_io_create(ln->loop, ln->is_unix, AF_UNSPEC);
 
 	if (!io)
 		return;
-	bool wanted = uv_accept(server, &io->stream) == 0 && (!ln->is_unix || is_our_user(io));
+	bool wanted = uv_accept(&ln->io->stream, &io->stream) == 0 && (!ln->is_unix || is_our_user(io));
 	struct stream *s = wanted ? stream_create(ln->loop, ln->tls, NULL) : NULL;
 	if (!s) {
 		stream_io_close(io);
@@ -98,13 +100,43 @@ static void on_connection(uv_stream_t *server, int status)
 	stream_start(s);
 }
 
+/* When thousands come at once, their handshakes would keep the loop from everything else for seconds. */
+static void on_connection(uv_stream_t *server, int status)
+{
+	struct stream_listener *ln = ((struct stream_io *)server)->listener;
+
+	if (status)
+		return;
+	if (ln->accepted == 0)
+		loop_timer_set(ln->turn, 0);
+	ln->one_waits = ln->accepted == STREAM_ACCEPTS;
+	if (ln->one_waits)
+		return;
+	ln->accepted++;
+	accept_one(ln);
+}
+
+static void next_turn(void *arg)
+{
+	struct stream_listener *ln = arg;
+
+	ln->accepted = 0;
+	if (ln->one_waits)
+		on_connection(&ln->io->stream, 0);
+}
+
 static struct stream_listener *listener_create(struct loop *l, bool is_unix, int family,
 					       struct tls_config *tls,
 					       void (*on_accept)(void *arg, struct stream *s), void *arg)
 {
 	struct stream_listener *ln = calloc(1, sizeof *ln);
 
-	if (!ln || !(ln->io = stream_io_create(l, is_unix, family))) {
+	if (!ln)
+		return NULL;
+	ln->turn = loop_timer_create(l, next_turn, ln);
+	ln->io = ln->turn ? stream_io_create(l, is_unix, family) : NULL;
+	if (!ln->io) {
+		loop_timer_destroy(ln->turn);
 		free(ln);
 		return NULL;
 	}
@@ -227,6 +259,7 @@ void stream_listener_close(struct stream_listener *ln)
 		stream_close(ln->half_open);
 	if (ln->path[0])
 		unlink(ln->path);
+	loop_timer_destroy(ln->turn);
 	stream_io_close(ln->io);
 	free(ln);
 }

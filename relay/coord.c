@@ -546,7 +546,8 @@ void coord_tick(struct coord *c, uint64_t now_ms)
 		conn_close(c, DUE_OWNER(d, struct conn, login_due), NULL);
 	while ((d = due_take(&c->silent, now_ms)))
 		conn_close(c, DUE_OWNER(d, struct conn, silent_due), NULL);
-	while ((d = due_take(&c->pings, now_ms)))
+	uint64_t ping_until_ms = due_next(&c->pings) <= now_ms ? now_ms + COORD_PING_TOGETHER_MS : now_ms;
+	while ((d = due_take(&c->pings, ping_until_ms)))
 		send_ping(c, DUE_OWNER(d, struct conn, ping_due), now_ms);
 	roster_tick(&c->roster, now_ms);
 }

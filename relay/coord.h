@@ -22,6 +22,7 @@ enum {
 	COORD_EXPORTER = 32,
 	COORD_LOGIN_TIMEOUT_MS = 10000,
 	COORD_PING_MS = 20000,
+	COORD_PING_TOGETHER_MS = 100, /* due within this: sent with the first, the loop wakes once for all */
 	COORD_SILENT_MS = 50000,
 	/* A node that sends more is disconnected. */
 	COORD_MESSAGES_PER_S = 200,

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "apps/p2phub/commands.h"
@@ -83,6 +84,22 @@ static int run_loop(struct loop *l, const struct serve_config *c, struct reload 
 	return rc ? fail_with(EXIT_FAILED, "cannot wait for signals: %s", strerror(-rc)) : EXIT_OK;
 }
 
+/* A descriptor for each node: what the system allows at most, and a word if that is not enough. */
+static void raise_file_limit(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+	if (files.rlim_max < SERVE_NODES_MAX)
+		log_info("hub",
+			 "the limit of open files allows %llu nodes: see `ulimit -Hn`, or LimitNOFILE= of "
+			 "systemd",
+			 (unsigned long long)files.rlim_max);
+}
+
 /* The URL is kept before anyone can connect, so that who sees the hub listen can ask for it. */
 static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_key *key)
 {
@@ -105,6 +122,7 @@ static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_
 	c->data = a->settings.data;
 	c->url_host = reload.url.host;
 	c->url_port = reload.url.port;
+	raise_file_limit();
 	code = run_loop(l, c, &reload);
 	loop_destroy(l);
 	return code;

@@ -159,6 +159,11 @@ static void what_is_against_the_protocol_ends_with_its_code(void **state)
 		{ "\x09\x80\0\0\0\0", 6, -EBADMSG, 0 },		/* ping in pieces */
 		{ "\x88\x82\0\0\0\0\x03\xe8", 8, -ECONNRESET, 1000 },
 		{ "\x88\x80\0\0\0\0", 6, -ECONNRESET, 0 },
+		{ "\x82\xfe\x00\x01\0\0\0\0a", 9, -EBADMSG, 1002 }, /* a length in more bytes than it needs */
+		{ "\x82\xff\0\0\0\0\0\0\xff\xff\0\0\0\0", 14, -EBADMSG, 1002 },
+		{ "\x88\x81\0\0\0\0a", 7, -EBADMSG, 1002 },	   /* half a code */
+		{ "\x88\x82\0\0\0\0\x03\xed", 8, -EBADMSG, 1002 }, /* 1005: is never sent */
+		{ "\x8b\x80\0\0\0\0", 6, -EBADMSG, 1002 },	   /* unknown control opcode */
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -275,6 +280,27 @@ static void messages_that_fit_leave_in_one_write(void **state)
 	}
 }
 
+/* A ping between the fragments of a message, all of it masked, byte by byte. */
+static void what_comes_byte_by_byte_is_put_together(void **state)
+{
+	(void)state;
+	static const uint8_t wire[] = { 0x02,	 0x83,	  1,	   2,	    3,	     4,	      'a' ^ 1,
+					'b' ^ 2, 'c' ^ 3, 0x89,	   0x82,    5,	     6,	      7,
+					8,	 'h' ^ 5, 'i' ^ 6, 0x00,    0x80,    0,	      0,
+					0,	 0,	  0x80,	   0x86,    9,	     8,	      7,
+					6,	 'd' ^ 9, 'e' ^ 8, 'f' ^ 7, 'g' ^ 6, 'h' ^ 9, 'i' ^ 8 };
+
+	for (size_t i = 0; i < sizeof wire; i++) {
+		assert_int_equal(server.messages, 0);
+		assert_int_equal(websocket_receive(server.ws, wire + i, 1), 0);
+	}
+	assert_int_equal(server.messages, 1);
+	assert_int_equal(server.got_len, 9);
+	assert_memory_equal(server.got, "abcdefghi", 9);
+	assert_int_equal(server.wire_len, 4);
+	assert_memory_equal(server.wire, "\x8a\x02hi", 4);
+}
+
 static void a_close_is_answered_and_ends_both(void **state)
 {
 	(void)state;
@@ -314,6 +340,7 @@ int main(void)
 		ws_test(fragments_are_joined_and_bounded),
 		ws_test(however_the_bytes_are_cut_the_messages_are_the_same),
 		ws_test(messages_that_fit_leave_in_one_write),
+		ws_test(what_comes_byte_by_byte_is_put_together),
 		ws_test(a_close_is_answered_and_ends_both),
 		ws_test(destroying_in_the_message_callback_is_safe),
 		ws_test(what_cannot_be_written_ends_it),
