@@ -19,8 +19,12 @@ enum statement {
 };
 _Static_assert(STATEMENTS <= (int)STORE_DB_STATEMENTS, "room for all");
 
+#define NODE_COLUMNS                                                                            \
+	"SELECT netid, ik, online, seq, length(record), first_s, last_s, record, id FROM nodes" \
+	" WHERE record IS NOT NULL"
 #define AUDIT_COLUMNS "SELECT id, time_s, actor, action, object, outcome, detail FROM audit"
-#define AUDIT_WHERE   " AND time_s BETWEEN ?2 AND ?3 AND (?4 IS NULL OR action = ?4)"
+/* +: by id always, so that a page begins where the last one ended. */
+#define AUDIT_WHERE   " AND +time_s BETWEEN ?2 AND ?3 AND (?4 IS NULL OR action = ?4)"
 #define TOKEN_COLUMNS "SELECT id, name, hash, scope, created_s, expires_s, revoked_s FROM tokens"
 
 static const char *const texts[] = {
@@ -32,9 +36,12 @@ static const char *const texts[] = {
 	[NODES] = "SELECT netid, ik, online, seq, coalesce(length(record), 0), first_s, last_s, NULL, id "
 		  "FROM nodes"
 		  " WHERE netid = ?1 AND ik > ?2 ORDER BY ik LIMIT ?3",
-	[RECORDS] = "SELECT netid, ik, online, seq, length(record), first_s, last_s, record, id FROM nodes"
-		    " WHERE last_s >= ?1 AND (last_s, id) > (?2, ?3) AND record IS NOT NULL ORDER BY last_s, "
-		    "id LIMIT ?4",
+	/* Two ways, each by the index alone: after a crash thousands have the same time. */
+	[RECORDS] = "SELECT * FROM (SELECT * FROM (" NODE_COLUMNS
+		    " AND last_s = ?1 AND id > ?2 ORDER BY id LIMIT ?3)"
+		    " UNION ALL SELECT * FROM (" NODE_COLUMNS
+		    " AND last_s > ?1 ORDER BY last_s, id LIMIT ?3))"
+		    " ORDER BY last_s, id LIMIT ?3",
 	[USAGE_NETWORKS] = "SELECT netid, NULL, sum(bytes) FROM usage WHERE month = ?1 AND netid > ?2"
 			   " GROUP BY netid ORDER BY netid LIMIT ?3",
 	[USAGE_NODES] = "SELECT netid, ik, bytes FROM usage WHERE month = ?1 AND ik > ?2 AND netid = ?4"
@@ -131,10 +138,11 @@ int store_records(struct store *s, uint64_t since_s, struct store_cursor *cursor
 
 	if (!st)
 		return rc;
-	store_db_bind_number(st, 1, since_s);
-	store_db_bind_number(st, 2, cursor->last_s);
-	store_db_bind_number(st, 3, cursor->id);
-	store_db_bind_number(st, 4, cap);
+	if (cursor->last_s < since_s)
+		*cursor = (struct store_cursor) { .last_s = since_s }; /* ids begin with 1 */
+	store_db_bind_number(st, 1, cursor->last_s);
+	store_db_bind_number(st, 2, cursor->id);
+	store_db_bind_number(st, 3, cap);
 	while ((rc = store_db_step(store_reader(s), st)) == 1) {
 		read_node(st, &out[n]);
 		*cursor = (struct store_cursor) { out[n++].last_s, store_db_column_number(st, 8) };

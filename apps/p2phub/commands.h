@@ -8,6 +8,8 @@
 
 int cmd_config(int argc, char **argv);
 int cmd_apikey(int argc, char **argv);
+int cmd_audit(int argc, char **argv);
+int cmd_backup(int argc, char **argv);
 int cmd_serve(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_url(int argc, char **argv);

@@ -38,7 +38,7 @@ int hub_data_open(const char *path)
 
 int hub_data_lock(int dir)
 {
-	return file_lock(dir, "lock");
+	return file_lock(dir, HUB_DATA_LOCK);
 }
 
 int hub_data_key(int dir, struct tls_key *out)

@@ -9,6 +9,7 @@
 /* Paths in the data folder: the store, the control socket, and where the API puts backups. */
 enum { HUB_DATA_PATH = 4096 };
 #define HUB_DATA_STORE	 "hub.db"
+#define HUB_DATA_LOCK	 "lock"
 #define HUB_DATA_SOCKET	 "hub.sock"
 #define HUB_DATA_BACKUPS "backups"
 /* 0 or -ENAMETOOLONG. */

@@ -6,6 +6,8 @@ static const struct command items[] = {
 	{ "config", "config check: what is wrong with a file of settings", cmd_config },
 	{ "status", "tell how the running hub is", cmd_status },
 	{ "apikey", "make, list and revoke tokens for the API", cmd_apikey },
+	{ "audit", "tell who did what to the hub, and when", cmd_audit },
+	{ "backup", "write what the hub keeps to a file, or put it back", cmd_backup },
 	{ "url", "print the hub's URL with its pin, as nodes want it", cmd_url },
 };
 

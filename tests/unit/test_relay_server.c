@@ -30,6 +30,11 @@ static void it_forwards_both_ways_between_bound_members(void **state)
 	assert_int_equal(s.forwarded, 2);
 	assert_int_equal(s.bytes, 80);
 	assert_int_equal(s.bound, 2);
+	assert_int_equal(relay_slot_take_bytes(b.r, p.a), 40);
+	assert_int_equal(relay_slot_take_bytes(b.r, p.a), 0);
+	assert_int_equal(relay_slot_take_bytes(b.r, p.b), 40);
+	relay_slot_close(b.r, p.b);
+	assert_int_equal(relay_slot_take_bytes(b.r, p.b), 0);
 	relay_server_destroy(b.r);
 }
 
