@@ -33,7 +33,7 @@ enum config_kind {
 	CONFIG_TEXT,   /* char[max]; "" stands for none */
 	CONFIG_NUMBER, /* long, min to max; 0 may stand for none when min is more */
 	CONFIG_FLAG,   /* enum config_flag */
-	CONFIG_ADDR,   /* struct addr, from ADDRESS:PORT */
+	CONFIG_ADDR,   /* struct addr, from ADDRESS:PORT; ADDR_NONE stands for none */
 	CONFIG_ADDRS,  /* struct config_addrs */
 	CONFIG_RATE,   /* uint32_t, bytes a second, from 100mbit */
 	CONFIG_SIZE,   /* uint64_t, bytes, from 500GB */

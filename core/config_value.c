@@ -121,9 +121,19 @@ static int set_flag(enum config_flag *target, const char *text)
 	return -EINVAL;
 }
 
+static int set_addr(const struct config_entry *e, struct addr *target, const char *text)
+{
+	struct addr a;
+
+	if (addr_parse(&a, text, e->port) || !a.port)
+		return -EINVAL;
+	*target = a;
+	return 0;
+}
+
 static int add_addr(const struct config_entry *e, struct config_addrs *list, const char *text)
 {
-	if (list->count == CONFIG_LIST_MAX || addr_parse(&list->items[list->count], text, e->port))
+	if (list->count == CONFIG_LIST_MAX || set_addr(e, &list->items[list->count], text))
 		return -EINVAL;
 	list->count++;
 	return 0;
@@ -137,7 +147,7 @@ int config_set(const struct config_entry *e, void *base, const char *text)
 	case CONFIG_TEXT: return set_text(e, target, text);
 	case CONFIG_NUMBER: return set_number(e, target, text);
 	case CONFIG_FLAG: return set_flag(target, text);
-	case CONFIG_ADDR: return addr_parse(target, text, e->port);
+	case CONFIG_ADDR: return set_addr(e, target, text);
 	case CONFIG_ADDRS: return add_addr(e, target, text);
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
@@ -190,7 +200,10 @@ const char *config_show(const struct config_entry *e, const void *base, char out
 			snprintf(out, CONFIG_SHOW, "%ld", *(const long *)target);
 		break;
 	case CONFIG_FLAG: snprintf(out, CONFIG_SHOW, "%s", flags[*(const enum config_flag *)target]); break;
-	case CONFIG_ADDR: snprintf(out, CONFIG_SHOW, "%s", addr_format(target, text)); break;
+	case CONFIG_ADDR:
+		if (((const struct addr *)target)->family != ADDR_NONE)
+			snprintf(out, CONFIG_SHOW, "%s", addr_format(target, text));
+		break;
 	case CONFIG_ADDRS: show_addrs(target, out, CONFIG_SHOW); break;
 	case CONFIG_RATE:
 	case CONFIG_SIZE:

@@ -23,9 +23,8 @@ struct up {
 	struct join_wish wish;
 	struct node_settings_source source;
 	struct node_settings settings; /* in effect */
-	const char *state, *socket, *log, *metrics;
+	const char *state, *socket, *log;
 	bool foreground, metrics_public;
-	struct addr metrics_at;
 	long timeout_s;
 	char socket_path[SOCKET_PATH_MAX], config_path[PATH_MAX];
 	struct rung rung;
@@ -99,9 +98,9 @@ static int join_and_run(struct up *up, struct state *state)
 		.patient = up->foreground,
 		.timeout_s = (unsigned)up->timeout_s,
 		.socket = up->socket_path,
-		.metrics = up->metrics_at,
 		.tun = *up->settings.tun ? up->settings.tun : NULL,
 		.workers = node_settings_workers(up->settings.workers),
+		.metrics = up->settings.metrics,
 		.rung = up->rung,
 		.on_hangup = reloads ? on_hangup : NULL,
 		.on_joined = on_joined,
@@ -146,22 +145,6 @@ static int run(struct up *up)
 	return code;
 }
 
-/* Who reads it need not be a member: without a word that this is meant, only this machine may. */
-static int check_metrics(struct up *up)
-{
-	if (!up->metrics)
-		return EXIT_OK;
-	if (addr_parse(&up->metrics_at, up->metrics, 0) || !up->metrics_at.port)
-		return fail_with(EXIT_USAGE, "--metrics takes ADDRESS:PORT, not '%.80s'", up->metrics);
-	if (!addr_is_loopback(&up->metrics_at) && !up->metrics_public)
-		return fail_with(
-			EXIT_USAGE,
-			"--metrics: whoever reaches %s could read the numbers; give 127.0.0.1:PORT, or add "
-			"--metrics-public if a firewall or an address inside the VPN keeps others away",
-			up->metrics);
-	return EXIT_OK;
-}
-
 static const char *said(const char *text)
 {
 	return *text ? text : NULL;
@@ -203,6 +186,21 @@ static int load(struct up *up)
 	return code;
 }
 
+/* Who reads it need not be a member: without a word that this is meant, only this machine may. */
+static int check_metrics(const struct up *up)
+{
+	const struct addr *at = &up->settings.metrics;
+	char text[ADDR_TEXT_MAX];
+
+	if (at->family == ADDR_NONE || addr_is_loopback(at) || up->metrics_public ||
+	    up->settings.metrics_public == CONFIG_YES)
+		return EXIT_OK;
+	return fail_with(EXIT_USAGE,
+			 "--metrics: whoever reaches %s could read the numbers; give 127.0.0.1:PORT, or add "
+			 "--metrics-public if a firewall or an address inside the VPN keeps others away",
+			 addr_format(at, text));
+}
+
 static int check(struct up *up)
 {
 	if (up->log && up->foreground)
@@ -214,9 +212,9 @@ static int check(struct up *up)
 		return fail_with(EXIT_USAGE, "give --hard-nat or --no-hard-nat, not both");
 	if (rung_parse(&up->rung, getenv("P2PD_OFFLOAD")))
 		return fail_with(EXIT_USAGE, "P2PD_OFFLOAD (in the environment) takes one of " RUNG_NAMES);
-	int code = check_metrics(up);
-	if (!code)
-		code = load(up);
+	int code = load(up);
+	if (code == EXIT_OK)
+		code = check_metrics(up);
 	if (code)
 		return code;
 	log_set_levels(up->settings.log_level);
@@ -241,12 +239,10 @@ int cmd_up(int argc, char **argv)
 		  "search between two hard NATs, too, if both sides say so (kept until --no-hard-nat)",
 		  .flag = &w->hard_nat },
 		{ "no-hard-nat", NULL, "leave those to the relay (the default)", .flag = &w->no_hard_nat },
-		{ "metrics", "ADDR:PORT", "answer GET /metrics (Prometheus) there, on loopback (nowhere)",
-		  .text = &up.metrics },
-		{ "metrics-public", NULL, "let --metrics be on another address", .flag = &up.metrics_public },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
 		  .text = &up.socket },
+		{ "metrics-public", NULL, "let --metrics be on another address", .flag = &up.metrics_public },
 		{ "foreground", NULL, "stay in the foreground, and try an unreachable hub for ever",
 		  .flag = &up.foreground },
 		{ "timeout", "SECONDS", "give up when not joined by then (15)", .number = &up.timeout_s,

@@ -15,6 +15,8 @@ struct node_settings {
 	long port;
 	char cipher[NODE_SETTINGS_WORD], workers[NODE_SETTINGS_WORD], tun[NODE_SETTINGS_WORD];
 	enum config_flag portmap, hard_nat;
+	struct addr metrics;
+	enum config_flag metrics_public;
 	char log_level[NODE_SETTINGS_TEXT], log_format[NODE_SETTINGS_WORD];
 };
 

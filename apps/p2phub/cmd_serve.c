@@ -165,10 +165,8 @@ static int load(struct arguments *a, struct serve_config *c)
 	}
 	log_set_levels(s->log_level);
 	log_set_format_by_name(s->log_format);
-	*c = (struct serve_config) { .tls = s->tls,
-				     .udp_count = s->udp.count,
-				     .metrics_public = a->metrics_public,
-				     .limits = reload_limits(s) };
+	*c = (struct serve_config) { .tls = s->tls, .udp_count = s->udp.count, .limits = reload_limits(s) };
+	c->metrics_public = a->metrics_public || s->metrics_public == CONFIG_YES;
 	memcpy(c->udp, s->udp.items, sizeof c->udp);
 	return EXIT_OK;
 }

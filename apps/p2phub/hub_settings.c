@@ -48,6 +48,7 @@ const struct config_entry hub_settings_entries[] = {
 	  .max = HUB_SETTINGS_LEVEL, .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
 	{ "log.format", CONFIG_TEXT, AT(log_format), "log-format", "FORMAT", "text or json (text)",
 	  .max = HUB_SETTINGS_FORMAT, .takes = "text or json", .fits = is_format, .live = true },
+	{ "metrics.public", CONFIG_FLAG, AT(metrics_public) },
 	{ "relay.quota.total_rate", CONFIG_RATE, AT(quota.total_rate), .none = "unlimited", .live = true },
 	{ "relay.quota.network_rate", CONFIG_RATE, AT(quota.network_rate), .none = "unlimited",
 	  .live = true },
@@ -65,6 +66,7 @@ void hub_settings_init(struct hub_settings *s)
 	*s = (struct hub_settings) { .data = HUB_SETTINGS_DATA,
 				     .log_level = "info",
 				     .log_format = "text",
+				     .metrics_public = CONFIG_NO,
 				     .nodes = SERVE_NODES_MAX,
 				     .audit_retention_s = RETENTION_S };
 	addr_parse(&s->tls, "0.0.0.0", TLS_PORT);

@@ -17,6 +17,7 @@ struct hub_settings {
 	char cert[HUB_SETTINGS_TEXT], key[HUB_SETTINGS_TEXT]; /* both or none */
 	char url_host[HUB_SETTINGS_HOST];
 	char log_level[HUB_SETTINGS_LEVEL], log_format[HUB_SETTINGS_FORMAT];
+	enum config_flag metrics_public;
 	struct quota_limits quota;
 	long nodes;
 	uint64_t audit_retention_s;
