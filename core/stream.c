@@ -2,6 +2,7 @@
 #include "core/stream.h"
 
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,6 +70,15 @@ struct stream_io *stream_io_create(struct loop *l, bool is_pipe, int family)
 		return NULL;
 	}
 	return io;
+}
+
+void stream_io_tune(struct stream_io *io)
+{
+	int fd, most = STREAM_NOT_SENT_MAX;
+
+	uv_tcp_nodelay(&io->tcp, 1);
+	if (uv_fileno(&io->handle, &fd) == 0)
+		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
 }
 
 static void free_io(uv_handle_t *handle)

@@ -23,6 +23,8 @@ enum {
 	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	STREAM_BACKLOG = 1024,
+	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
+	STREAM_NOT_SENT_MAX = 131072,
 };
 
 struct stream; /* opaque */
@@ -77,6 +79,9 @@ int stream_listen_unix(struct stream_listener **out, struct loop *l, const char 
 		       void (*on_accept)(void *arg, struct stream *s), void *arg);
 /* With the port that the system gave. */
 struct addr stream_listener_addr(const struct stream_listener *ln);
+/* Connections accepted from now on are made with `tls`; the others go on as they are. Only where stream_listen() was given
+ * one. */
+void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls);
 /* The accepted streams live on, those in their handshake do not; the socket file is removed. NULL is allowed. */
 void stream_listener_close(struct stream_listener *ln);
 

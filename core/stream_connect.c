@@ -47,7 +47,7 @@ static void connected(uv_connect_t *request, int status)
 	s->remote = c->address[c->next - 1];
 	s->connecting = NULL;
 	stream_connecting_free(c);
-	uv_tcp_nodelay(&s->io->tcp, 1);
+	stream_io_tune(s->io);
 	stream_start(s);
 }
 

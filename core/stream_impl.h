@@ -39,6 +39,8 @@ struct stream {
 
 struct stream *stream_create(struct loop *l, struct tls_config *tls, const char *host);
 struct stream_io *stream_io_create(struct loop *l, bool is_pipe, int family);
+/* A TCP connection is there. */
+void stream_io_tune(struct stream_io *io);
 void stream_io_close(struct stream_io *io);
 /* The transport is connected: goes on with TLS, else is up. */
 void stream_start(struct stream *s);

@@ -60,7 +60,7 @@ static void name_remote(struct stream *s)
 	struct sockaddr_storage sa;
 	int len = sizeof sa;
 
-	uv_tcp_nodelay(&s->io->tcp, 1);
+	stream_io_tune(s->io);
 	if (uv_tcp_getpeername(&s->io->tcp, (struct sockaddr *)&sa, &len) == 0)
 		s->remote = addr_from_sockaddr((struct sockaddr *)&sa);
 }
@@ -212,6 +212,11 @@ struct addr stream_listener_addr(const struct stream_listener *ln)
 	if (ln->is_unix || uv_tcp_getsockname(&ln->io->tcp, (struct sockaddr *)&sa, &len) != 0)
 		return (struct addr) { 0 };
 	return addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
+void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls)
+{
+	ln->tls = tls;
 }
 
 void stream_listener_close(struct stream_listener *ln)

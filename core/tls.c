@@ -16,13 +16,14 @@ static const char authorities[] = "/etc/ssl/certs/ca-certificates.crt";
 
 struct tls_config {
 	WOLFSSL_CTX *ctx;
+	unsigned users; /* its owner, and each connection */
 	bool server, pinned;
 	uint8_t pin[TLS_PIN];
 };
 
 struct tls {
 	WOLFSSL *ssl;
-	const struct tls_config *config;
+	struct tls_config *config;
 	const uint8_t *in;
 	size_t in_len;
 	uint8_t *out;
@@ -112,6 +113,7 @@ static struct tls_config *config_create(WOLFSSL_METHOD *method, bool server)
 		free(c);
 		return NULL;
 	}
+	c->users = 1;
 	c->server = server;
 	wolfSSL_SetIORecv(c->ctx, receive);
 	wolfSSL_SetIOSend(c->ctx, emit);
@@ -171,7 +173,7 @@ int tls_client_config(struct tls_config **out, const uint8_t *pin)
 
 void tls_config_destroy(struct tls_config *c)
 {
-	if (!c)
+	if (!c || --c->users)
 		return;
 	wolfSSL_CTX_free(c->ctx);
 	free(c);
@@ -201,6 +203,7 @@ struct tls *tls_create(struct tls_config *c, const char *host)
 	if (!t)
 		return NULL;
 	t->config = c;
+	c->users++;
 	t->ssl = wolfSSL_new(c->ctx);
 	if (!t->ssl || (!c->server && !set_up_client(t, host))) {
 		tls_destroy(t);
@@ -218,6 +221,7 @@ void tls_destroy(struct tls *t)
 	if (!t)
 		return;
 	wolfSSL_free(t->ssl);
+	tls_config_destroy(t->config);
 	free(t->out);
 	crypto_wipe(t, sizeof *t);
 	free(t);

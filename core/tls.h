@@ -16,14 +16,15 @@ enum {
 	TLS_OUTPUT_MAX = 1 << 20, /* ciphertext not yet taken by the caller */
 };
 
-struct tls_config; /* opaque: what many connections share; must outlive them */
+struct tls_config; /* opaque: what many connections share; lives until the last of them has gone */
 struct tls;	   /* opaque: one connection */
 
 /* 0, -EBADMSG (not a certificate and its key), -ENOMEM. The key is copied. */
 int tls_server_config(struct tls_config **out, const struct tls_key *key);
 /* `pin` NULL: the system's authorities. 0, -ENOENT (no bundle of authorities on this machine), -ENOMEM. */
 int tls_client_config(struct tls_config **out, const uint8_t *pin);
-void tls_config_destroy(struct tls_config *c); /* NULL is allowed */
+/* No more connections are made with it; those that are live on. NULL is allowed. */
+void tls_config_destroy(struct tls_config *c);
 
 /* `host` is for clients: the name sent, and checked unless pinned. NULL without memory. */
 struct tls *tls_create(struct tls_config *c, const char *host);

@@ -44,6 +44,11 @@ void coord_destroy(struct coord *c)
 	free(c);
 }
 
+void coord_set_max_nodes(struct coord *c, size_t max_nodes)
+{
+	c->config.max_nodes = c->roster.max = max_nodes;
+}
+
 static struct conn *conn_find(const struct coord *c, uint64_t id)
 {
 	struct conn **k = map_find(&c->conns, &id);
@@ -555,6 +560,13 @@ uint64_t coord_deadline(const struct coord *c)
 	for (size_t i = 1; i < sizeof at / sizeof *at; i++)
 		least = at[i] < least ? at[i] : least;
 	return least;
+}
+
+uint32_t coord_slot(const struct coord *c, uint64_t conn)
+{
+	const struct conn *k = conn_find(c, conn);
+
+	return k && k->member ? k->member->slot : 0;
 }
 
 struct roster *coord_roster(struct coord *c)

@@ -50,6 +50,8 @@ struct coord_config {
 
 struct coord *coord_create(const struct coord_config *config); /* NULL without memory */
 void coord_destroy(struct coord *c);
+/* From now on. Who is known beyond that, stays until it goes or is forgotten. */
+void coord_set_max_nodes(struct coord *c, size_t max_nodes);
 
 /* A connection is up. `conn` is the caller's id for it, > 0 and not in use. `unix_s` is the wall clock, for passes.
  * 0, or -EINVAL, -ENOSPC (twice max_nodes are connected), -ENOMEM: then close it, coord knows nothing of it. */
@@ -70,6 +72,8 @@ void coord_resume(struct coord *c, uint64_t conn);
 void coord_tick(struct coord *c, uint64_t now_ms);
 uint64_t coord_deadline(const struct coord *c);
 
+/* The relay slot of who logged in over this connection; 0: nobody, or there is no slot. Stays the same. */
+uint32_t coord_slot(const struct coord *c, uint64_t conn);
 /* Its members, for the store: roster_next_change(), roster_count_relayed(), and roster_restore(). */
 struct roster *coord_roster(struct coord *c);
 

@@ -34,7 +34,7 @@ struct http_server {
 	size_t route_count;
 	void *arg;
 	struct http_exchange *all;
-	size_t count;
+	struct http_stats stats;
 };
 
 struct piece {
@@ -54,6 +54,11 @@ struct http_server *http_server_create(struct loop *l, const struct http_route *
 			.loop = l, .routes = routes, .route_count = count, .arg = arg
 		};
 	return server;
+}
+
+const struct http_stats *http_server_stats(const struct http_server *server)
+{
+	return &server->stats;
 }
 
 static void enter(struct http_exchange *x)
@@ -78,7 +83,7 @@ static void bury(struct http_exchange *x)
 	*x->at = x->next;
 	if (x->next)
 		x->next->at = x->at;
-	x->server->count--;
+	x->server->stats.connections--;
 }
 
 static void end_exchange(struct http_exchange *x, bool finish)
@@ -169,6 +174,12 @@ static int write_pieces(struct stream *s, const struct piece *pieces, size_t cou
 	return rc;
 }
 
+static void count_answer(struct http_server *server, int status)
+{
+	if (status >= HTTP_CODE_FIRST && status < HTTP_CODE_FIRST + HTTP_CODES)
+		server->stats.answers[status - HTTP_CODE_FIRST]++;
+}
+
 static int write_answer(struct http_exchange *x, int status, const char *type, const char *framing,
 			const void *body, size_t body_len)
 {
@@ -179,6 +190,7 @@ static int write_answer(struct http_exchange *x, int status, const char *type, c
 			   status, http_reason(status), type, framing,
 			   x->closing ? "Connection: close\r\n" : "");
 
+	count_answer(x->server, status);
 	if ((size_t)len >= sizeof head)
 		return -ENAMETOOLONG;
 	return write_pieces(x->stream, (struct piece[]) { { head, (size_t)len }, { body, body_len } }, 2);
@@ -305,6 +317,7 @@ struct stream *http_upgrade(struct http_exchange *x, const char *headers, const 
 		end_exchange(x, false);
 		s = NULL;
 	} else {
+		count_answer(x->server, 101);
 		*rest = x->rest;
 		*rest_len = x->rest_len;
 		stream_set_timeout(s, 0);
@@ -453,12 +466,13 @@ void http_server_accept(void *arg, struct stream *s)
 	struct http_server *server = arg;
 	struct http_exchange *x = NULL;
 
-	if (server->count < HTTP_CONNECTIONS_MAX)
+	if (server->stats.connections < HTTP_CONNECTIONS_MAX)
 		x = calloc(1, sizeof *x);
 	if (x)
 		x->parse = http_parse_create(HTTP_IS_REQUEST, HTTP_BODY_MAX, NULL, NULL);
 	if (!x || !x->parse) {
 		free(x);
+		server->stats.busy++;
 		stream_write(s, busy, sizeof busy - 1);
 		stream_finish(s);
 		return;
@@ -471,7 +485,8 @@ void http_server_accept(void *arg, struct stream *s)
 	if (x->next)
 		x->next->at = &x->next;
 	server->all = x;
-	server->count++;
+	server->stats.connections++;
+	server->stats.accepted++;
 	stream_attach(s, &handler, x);
 	stream_set_timeout(s, HTTP_REQUEST_MS);
 }

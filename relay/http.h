@@ -13,6 +13,8 @@ enum {
 	HTTP_CONNECTIONS_MAX = 4096,	/* more are answered 503 */
 	HTTP_PIPELINE_MAX = 65536,	/* sent ahead of an answer */
 	HTTP_STREAM_QUEUE_MAX = 262144, /* of an answer that grows: a reader further behind is let go */
+	HTTP_CODE_FIRST = 100,		/* status codes: RFC 9110 section 15 */
+	HTTP_CODES = 500,
 };
 
 struct json_t;
@@ -30,6 +32,12 @@ struct http_route {
 /* The routes must stay; `arg` is the handlers'. NULL without memory. */
 struct http_server *http_server_create(struct loop *l, const struct http_route *routes, size_t count,
 				       void *arg);
+struct http_stats {
+	uint64_t accepted, busy;      /* connections; turned away since there were too many */
+	uint32_t connections;	      /* now; upgraded ones are not counted */
+	uint64_t answers[HTTP_CODES]; /* by status - HTTP_CODE_FIRST */
+};
+const struct http_stats *http_server_stats(const struct http_server *server);
 /* Ends all connections (upgraded ones are no longer its own). NULL is allowed. */
 void http_server_destroy(struct http_server *server);
 /* A new connection, `arg` a struct http_server: the on_accept of stream_listen(). */
@@ -39,7 +47,7 @@ void http_server_accept(void *arg, struct stream *s);
 const struct http_message *http_request(const struct http_exchange *x);
 /* What stood for the route's "*", else "". */
 const char *http_path_rest(const struct http_exchange *x);
-/* Who asks, and which of our addresses was asked; ADDR_NONE for a Unix socket. */
+/* Who asks, which may be a reverse proxy, and which of our addresses was asked; ADDR_NONE for a Unix socket. */
 struct addr http_remote(const struct http_exchange *x);
 struct addr http_local(const struct http_exchange *x);
 /* The words for a status, "Not Found". */

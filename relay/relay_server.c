@@ -9,6 +9,7 @@
 #include "core/bucket.h"
 #include "core/bytes.h"
 #include "core/map.h"
+#include "relay/relay_frame.h"
 
 enum { POOL_FIRST_CAP = 16 };
 #define NO_INDEX UINT32_MAX
@@ -30,8 +31,8 @@ struct pool {
 struct slot {
 	struct pool_head head;
 	uint32_t network;
-	uint32_t first; /* of its session links */
-	struct relay_route bound;
+	uint32_t first;		  /* of its session links */
+	struct relay_route bound; /* its link goes first; the address is kept beside it */
 	uint64_t seen_ms;
 	uint64_t bytes; /* from it, forwarded and not yet taken */
 	uint8_t token[RELAY_TOKEN];
@@ -379,6 +380,21 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 	return NULL;
 }
 
+/* `count` datagrams, `len` bytes with their headers, to this member. */
+static enum relay_action forward(struct relay_server *r, struct slot *from, const struct slot *to, size_t len,
+				 size_t count, struct relay_route *route)
+{
+	if (!to->bound.link && !is_bound(to, r->now_ms)) {
+		r->stats.undeliverable += count;
+		return RELAY_DROP;
+	}
+	*route = to->bound;
+	r->stats.forwarded += count;
+	r->stats.bytes += len;
+	from->bytes += len;
+	return RELAY_FORWARD;
+}
+
 /* Of `count` datagrams with the header of the first. */
 static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, size_t len, size_t count,
 				 struct relay_route *route, uint8_t *reply, size_t *reply_len)
@@ -393,15 +409,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	if (!sender)
 		return on_unbound(r, id, count, reply, reply_len);
 	sender->seen_ms = r->now_ms;
-	if (!is_bound(other, r->now_ms)) {
-		r->stats.undeliverable += count;
-		return RELAY_DROP;
-	}
-	*route = other->bound;
-	r->stats.forwarded += count;
-	r->stats.bytes += len;
-	sender->bytes += len;
-	return RELAY_FORWARD;
+	return forward(r, sender, other, len, count, route);
 }
 
 size_t relay_run(const uint8_t *data, size_t len, size_t stride)
@@ -437,14 +445,66 @@ enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t
 	return relay_server_on_run(r, msg, len, len, route, now_ms, reply, reply_len);
 }
 
+/* The other member, if `from` is one of the two. */
+static struct slot *other_end(const struct relay_server *r, const struct session *s, const struct slot *from)
+{
+	uint32_t index = pool_index(&r->slots, from->head.id);
+
+	for (unsigned side = 0; side < 2; side++)
+		if (s->slot[side] == index)
+			return slot_at(r, s->slot[!side]);
+	return NULL;
+}
+
+enum relay_action relay_server_on_link(struct relay_server *r, uint32_t slot, uint64_t link,
+				       const uint8_t *msg, size_t len, struct relay_route *route,
+				       uint64_t now_ms)
+{
+	struct slot *s = pool_find(&r->slots, slot);
+	struct relay_frame f;
+
+	r->now_ms = now_ms;
+	if (!s) {
+		r->stats.unknown_slot++;
+		return RELAY_DROP;
+	}
+	bool run = relay_frame_read(&f, msg, len);
+	if (!run && !relay_frame_is_move(msg, len)) {
+		r->stats.malformed++;
+		return RELAY_DROP;
+	}
+	s->bound.link = link;
+	if (!run)
+		return RELAY_DROP;
+	struct session *session = pool_find(&r->sessions, f.session);
+	struct slot *other = session ? other_end(r, session, s) : NULL;
+	size_t count = relay_frame_count(&f);
+	if (!other) {
+		r->stats.unbound += count;
+		return RELAY_DROP;
+	}
+	return forward(r, s, other, f.len + count * RELAY_HEADER, count, route);
+}
+
+void relay_slot_unlink(struct relay_server *r, uint32_t slot, uint64_t link)
+{
+	struct slot *s = pool_find(&r->slots, slot);
+
+	if (s && s->bound.link == link)
+		s->bound.link = 0;
+}
+
 struct relay_stats relay_server_stats(const struct relay_server *r)
 {
 	struct relay_stats s = r->stats;
 
 	s.slots = r->slots.live;
 	s.sessions = r->sessions.live;
-	for (uint32_t i = 0; i < r->slots.cap; i++)
-		s.bound += slot_at(r, i)->head.id && is_bound(slot_at(r, i), r->now_ms);
+	for (uint32_t i = 0; i < r->slots.cap; i++) {
+		const struct slot *slot = slot_at(r, i);
+		s.bound += slot->head.id && is_bound(slot, r->now_ms);
+		s.by_link += slot->head.id && slot->bound.link;
+	}
 	return s;
 }
 

@@ -30,6 +30,7 @@ struct relay_stats {
 	uint64_t challenged, bad_proof, malformed;
 	uint64_t unknown_slot; /* binds and proofs for a slot that is not open: never answered */
 	uint32_t slots, sessions, bound;
+	uint32_t by_link; /* slots that are reached by their link */
 };
 
 /* NULL without memory. `rng` is kept. */
@@ -46,15 +47,17 @@ uint64_t relay_slot_take_bytes(struct relay_server *r, uint32_t slot);
 /* The session between two slots: the same id for the same pair. 0 when full, for different networks, or unknown slots. */
 uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t slot_b);
 
-/* The two ends of a datagram: the hub's (ADDR_NONE: it does not matter) and a node's. */
+/* How a node is reached: over its link, the caller's id for it, if that is not 0. Else by UDP: the two ends of a datagram,
+ * the hub's (ADDR_NONE: it does not matter) and the node's. */
 struct relay_route {
 	struct addr hub, node;
+	uint64_t link;
 };
 
 enum relay_action { RELAY_DROP, RELAY_FORWARD, RELAY_REPLY };
-/* `route` is how `msg` came, and on return how to answer. RELAY_FORWARD: send `msg` unchanged (the id is the same in
- * both directions) to the other member, from where that one is bound: its NAT lets nothing else in. RELAY_REPLY: send the
- * *reply_len bytes in `reply` back. */
+/* `route` is how `msg` came (by UDP), and on return how to answer. RELAY_FORWARD: send `msg` unchanged (the id is the same
+ * in both directions) to the other member, from where that one is bound: its NAT lets nothing else in; to a link as
+ * relay_frame_pack() makes it. RELAY_REPLY: send the *reply_len bytes in `reply` back. */
 enum relay_action relay_server_on_datagram(struct relay_server *r, const uint8_t *msg, size_t len,
 					   struct relay_route *route, uint64_t now_ms,
 					   uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
@@ -66,6 +69,14 @@ size_t relay_run(const uint8_t *data, size_t len, size_t stride);
 enum relay_action relay_server_on_run(struct relay_server *r, const uint8_t *run, size_t len, size_t stride,
 				      struct relay_route *route, uint64_t now_ms,
 				      uint8_t reply[static RELAY_PROVE_LEN], size_t *reply_len);
+/* A message that begins with RELAY_DATA came over `link` (not 0), whose login is that of `slot`: if it is well-formed, the
+ * slot is reached by this link from now on, until a proof comes by UDP. RELAY_FORWARD: it is a run, send it to the other
+ * member by `route`: unchanged to a link, as relay_frame_unpack() makes it to an address. Never RELAY_REPLY. */
+enum relay_action relay_server_on_link(struct relay_server *r, uint32_t slot, uint64_t link,
+				       const uint8_t *msg, size_t len, struct relay_route *route,
+				       uint64_t now_ms);
+/* The link has gone; `slot` may be another's by now. */
+void relay_slot_unlink(struct relay_server *r, uint32_t slot, uint64_t link);
 struct relay_stats relay_server_stats(const struct relay_server *r);
 
 /* A session, for those who administer the hub. */

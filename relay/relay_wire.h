@@ -13,7 +13,8 @@
  * Where UDP does not get through, the same data goes over the node's link (TLS), whose login is the binding: a binary
  * WebSocket message that begins with 0x81 (no protobuf message of link.proto does):
  *
- *   run     0x81, 0, 0(2), session id LE32, stride LE16, then datagrams of `stride` bytes each, the last may be shorter
+ *   run     0x81, 0, 0(2), session id LE32, stride LE16, then datagrams of `stride` bytes each, the last may be shorter;
+ *           at most RELAY_RUN_DATAGRAMS, as each may become a packet
  *   move    0x81, 1, 0(2), 0 LE32                              node -> hub: from now on send me data over the link
  *
  * The hub sends a node's data by the way that the node used last: bound by UDP (a proof) or moved to the link (a move, or
@@ -39,7 +40,9 @@ enum {
 	RELAY_BOUND_LEN = 24,
 	RELAY_UNBOUND_LEN = 8,
 	RELAY_RUN_HEADER = 10,
-	RELAY_RUN_MAX = 16384, /* a WebSocket message of ours */
+	RELAY_RUN_MAX =
+		16376, /* with a WebSocket header of 4 or 8 bytes it is one TLS record (RFC 8446 section 5.1) */
+	RELAY_RUN_DATAGRAMS = 64,
 	RELAY_MOVE_LEN = 8,
 };
 

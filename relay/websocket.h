@@ -12,6 +12,7 @@
 enum {
 	WEBSOCKET_MESSAGE_MAX = 16384,
 	WEBSOCKET_FRAGMENTS_MAX = 64, /* of one message: empty ones would else cost memory without end */
+	WEBSOCKET_HEADER_MAX = 8,     /* in front of a message of ours */
 	WEBSOCKET_KEY_TEXT = 25,      /* 16 bytes in base64 */
 	WEBSOCKET_ACCEPT_TEXT = 29,   /* 20 bytes in base64 */
 };
@@ -36,6 +37,8 @@ void websocket_destroy(struct websocket *w); /* NULL is allowed */
 int websocket_receive(struct websocket *w, const uint8_t *data, size_t len);
 /* 0, -EMSGSIZE, -ENOTCONN (closing), -ENOMEM, or what `write` returned. */
 int websocket_send(struct websocket *w, const void *msg, size_t len);
+/* Several messages, in as few writes as can be. */
+int websocket_send_all(struct websocket *w, const struct part *msgs, size_t count);
 /* Makes the peer answer, if it is there. */
 void websocket_ping(struct websocket *w);
 /* Sends the closing frame; the peer's answer ends websocket_receive(). */

@@ -198,6 +198,11 @@ int websocket_server_send(struct websocket_server *c, const void *msg, size_t le
 	return c->dead ? -ENOTCONN : websocket_send(c->ws, msg, len);
 }
 
+int websocket_server_send_all(struct websocket_server *c, const struct part *msgs, size_t count)
+{
+	return c->dead ? -ENOTCONN : websocket_send_all(c->ws, msgs, count);
+}
+
 size_t websocket_server_queued(const struct websocket_server *c)
 {
 	return c->stream ? stream_queued(c->stream) : 0;

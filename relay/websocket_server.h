@@ -26,6 +26,7 @@ bool websocket_server_accept(struct websocket_server **out, struct http_exchange
 			     struct rng *rng, const struct websocket_server_handler *handler, void *arg);
 /* 0 or a negative errno: close it. */
 int websocket_server_send(struct websocket_server *c, const void *msg, size_t len);
+int websocket_server_send_all(struct websocket_server *c, const struct part *msgs, size_t count);
 size_t websocket_server_queued(const struct websocket_server *c); /* bytes */
 /* Sends what is queued and the closing frame; no callback comes any more. NULL is allowed. */
 void websocket_server_close(struct websocket_server *c, enum websocket_code code);

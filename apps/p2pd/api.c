@@ -7,6 +7,7 @@
 #include "apps/p2pd/pinger.h"
 #include "core/stream.h"
 #include "relay/http.h"
+#include "relay/metrics_http.h"
 
 enum { PING_RUNS = 16 };
 
@@ -51,6 +52,18 @@ static void on_status(void *arg, struct http_exchange *x)
 	uint64_t now = loop_now_ms();
 
 	send_answer(a, x, requests_status(a->target, now, unix_ns(a, now)));
+}
+
+static void write_metrics(void *arg, struct metrics *m)
+{
+	requests_metrics(arg, m);
+}
+
+static void on_metrics(void *arg, struct http_exchange *x)
+{
+	struct api *a = arg;
+
+	metrics_http_answer(x, write_metrics, (void *)a->target);
 }
 
 static void on_why(void *arg, struct http_exchange *x)
@@ -217,6 +230,7 @@ static const struct http_route routes[] = {
 	{ "POST", "/v1/down", on_down },    { "GET", "/v1/wg", on_wg_list },
 	{ "POST", "/v1/wg", on_wg_add },    { "DELETE", "/v1/wg", on_wg_remove },
 	{ "GET", "/v1/wg/key", on_wg_key }, { "POST", "/v1/why", on_why },
+	{ "GET", "/metrics", on_metrics },
 };
 
 int api_start(struct api **out, struct loop *l, const char *path, const struct requests_target *target,

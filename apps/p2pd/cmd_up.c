@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,21 +11,23 @@
 #include "apps/p2pd/client.h"
 #include "apps/p2pd/daemonize.h"
 #include "apps/p2pd/join.h"
+#include "apps/p2pd/node_settings.h"
 #include "apps/p2pd/shell.h"
-#include "apps/p2pd/workers.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/options.h"
-#include "tun/device.h"
 
 enum { TIMEOUT_S = 15, SOCKET_PATH_MAX = sizeof((struct sockaddr_un *)0)->sun_path };
 
 struct up {
 	struct join_wish wish;
-	const char *state, *socket, *tun, *log_level, *log, *workers;
-	bool foreground;
+	struct node_settings_source source;
+	struct node_settings settings; /* in effect */
+	const char *state, *socket, *log, *metrics;
+	bool foreground, metrics_public;
+	struct addr metrics_at;
 	long timeout_s;
-	char socket_path[SOCKET_PATH_MAX];
+	char socket_path[SOCKET_PATH_MAX], config_path[PATH_MAX];
 	struct rung rung;
 	struct daemonize daemon;
 };
@@ -63,22 +64,28 @@ static int open_state(const struct up *up, struct state *state)
 	}
 }
 
-/* How many workers measure best: on two cores one, which shares nothing. 0 for what is no number of them. */
-static unsigned count_workers(const char *text)
+/* The daemon's log tells what came of it: nobody waits for an answer. */
+static void on_hangup(void *arg)
 {
-	cpu_set_t cpus;
-	char *end;
+	struct up *up = arg;
+	struct node_settings next;
+	struct config_file f;
 
-	if (text && strcmp(text, "auto")) {
-		unsigned long n = strtoul(text, &end, 10);
-		return *end || n > WORKERS_MAX ? 0 : (unsigned)n;
+	if (node_settings_load(&next, &up->source, &f) != EXIT_OK) {
+		config_log_errors("config", &f);
+		return;
 	}
-	int cores = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
-	return cores < 4 ? 1 : cores < 8 ? 2 : 4;
+	if (config_log_changes("config", node_settings_entries, &up->settings, &next) == 0)
+		log_info("config", "read again: no setting has changed");
+	config_take_live(node_settings_entries, &up->settings, &next);
+	log_set_levels(up->settings.log_level);
+	log_set_format_by_name(up->settings.log_format);
 }
 
 static int join_and_run(struct up *up, struct state *state)
 {
+	/* A terminal that is closed ends what runs in its foreground. */
+	bool reloads = !up->foreground || !isatty(STDIN_FILENO);
 	struct join_plan plan;
 	int code = join_plan(&up->wish, state, &plan);
 
@@ -92,9 +99,11 @@ static int join_and_run(struct up *up, struct state *state)
 		.patient = up->foreground,
 		.timeout_s = (unsigned)up->timeout_s,
 		.socket = up->socket_path,
-		.tun = up->tun,
-		.workers = count_workers(up->workers),
+		.metrics = up->metrics_at,
+		.tun = *up->settings.tun ? up->settings.tun : NULL,
+		.workers = node_settings_workers(up->settings.workers),
 		.rung = up->rung,
+		.on_hangup = reloads ? on_hangup : NULL,
 		.on_joined = on_joined,
 		.arg = up,
 	};
@@ -137,29 +146,81 @@ static int run(struct up *up)
 	return code;
 }
 
+/* Who reads it need not be a member: without a word that this is meant, only this machine may. */
+static int check_metrics(struct up *up)
+{
+	if (!up->metrics)
+		return EXIT_OK;
+	if (addr_parse(&up->metrics_at, up->metrics, 0) || !up->metrics_at.port)
+		return fail_with(EXIT_USAGE, "--metrics takes ADDRESS:PORT, not '%.80s'", up->metrics);
+	if (!addr_is_loopback(&up->metrics_at) && !up->metrics_public)
+		return fail_with(
+			EXIT_USAGE,
+			"--metrics: whoever reaches %s could read the numbers; give 127.0.0.1:PORT, or add "
+			"--metrics-public if a firewall or an address inside the VPN keeps others away",
+			up->metrics);
+	return EXIT_OK;
+}
+
+static const char *said(const char *text)
+{
+	return *text ? text : NULL;
+}
+
+/* What the file says of the two is overruled by either option. */
+static void wish_for(struct join_wish *w, const struct node_settings *s)
+{
+	w->hub = said(s->hub);
+	w->network = said(s->network);
+	w->secret = said(s->secret);
+	w->name = said(s->name);
+	w->ip4 = said(s->ip4);
+	w->ip4_prefix = said(s->ip4_prefix);
+	w->cipher = said(s->cipher);
+	w->port = s->port;
+	if (!w->portmap && !w->no_portmap) {
+		w->portmap = s->portmap == CONFIG_YES;
+		w->no_portmap = s->portmap == CONFIG_NO;
+	}
+	if (!w->hard_nat && !w->no_hard_nat) {
+		w->hard_nat = s->hard_nat == CONFIG_YES;
+		w->no_hard_nat = s->hard_nat == CONFIG_NO;
+	}
+}
+
+/* The file is read again when the daemon has left its folder. */
+static int load(struct up *up)
+{
+	struct config_file f;
+
+	if (up->source.path && realpath(up->source.path, up->config_path))
+		up->source.path = up->config_path;
+	int code = node_settings_load(&up->settings, &up->source, &f);
+	if (code)
+		config_print_errors(&f, stderr);
+	else
+		wish_for(&up->wish, &up->settings);
+	return code;
+}
+
 static int check(struct up *up)
 {
-	if (up->log_level && log_set_level_by_name(up->log_level))
-		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug");
 	if (up->log && up->foreground)
 		return fail_with(EXIT_USAGE,
 				 "--log is for the daemon; with --foreground the log goes to stderr");
-	if (up->tun && (!*up->tun || strlen(up->tun) > TUN_NAME_MAX || strpbrk(up->tun, "/: %")))
-		return fail_with(EXIT_USAGE,
-				 "--tun takes a name of 1 to %d characters without / : %% or spaces",
-				 TUN_NAME_MAX);
 	if (up->wish.portmap && up->wish.no_portmap)
 		return fail_with(EXIT_USAGE, "give --portmap or --no-portmap, not both");
 	if (up->wish.hard_nat && up->wish.no_hard_nat)
 		return fail_with(EXIT_USAGE, "give --hard-nat or --no-hard-nat, not both");
-	if (!count_workers(up->workers))
-		return fail_with(EXIT_USAGE, "--workers takes auto or a number from 1 to %d", WORKERS_MAX);
-	if (up->wish.cipher && strcmp(up->wish.cipher, "auto") && strcmp(up->wish.cipher, "chacha20"))
-		return fail_with(EXIT_USAGE, "--cipher takes auto or chacha20");
-	if (up->wish.name && !*up->wish.name)
-		return fail_with(EXIT_USAGE, "--name is empty");
 	if (rung_parse(&up->rung, getenv("P2PD_OFFLOAD")))
 		return fail_with(EXIT_USAGE, "P2PD_OFFLOAD (in the environment) takes one of " RUNG_NAMES);
+	int code = check_metrics(up);
+	if (!code)
+		code = load(up);
+	if (code)
+		return code;
+	log_set_levels(up->settings.log_level);
+	log_set_format_by_name(up->settings.log_format);
 	return make_absolute(up);
 }
 
@@ -167,22 +228,12 @@ int cmd_up(int argc, char **argv)
 {
 	struct up up = { .state = CLIENT_STATE, .socket = CLIENT_SOCKET, .timeout_s = TIMEOUT_S };
 	struct join_wish *w = &up.wish;
-	const struct options_entry entries[] = {
-		{ "hub", "URL", "the hub, as `p2phub url` prints it there", .text = &w->hub },
-		{ "network", "NAME", "the network; all its machines give the same name and secret",
-		  .text = &w->network },
-		{ "secret", "SPEC", "its secret as file:PATH or env:NAME; asked for when left out",
-		  .text = &w->secret },
+	const struct options_entry others[] = {
+		{ "config", "FILE", "settings (" NODE_SETTINGS_FILE " if there is one); options win over it",
+		  .text = &up.source.path },
 		{ "new", NULL, "found the network, though the hub has another one of this name",
 		  .flag = &w->found_new },
 		{ "allow-weak-secret", NULL, "take a secret that can be guessed", .flag = &w->allow_weak },
-		{ "name", "NAME", "this node's name in the network (the host's name)", .text = &w->name },
-		{ "ip4", "ADDRESS", "the overlay address to ask for (one derived from the node's key)",
-		  .text = &w->ip4 },
-		{ "ip4-prefix", "CIDR",
-		  "the network's IPv4 addresses, the same on all machines (" JOIN_IP4_PREFIX ")",
-		  .text = &w->ip4_prefix },
-		{ "port", "N", "UDP port (a random one, kept)", .number = &w->port, .min = 1, .max = 65535 },
 		{ "no-portmap", NULL, "do not ask the router to forward the port (kept until --portmap)",
 		  .flag = &w->no_portmap },
 		{ "portmap", NULL, "ask it again (PCP, NAT-PMP, UPnP; the default)", .flag = &w->portmap },
@@ -190,12 +241,9 @@ int cmd_up(int argc, char **argv)
 		  "search between two hard NATs, too, if both sides say so (kept until --no-hard-nat)",
 		  .flag = &w->hard_nat },
 		{ "no-hard-nat", NULL, "leave those to the relay (the default)", .flag = &w->no_hard_nat },
-		{ "cipher", "WHICH",
-		  "auto: the faster one of two where both ends can; or chacha20 (auto; kept)",
-		  .text = &w->cipher },
-		{ "workers", "N", "threads that carry data: 1 to 16, or auto: what measures best (auto)",
-		  .text = &up.workers },
-		{ "tun", "NAME", "name of the network device (p2pd0, p2pd1, ...)", .text = &up.tun },
+		{ "metrics", "ADDR:PORT", "answer GET /metrics (Prometheus) there, on loopback (nowhere)",
+		  .text = &up.metrics },
+		{ "metrics-public", NULL, "let --metrics be on another address", .flag = &up.metrics_public },
 		{ "state", "DIR", "where keys and state are kept (" CLIENT_STATE ")", .text = &up.state },
 		{ "socket", "PATH", "where other commands reach the daemon (" CLIENT_SOCKET ")",
 		  .text = &up.socket },
@@ -203,10 +251,9 @@ int cmd_up(int argc, char **argv)
 		  .flag = &up.foreground },
 		{ "timeout", "SECONDS", "give up when not joined by then (15)", .number = &up.timeout_s,
 		  .min = 1, .max = 3600 },
-		{ "log-level", "LEVEL", "error, warn, info or debug (info)", .text = &up.log_level },
 		{ "log", "FILE", "where the daemon's log goes (nowhere)", .text = &up.log },
-		{ 0 },
 	};
+	struct options_entry entries[CONFIG_ENTRIES_MAX + sizeof others / sizeof *others + 1] = { 0 };
 	const struct options options = {
 		.usage = "p2pd up [options]",
 		.about = "Joins a network. Returns once joined; the daemon stays until `p2pd down`.",
@@ -227,6 +274,8 @@ int cmd_up(int argc, char **argv)
 	struct options_list args;
 	int code;
 
+	memcpy(entries + config_options(node_settings_entries, &up.source.typed, entries), others,
+	       sizeof others);
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
 	code = check(&up);

@@ -3,6 +3,7 @@
 #define P2PD_APPS_P2PD_COMMANDS_H
 
 int cmd_up(int argc, char **argv);
+int cmd_config(int argc, char **argv);
 int cmd_down(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_ping(int argc, char **argv);

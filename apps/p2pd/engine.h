@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "apps/p2pd/engine_counts.h"
 #include "apps/p2pd/engine_peer.h"
 #include "core/bucket.h"
 #include "core/cookie.h"
@@ -190,6 +191,7 @@ struct engine {
 	struct timers peers_due;
 	uint64_t due_ms; /* of all that is not a peer's nothing is due before */
 	struct engine_drops drops;
+	struct engine_counts counts;
 	uint64_t log_last_ms;
 };
 
@@ -285,6 +287,10 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 
 /* --- Looked at. */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
+/* ENGINE_KINDS: there is no way. */
+enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *e);
+/* By what kind of path something came. */
+enum engine_kind engine_kind_of_origin(const struct engine_origin *origin);
 /* Whether data for the peer goes in trains: core/gaps.h. */
 bool engine_uses_trains(const struct engine_peer *ep, uint64_t now_ms);
 /* The address we have behind the NAT as the hub sees it; ADDR_NONE while unknown. */

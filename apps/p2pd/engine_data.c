@@ -20,6 +20,11 @@ static void check_path(struct engine_peer *ep, uint64_t now_ms)
 void engine_want(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	check_path(ep, now_ms);
+	bool was_quiet = !ep->peer.last_tx_ms || now_ms - ep->peer.last_tx_ms >= ENGINE_HOT_MS;
+	if (!ep->peer.own_kind || ep->peer.best)
+		ep->wanted_ms = 0;
+	else if (was_quiet || !ep->wanted_ms)
+		ep->wanted_ms = now_ms;
 	ep->peer.last_tx_ms = now_ms;
 	if (ep->peer.own_kind && !ep->peer.best)
 		engine_connect(e, ep, now_ms);
@@ -58,6 +63,17 @@ struct gaps_choice *engine_gaps(struct engine_peer *ep)
 	return ep->peer.best ? &ep->peer.best->gaps : &ep->relay_gaps;
 }
 
+void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packets, size_t bytes)
+{
+	enum engine_kind kind = engine_kind(ep, e);
+
+	ep->peer.tx_bytes += bytes;
+	if (kind == ENGINE_KINDS)
+		return;
+	e->counts.out[kind].packets += packets;
+	e->counts.out[kind].bytes += bytes;
+}
+
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out)
 {
 	struct engine_peer *ep = lpm_find(&e->allowed, b->family, b->dst);
@@ -72,7 +88,7 @@ int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t no
 		return -EAGAIN;
 	engine_aim(e, ep, &out->to, now_ms);
 	out->to.singly = gaps_on_sent(engine_gaps(ep), b->count, ep->peer.name, now_ms);
-	ep->peer.tx_bytes += b->bytes;
+	engine_count_sent(e, ep, b->count, b->bytes);
 	engine_run_session(e, ep, now_ms);
 	engine_touch(e, ep, now_ms);
 	return 0;
@@ -142,6 +158,14 @@ static bool owns(const struct engine *e, const struct engine_peer *ep, const str
 	return last->owned;
 }
 
+static void count_received(struct engine *e, const struct engine_origin *origin, size_t bytes)
+{
+	struct engine_traffic *in = &e->counts.in[engine_kind_of_origin(origin)];
+
+	in->packets++;
+	in->bytes += bytes;
+}
+
 /* True for what is for the TUN device: a whole IP packet from an address that this peer owns. The engine takes control
  * messages. */
 static bool is_for_tun(struct engine *e, struct engine_peer *ep, struct opened *o,
@@ -151,6 +175,7 @@ static bool is_for_tun(struct engine *e, struct engine_peer *ep, struct opened *
 
 	if (!o->len)
 		return false;
+	count_received(e, origin, o->len);
 	if (o->data[0] == CONTROL_FIRST_BYTE) {
 		engine_on_control(e, ep, o->data, o->len, origin, now_ms);
 		return false;

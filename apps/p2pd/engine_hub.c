@@ -338,6 +338,7 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
 		      const struct addr *remote, uint64_t now_ms)
 {
+	e->counts.hub_links++;
 	e->hub_up = true;
 	e->welcomed = false;
 	e->hub_link = *remote;
@@ -348,6 +349,8 @@ void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXP
 /* Tunnels stay; so does the relay's binding, for the hub's UDP side may well be alive. */
 void engine_on_hub_down(struct engine *e, uint64_t now_ms)
 {
+	e->counts.hub_links_lost += e->hub_up;
+	e->counts.hub_failures += !e->hub_up;
 	e->hub_up = false;
 	e->welcomed = false;
 	pkt_list_clear(&e->hub_out, e->config.pool);

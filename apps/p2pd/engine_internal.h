@@ -29,6 +29,8 @@ void engine_want(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *to, uint64_t now_ms);
 /* Whether data goes in trains by the way that the peer is reached now. */
 struct gaps_choice *engine_gaps(struct engine_peer *ep);
+/* Packets for the peer were sealed. */
+void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packets, size_t bytes);
 void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
 
 /* engine_rx.c */
@@ -153,9 +155,9 @@ struct path *engine_round_on_pong(struct engine *e, struct engine_peer *ep, cons
 void engine_round_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* The peer goes: its round ends, its sockets close. */
 void engine_round_drop(struct engine *e, struct engine_peer *ep);
-/* Writes an attempt into the peer's memory of them. */
-void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
-		    unsigned probes, uint64_t began_ms, uint64_t now_ms);
+/* Writes an attempt into the peer's memory of them, and counts it. */
+void engine_attempt(struct engine *e, struct engine_peer *ep, enum technique technique,
+		    enum engine_outcome outcome, unsigned probes, uint64_t began_ms, uint64_t now_ms);
 
 /* engine_look.c */
 /* The path was proven: remembers what opened it, unless that is known. */

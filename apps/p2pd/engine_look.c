@@ -3,6 +3,23 @@
 
 enum { BUDGET_WAIT_MS = 1000 /* to wait less for the budget is how it always works */ };
 
+/* ---- how packets go */
+
+enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *e)
+{
+	switch (engine_way(ep, e)) {
+	case ENGINE_WAY_DIRECT: return ENGINE_KIND_DIRECT;
+	case ENGINE_WAY_RELAY: return ENGINE_KIND_RELAY_UDP;
+	case ENGINE_WAY_NONE: break;
+	}
+	return ENGINE_KINDS;
+}
+
+enum engine_kind engine_kind_of_origin(const struct engine_origin *origin)
+{
+	return origin->relay_session ? ENGINE_KIND_RELAY_UDP : ENGINE_KIND_DIRECT;
+}
+
 /* ---- what opened a path */
 
 static const struct candidate *candidate_at(const struct engine_peer *ep, const struct addr *addr)

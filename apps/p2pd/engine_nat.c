@@ -114,6 +114,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, const struct pkt *
 	struct path *path = proven(e, ep, p, pong, now_ms);
 	if (!path)
 		return;
+	engine_observe(&e->counts.rtt[ENGINE_KIND_DIRECT], path->rtt_ms);
 	engine_note_opener(e, ep, path);
 	punch_on_reply(&ep->punch, &p->addr, now_ms);
 	ep->punch_round = 0;

@@ -100,6 +100,7 @@ struct engine_peer {
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
+	uint64_t wanted_ms; /* since when a direct path is; 0: it is not, or there is one */
 	struct timers_entry due;
 	struct engine_peer *due_next; /* of those that are run now */
 	enum engine_way last_way;     /* and since when, for people */

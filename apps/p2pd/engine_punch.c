@@ -147,7 +147,7 @@ static void run_punch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	if (ep->punch.state != PUNCH_FAILED)
 		return;
 	log_debug("punch", "%s: round %u failed", ep->peer.name, ep->punch_round);
-	engine_attempt(ep, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_FAILED, ep->punch.sent, ep->punch_began_ms,
+	engine_attempt(e, ep, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_FAILED, ep->punch.sent, ep->punch_began_ms,
 		       now_ms);
 	punch_stop(&ep->punch);
 	engine_punch_failed(e, ep, now_ms);
@@ -198,8 +198,12 @@ static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_m
 
 void engine_on_direct(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
+	e->counts.opened[ep->peer.best->opened_by]++;
+	if (ep->wanted_ms)
+		engine_observe(&e->counts.to_direct, now_ms - ep->wanted_ms);
+	ep->wanted_ms = 0;
 	if (ep->punch.state == PUNCH_HIT && ep->punch.hit_ms == now_ms)
-		engine_attempt(ep, TECHNIQUE_SIMULTANEOUS_OPEN,
+		engine_attempt(e, ep, TECHNIQUE_SIMULTANEOUS_OPEN,
 			       engine_opened_by_round(ep->peer.best) ? OUTCOME_OVERTAKEN : OUTCOME_DIRECT,
 			       ep->punch.sent, ep->punch_began_ms, now_ms);
 	engine_round_on_direct(e, ep, now_ms);

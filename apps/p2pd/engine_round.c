@@ -34,8 +34,8 @@ static const uint16_t offer_gap_ms[OFFERS] = { 0, 120, 250, 400, 600, 900 };
 
 /* ---- ending */
 
-void engine_attempt(struct engine_peer *ep, enum technique technique, enum engine_outcome outcome,
-		    unsigned probes, uint64_t began_ms, uint64_t now_ms)
+void engine_attempt(struct engine *e, struct engine_peer *ep, enum technique technique,
+		    enum engine_outcome outcome, unsigned probes, uint64_t began_ms, uint64_t now_ms)
 {
 	ep->attempts[ep->attempt_count++ % ENGINE_ATTEMPTS] = (struct engine_attempt) {
 		.technique = (uint8_t)technique,
@@ -44,6 +44,7 @@ void engine_attempt(struct engine_peer *ep, enum technique technique, enum engin
 		.began_ms = began_ms,
 		.ended_ms = now_ms,
 	};
+	e->counts.attempts[technique][outcome]++;
 }
 
 static void end_round(struct engine *e, struct engine_round *r, enum engine_outcome outcome, uint64_t now_ms)
@@ -52,7 +53,7 @@ static void end_round(struct engine *e, struct engine_round *r, enum engine_outc
 
 	/* That of a simultaneous open has been written with its end. */
 	if (!r->running || r->plan.technique != TECHNIQUE_SIMULTANEOUS_OPEN)
-		engine_attempt(ep, r->plan.technique, outcome, r->birthday.sent, r->began_ms, now_ms);
+		engine_attempt(e, ep, r->plan.technique, outcome, r->birthday.sent, r->began_ms, now_ms);
 	log_debug("round", "%s: %s %s after %u probes", ep->peer.name, technique_name(r->plan.technique),
 		  outcome == OUTCOME_DIRECT ? "opened a path" : "failed", r->birthday.sent);
 	memset(r, 0, sizeof *r);

@@ -74,6 +74,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 		count_failure(e, rc);
 		return;
 	}
+	e->counts.handshakes_answered++;
 	e->timestamps_changed = true;
 	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
 	if (ep->peer.own_kind)
@@ -106,6 +107,7 @@ static void on_response(struct engine *e, struct pkt *p, const struct engine_ori
 		count_failure(e, rc);
 		return;
 	}
+	e->counts.handshakes_begun++;
 	engine_learn_origin(ep, origin);
 	engine_flush_staged(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)
@@ -150,6 +152,8 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 			continue;
 		ev.rtt_ms = (uint32_t)(now_ms - ping->sent_ms);
 		ping->sent_ms = 0;
+		if (origin->relay_session)
+			engine_observe(&e->counts.rtt[engine_kind_of_origin(origin)], ev.rtt_ms);
 		engine_event(e, &ev);
 		return;
 	}

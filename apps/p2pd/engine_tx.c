@@ -131,7 +131,7 @@ static void seal_and_push(struct engine *e, struct engine_peer *ep, struct pkt *
 		stage(e, ep, p);
 		return;
 	}
-	ep->peer.tx_bytes += p->len;
+	engine_count_sent(e, ep, 1, p->len);
 	p->off -= WG_DATA_HEADER;
 	p->len = (uint32_t)len;
 	push(e, ep, p, now_ms);

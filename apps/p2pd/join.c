@@ -134,7 +134,7 @@ static void set_name(const struct join_wish *w, struct state_network *n)
 	cert_name_from(n->name, w->name ? w->name : host);
 }
 
-static int parse_prefix(const char *text, struct addr *prefix, unsigned *bits)
+int join_parse_prefix(const char *text, struct addr *prefix, unsigned *bits)
 {
 	char ip[ADDR_TEXT_MAX], *end;
 	const char *slash = strchr(text, '/');
@@ -169,7 +169,7 @@ static int set_addresses(const struct join_wish *w, struct state_network *n)
 	const char *prefix = w->ip4_prefix ? w->ip4_prefix : JOIN_IP4_PREFIX;
 	char text[ADDR_TEXT_MAX];
 
-	if ((w->ip4_prefix || !n->ip4_bits) && parse_prefix(prefix, &n->ip4_prefix, &n->ip4_bits))
+	if ((w->ip4_prefix || !n->ip4_bits) && join_parse_prefix(prefix, &n->ip4_prefix, &n->ip4_bits))
 		return fail_with(EXIT_USAGE,
 				 "--ip4-prefix takes an IPv4 prefix of /%d to /%d, such as %s, not '%.40s'",
 				 PREFIX_BITS_MIN, PREFIX_BITS_MAX, JOIN_IP4_PREFIX, prefix);

@@ -22,6 +22,8 @@ struct join_plan {
 	bool trusted;  /* joined before, or to be founded */
 };
 
+/* An IPv4 prefix, its host bits zeroed. 0 or -EINVAL. */
+int join_parse_prefix(const char *text, struct addr *prefix, unsigned *bits);
 /* EXIT_OK; or the code to end with, after a line that says what to do. May ask for the secret on the terminal. */
 int join_plan(const struct join_wish *wish, struct state *state, struct join_plan *out);
 

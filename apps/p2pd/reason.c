@@ -124,7 +124,18 @@ const char *reason_next(const struct engine_next *next, uint64_t now_ms, char ou
 
 /* --- Paths */
 
-static const char *opener_name(unsigned opened_by)
+const char *reason_outcome_word(enum engine_outcome outcome)
+{
+	static const char *const words[] = {
+		[OUTCOME_DIRECT] = "direct",	 [OUTCOME_FAILED] = "failed",
+		[OUTCOME_NO_OFFER] = "no-offer", [OUTCOME_NO_STUN] = "no-stun",
+		[OUTCOME_NO_PLAN] = "no-plan",	 [OUTCOME_OVERTAKEN] = "overtaken",
+	};
+
+	return words[outcome];
+}
+
+const char *reason_opener(unsigned opened_by)
 {
 	switch (opened_by) {
 	case OPENED_UNPROVEN: return technique_name(TECHNIQUE_SIMULTANEOUS_OPEN);
@@ -143,7 +154,7 @@ const char *reason_opened_by(const struct engine *e, const struct engine_peer *e
 	case ENGINE_WAY_RELAY: return "relay";
 	case ENGINE_WAY_DIRECT: break;
 	}
-	return ep->peer.best ? opener_name(ep->peer.best->opened_by) : "configured";
+	return ep->peer.best ? reason_opener(ep->peer.best->opened_by) : "configured";
 }
 
 static const char *opened_how(const struct engine_peer *ep)

@@ -256,6 +256,13 @@ static struct engine_peer *find_peer(const struct requests_target *t, const char
 
 /* --- Why a path is what it is */
 
+void requests_metrics(const struct requests_target *t, struct metrics *m)
+{
+	node_metrics_write(m, &(struct node_metrics) { .engine = t->engine,
+						       .offload = t->offload(t->arg),
+						       .workers = t->workers });
+}
+
 struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,
 				    uint64_t now_ms, uint64_t unix_ns)
 {

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "apps/p2pd/engine.h"
+#include "apps/p2pd/node_metrics.h"
 #include "apps/p2pd/wg_peers.h"
 #include "core/fail.h"
 
@@ -35,6 +36,7 @@ struct requests_answer {
 };
 
 struct requests_answer requests_status(const struct requests_target *t, uint64_t now_ms, uint64_t unix_ns);
+void requests_metrics(const struct requests_target *t, struct metrics *m);
 /* {"peer": NAME or ADDRESS}; see why.h. */
 struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,
 				    uint64_t now_ms, uint64_t unix_ns);

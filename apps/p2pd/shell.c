@@ -196,6 +196,16 @@ static void on_signal(void *arg, int signum)
 	shell_end(s, s->join_by_ms == UINT64_MAX ? EXIT_OK : EXIT_FAILED);
 }
 
+static void on_hangup(void *arg, int signum)
+{
+	struct shell *s = arg;
+
+	if (s->config.on_hangup)
+		s->config.on_hangup(s->config.arg);
+	else
+		on_signal(s, signum);
+}
+
 static int start_engine(struct shell *s)
 {
 	const struct state_network *n = &s->config.network;
@@ -238,7 +248,7 @@ static int start_engine(struct shell *s)
 
 static int start_loop(struct shell *s)
 {
-	static const int ends[] = { SIGTERM, SIGINT, SIGHUP };
+	static const int ends[] = { SIGTERM, SIGINT };
 
 	s->loop = loop_create();
 	s->timer = s->loop ? loop_timer_create(s->loop, on_due, s) : NULL;
@@ -247,6 +257,7 @@ static int start_loop(struct shell *s)
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
 		loop_on_signal(s->loop, ends[i], on_signal, s);
+	loop_on_signal(s->loop, SIGHUP, on_hangup, s);
 	return 0;
 }
 
@@ -280,13 +291,31 @@ static int start_api(struct shell *s)
 	return 0;
 }
 
+static void write_metrics(void *arg, struct metrics *m)
+{
+	requests_metrics(&((struct shell *)arg)->target, m);
+}
+
+static int start_metrics(struct shell *s)
+{
+	const struct addr *at = &s->config.metrics;
+	char text[ADDR_TEXT_MAX];
+
+	if (!at->family)
+		return 0;
+	int ret = metrics_door_open(&s->metrics, s->loop, at, write_metrics, s);
+	return ret ? fail_with(ret == -EADDRINUSE ? EXIT_CONFLICT : EXIT_FAILED,
+			       "cannot listen on %s for --metrics: %s", addr_format(at, text), strerror(-ret))
+		   : 0;
+}
+
 /* In the order of what fails most, and nothing is changed on the machine before all rights are there. */
 static int start(struct shell *s)
 {
 	static int (*const steps[])(struct shell *) = {
-		start_loop,	   shell_open_tun,	shell_check_clash, shell_open_udp,
-		start_engine,	   shell_start_data,	start_api,	   shell_set_device,
-		shell_watch_hosts, shell_start_portmap, shell_start_link
+		start_loop,	  shell_open_tun,    shell_check_clash,	  shell_open_udp,
+		start_engine,	  shell_start_data,  start_api,		  start_metrics,
+		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_link
 	};
 	int code = 0;
 
@@ -321,6 +350,7 @@ static void stop(struct shell *s)
 	workers_stop(s->workers);
 	end_work(s);
 	shell_close_link(s);
+	metrics_door_close(s->metrics);
 	api_stop(s->api);
 	shell_close_portmap(s);
 	shell_close_host(s);

@@ -20,7 +20,10 @@ struct shell_config {
 	const char *socket;
 	const char *tun; /* the device's name, NULL for any */
 	struct rung rung;
-	unsigned workers; /* 1: data is carried on the one loop; more: on so many threads beside it */
+	struct addr metrics; /* where to answer GET /metrics, too; ADDR_NONE: nowhere */
+	unsigned workers;    /* 1: data is carried on the one loop; more: on so many threads beside it */
+	/* SIGHUP came; NULL: it ends the node as SIGTERM does. */
+	void (*on_hangup)(void *arg);
 	/* Joined: what to tell the person. Called once. */
 	void (*on_joined)(void *arg, const char *text);
 	void *arg;

@@ -4,6 +4,7 @@
 
 #include "apps/p2pd/api.h"
 #include "apps/p2pd/engine.h"
+#include "apps/p2pd/metrics_door.h"
 #include "apps/p2pd/requests.h"
 #include "apps/p2pd/shell.h"
 #include "apps/p2pd/shell_sockets.h"
@@ -65,6 +66,7 @@ struct shell {
 	bool forgets;
 
 	struct api *api;
+	struct metrics_door *metrics; /* NULL: not wanted */
 	struct requests_target target;
 	bool ending;
 	int exit_code;

@@ -67,30 +67,19 @@ json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t
 			 "reason", reason_path(e, ep, now_ms), "trains", engine_uses_trains(ep, now_ms));
 }
 
-static const char *outcome_name(enum engine_outcome outcome)
-{
-	static const char *const names[] = {
-		[OUTCOME_DIRECT] = "direct",	 [OUTCOME_FAILED] = "failed",
-		[OUTCOME_NO_OFFER] = "no-offer", [OUTCOME_NO_STUN] = "no-stun",
-		[OUTCOME_NO_PLAN] = "no-plan",	 [OUTCOME_OVERTAKEN] = "overtaken",
-	};
-
-	return names[outcome];
-}
-
 json_t *view_attempts(const struct engine_peer *ep, uint64_t now_ms, uint64_t unix_ns)
 {
 	json_t *list = json_array();
 
 	for (unsigned i = 1; i <= ENGINE_ATTEMPTS && i <= ep->attempt_count; i++) {
 		const struct engine_attempt *a = &ep->attempts[(ep->attempt_count - i) % ENGINE_ATTEMPTS];
-		json_t *json = json_pack("{ss ss ss ss si so so sI}", "technique",
-					 technique_name(a->technique), "words",
-					 reason_technique(a->technique), "outcome", outcome_name(a->outcome),
-					 "met", reason_outcome(a->outcome), "probes", (int)a->probes, "began",
-					 view_time(now_ms, unix_ns, a->began_ms), "ended",
-					 view_time(now_ms, unix_ns, a->ended_ms), "ago_s",
-					 (json_int_t)((now_ms - a->ended_ms) / 1000));
+		json_t *json = json_pack(
+			"{ss ss ss ss si so so sI}", "technique", technique_name(a->technique), "words",
+			reason_technique(a->technique), "outcome", reason_outcome_word(a->outcome), "met",
+			reason_outcome(a->outcome), "probes", (int)a->probes, "began",
+			view_time(now_ms, unix_ns, a->began_ms), "ended",
+			view_time(now_ms, unix_ns, a->ended_ms), "ago_s",
+			(json_int_t)((now_ms - a->ended_ms) / 1000));
 		json_array_append_new(list, json);
 	}
 	return list;

@@ -6,78 +6,23 @@
 
 #include "apps/p2phub/commands.h"
 #include "apps/p2phub/hub_data.h"
-#include "apps/p2phub/serve.h"
+#include "apps/p2phub/hub_key.h"
+#include "apps/p2phub/reload.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/options.h"
 #include "core/sd_notify.h"
 
-enum { TLS_PORT = 443, UDP_PORT = 3478, SECOND_UDP_PORT = 3479 };
-
 struct arguments {
-	const char *data, *tls, *cert, *key, *level, *host;
-	struct options_list udp;
+	struct hub_settings_source source;
+	struct hub_settings settings;
+	bool metrics_public;
 };
 
 static void stop(void *loop, int signum)
 {
 	(void)signum;
 	loop_stop(loop);
-}
-
-static int read_addresses(const struct arguments *a, struct serve_config *c)
-{
-	if (addr_parse(&c->tls, a->tls, TLS_PORT) != 0)
-		return fail_with(EXIT_USAGE, "--tls takes ADDRESS:PORT, not '%.80s'", a->tls);
-	if (a->udp.count > SERVE_UDP_MAX)
-		return fail_with(EXIT_USAGE, "--udp may be given at most %d times", SERVE_UDP_MAX);
-	for (size_t i = 0; i < a->udp.count; i++)
-		if (addr_parse(&c->udp[i], a->udp.items[i], UDP_PORT) != 0)
-			return fail_with(EXIT_USAGE, "--udp takes ADDRESS:PORT, not '%.80s'",
-					 a->udp.items[i]);
-	c->udp_count = a->udp.count;
-	/* By the second one nodes see whether their NAT maps each destination anew. */
-	if (c->udp_count == 0) {
-		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", UDP_PORT);
-		addr_parse(&c->udp[c->udp_count++], "0.0.0.0", SECOND_UDP_PORT);
-	}
-	return EXIT_OK;
-}
-
-static int read_key(const struct arguments *a, int dir, struct tls_key *key)
-{
-	int rc;
-
-	if (a->cert) {
-		rc = tls_key_from_files(key, a->cert, a->key);
-		const char *which = access(a->cert, R_OK) ? a->cert : a->key;
-		return rc ? fail_with(rc == -EACCES ? EXIT_DENIED : EXIT_FAILED, "cannot read %s: %s", which,
-				      strerror(-rc))
-			  : EXIT_OK;
-	}
-	rc = hub_data_key(dir, key);
-	return rc ? fail_with(rc == -EPERM || rc == -EACCES ? EXIT_DENIED : EXIT_FAILED,
-			      "cannot use the key in %s: %s", a->data, strerror(-rc))
-		  : EXIT_OK;
-}
-
-/* What nodes are to be given. Without --host and a certain address to listen on, the host stays open. */
-static int make_url(const struct arguments *a, const struct serve_config *c, struct hub_url *url)
-{
-	static const uint8_t any[16];
-	char text[ADDR_TEXT_MAX], whole[HUB_URL_TEXT];
-
-	*url = (struct hub_url) { .port = c->tls.port, .pinned = true };
-	if (tls_pin_of_cert(url->pin, c->key->cert, c->key->cert_len) != 0)
-		return fail_with(EXIT_FAILED, "%s holds no certificate", a->cert ? a->cert : a->data);
-	if (a->host)
-		snprintf(url->host, sizeof url->host, "%s", a->host);
-	else if (memcmp(c->tls.ip, any, sizeof any) != 0)
-		snprintf(url->host, sizeof url->host, "%s", addr_format_ip(&c->tls, text));
-	struct hub_url again = *url;
-	if (a->host && hub_url_parse(&again, hub_url_format(url, whole)) != 0)
-		return fail_with(EXIT_USAGE, "--url-host takes a name or an address, not '%.80s'", a->host);
-	return EXIT_OK;
 }
 
 static int explain(int error, const struct addr *at)
@@ -111,7 +56,7 @@ static void announce(const struct hub_url *url)
 	sd_notify_send("READY=1");
 }
 
-static int run_loop(struct loop *l, const struct serve_config *c, const struct hub_url *url)
+static int run_loop(struct loop *l, const struct serve_config *c, struct reload *reload)
 {
 	struct serve *s;
 	struct addr at;
@@ -124,56 +69,64 @@ static int run_loop(struct loop *l, const struct serve_config *c, const struct h
 	rc = serve_create(&s, l, c, &at);
 	if (rc)
 		return explain(rc, &at);
-	announce(url);
-	if (c->udp_count == 1)
-		log_warn("hub", "only one UDP port: nodes cannot tell what their NATs do; give --udp twice");
-	loop_run(l);
-	sd_notify_send("STOPPING=1");
+	rc = reload_start(reload, l, s);
+	if (rc == 0) {
+		announce(&reload->url);
+		if (c->udp_count == 1)
+			log_warn("hub",
+				 "only one UDP port: nodes cannot tell what their NATs do; give --udp twice");
+		loop_run(l);
+		sd_notify_send("STOPPING=1");
+	}
+	reload_stop(reload);
 	serve_destroy(s);
-	return EXIT_OK;
+	return rc ? fail_with(EXIT_FAILED, "cannot wait for signals: %s", strerror(-rc)) : EXIT_OK;
 }
 
 /* The URL is kept before anyone can connect, so that who sees the hub listen can ask for it. */
-static int run(const struct arguments *a, int dir, struct serve_config *c, struct tls_key *key)
+static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_key *key)
 {
-	struct hub_url url;
-	int code = read_key(a, dir, key);
+	struct reload reload = { .source = &a->source, .now = &a->settings, .dir = dir };
+	char why[HUB_KEY_WHY];
 
+	certificate_changed(&reload.certificate, a->settings.cert, a->settings.key);
+	int code = hub_key_read(&a->settings, dir, key, why);
 	c->key = key;
 	if (code == EXIT_OK)
-		code = make_url(a, c, &url);
+		code = hub_key_url(&a->settings, key, &reload.url, why);
 	if (code)
-		return code;
-	int rc = hub_data_keep_url(dir, &url);
+		return fail_with(code, "%s", why);
+	int rc = hub_data_keep_url(dir, &reload.url);
 	if (rc)
-		return fail_with(EXIT_FAILED, "cannot write to %s: %s", a->data, strerror(-rc));
+		return fail_with(EXIT_FAILED, "cannot write to %s: %s", a->settings.data, strerror(-rc));
 	struct loop *l = loop_create();
 	if (!l)
 		return fail_with(EXIT_FAILED, "out of memory");
-	c->data = a->data;
-	c->url_host = url.host;
-	c->url_port = url.port;
-	code = run_loop(l, c, &url);
+	c->data = a->settings.data;
+	c->url_host = reload.url.host;
+	c->url_port = reload.url.port;
+	code = run_loop(l, c, &reload);
 	loop_destroy(l);
 	return code;
 }
 
-static int run_in(const struct arguments *a, struct serve_config *c)
+static int run_in(struct arguments *a, struct serve_config *c)
 {
+	const char *data = a->settings.data;
 	struct tls_key key = { 0 };
-	int dir = hub_data_open(a->data), code;
+	int dir = hub_data_open(data), code;
 
 	if (dir < 0)
 		return fail_with(dir == -EACCES || dir == -EPERM ? EXIT_DENIED : EXIT_FAILED,
-				 "cannot open the data folder %s: %s", a->data, strerror(-dir));
+				 "cannot open the data folder %s: %s", data, strerror(-dir));
 	int lock = hub_data_lock(dir);
 	if (lock >= 0)
 		code = run(a, dir, c, &key);
 	else if (lock == -EBUSY)
 		code = fail_with(EXIT_CONFLICT,
-				 "another p2phub serves from %s: end it, or give another --data", a->data);
+				 "another p2phub serves from %s: end it, or give another --data", data);
 	else
-		code = fail_with(EXIT_FAILED, "cannot lock %s: %s", a->data, strerror(-lock));
+		code = fail_with(EXIT_FAILED, "cannot lock %s: %s", data, strerror(-lock));
 	c->key = NULL;
 	tls_key_wipe(&key);
 	if (lock >= 0)
@@ -182,25 +135,38 @@ static int run_in(const struct arguments *a, struct serve_config *c)
 	return code;
 }
 
+static int load(struct arguments *a, struct serve_config *c)
+{
+	struct hub_settings *s = &a->settings;
+	struct config_file f;
+	int code = hub_settings_load(s, &a->source, &f);
+
+	if (code) {
+		config_print_errors(&f, stderr);
+		return code;
+	}
+	log_set_levels(s->log_level);
+	log_set_format_by_name(s->log_format);
+	*c = (struct serve_config) { .tls = s->tls,
+				     .udp_count = s->udp.count,
+				     .metrics_public = a->metrics_public,
+				     .limits = reload_limits(s) };
+	memcpy(c->udp, s->udp.items, sizeof c->udp);
+	return EXIT_OK;
+}
+
 int cmd_serve(int argc, char **argv)
 {
-	struct arguments a = { .data = HUB_DATA, .tls = "0.0.0.0:443", .level = "info" };
-	const struct options_entry entries[] = {
-		{ "data", "DIR", "where the hub's key is kept (" HUB_DATA ")", .text = &a.data },
-		{ "tls", "ADDR:PORT", "for node links and the API, TCP (0.0.0.0:443)", .text = &a.tls },
-		{ "udp", "ADDR:PORT", "for relay and STUN (0.0.0.0:3478 and :3479); up to 8 times",
-		  .list = &a.udp },
-		{ "cert", "FILE", "certificate (PEM with its chain, or DER) instead of the hub's own",
-		  .text = &a.cert },
-		{ "key", "FILE", "its private key", .text = &a.key },
-		{ "url-host", "HOST",
-		  "name or address in the URL that is shown, and by which the API answers", .text = &a.host },
-		{ "log-level", "LEVEL", "error, warn, info (default) or debug", .text = &a.level },
-		{ 0 },
+	struct arguments a = { 0 };
+	struct options_entry entries[CONFIG_ENTRIES_MAX + 3] = {
+		{ "config", "FILE", "settings (" HUB_SETTINGS_FILE " if there is one); options win over it",
+		  .text = &a.source.path },
+		{ "metrics-public", NULL, "anyone may read /metrics, not only this machine",
+		  .flag = &a.metrics_public },
 	};
 	const struct options options = {
 		.usage = "p2phub serve [options]",
-		.about = "Runs the hub until SIGTERM or SIGINT.",
+		.about = "Runs the hub until SIGTERM or SIGINT. SIGHUP has it read its settings again.",
 		.entries = entries,
 		.more = "The first --udp of each of IPv4 and IPv6 is the relay's, too; the others answer "
 			"STUN. Two ports let\nnodes see how their NAT maps. Two public addresses with the "
@@ -209,17 +175,13 @@ int cmd_serve(int argc, char **argv)
 			"themselves if the machine has them; private ones must be named.\n"
 			"Let them in through the firewall: TCP 443, UDP 3478 and 3479.\n",
 	};
-	struct serve_config c = { 0 };
+	struct serve_config c;
 	struct options_list args;
 	int code;
 
+	config_options(hub_settings_entries, &a.source.typed, entries + 2);
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
-	if (log_set_level_by_name(a.level) != 0)
-		return fail_with(EXIT_USAGE, "--log-level takes error, warn, info or debug, not '%.20s'",
-				 a.level);
-	if (!a.cert != !a.key)
-		return fail_with(EXIT_USAGE, "--cert and --key belong together");
-	code = read_addresses(&a, &c);
+	code = load(&a, &c);
 	return code ? code : run_in(&a, &c);
 }

@@ -3,6 +3,7 @@
 
 static const struct command items[] = {
 	{ "serve", "run the hub", cmd_serve },
+	{ "config", "config check: what is wrong with a file of settings", cmd_config },
 	{ "status", "tell how the running hub is", cmd_status },
 	{ "apikey", "make, list and revoke tokens for the API", cmd_apikey },
 	{ "url", "print the hub's URL with its pin, as nodes want it", cmd_url },

@@ -15,6 +15,7 @@ static void handle_health(void *arg, struct http_exchange *x)
 static const struct http_route routes[] = {
 	{ "GET", "/link", serve_on_link },
 	{ "GET", "/healthz", handle_health },
+	{ "GET", "/metrics", serve_on_metrics },
 	{ "*", "/api/v1/*", serve_on_api },
 };
 
@@ -36,6 +37,11 @@ static int create_logic(struct serve *s)
 	return s->slab && s->relay && s->timer && s->http ? 0 : -ENOMEM;
 }
 
+static size_t nodes_of(const struct serve_limits *limits)
+{
+	return limits->nodes ? limits->nodes : SERVE_NODES_MAX;
+}
+
 static int start(struct serve *s, const struct serve_config *config, struct addr *at)
 {
 	int rc = create_logic(s);
@@ -47,7 +53,9 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	if (rc)
 		return rc;
 	serve_create_stun(s);
-	struct coord_config announced = { .relay = s->relay, .rng = &s->rng, .max_nodes = SERVE_NODES_MAX };
+	struct coord_config announced = { .relay = s->relay,
+					  .rng = &s->rng,
+					  .max_nodes = nodes_of(&config->limits) };
 	serve_announce(s, &announced,
 		       true); /* first: a node takes the relay to be at the first of its family */
 	serve_announce(s, &announced, false);
@@ -73,12 +81,33 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	if (!s)
 		return -ENOMEM;
 	s->loop = l;
+	s->metrics_public = config->metrics_public;
+	s->may_read_metrics = serve_is_local;
+	s->frames.max = SERVE_FRAMES_MAX;
 	int rc = start(s, config, at);
 	if (rc)
 		serve_destroy(s);
 	else
 		*out = s;
 	return rc;
+}
+
+int serve_use_key(struct serve *s, const struct tls_key *key)
+{
+	struct tls_config *tls;
+	int rc = tls_server_config(&tls, key);
+
+	if (rc)
+		return rc;
+	stream_listener_set_tls(s->listener, tls);
+	tls_config_destroy(s->tls);
+	s->tls = tls;
+	return 0;
+}
+
+void serve_set_limits(struct serve *s, const struct serve_limits *limits)
+{
+	coord_set_max_nodes(s->coord, nodes_of(limits));
 }
 
 void serve_destroy(struct serve *s)

@@ -1,5 +1,5 @@
 /* What the parts of the hub's input and output share: serve.c (life, routes), serve_links.c (nodes' links), serve_udp.c
- * (relay and STUN over UDP), serve_api.c (the REST API), serve_store.c (what is kept). */
+ * (relay and STUN over UDP), serve_relay.c (relay over links), serve_api.c (the REST API), serve_store.c (what is kept). */
 #ifndef P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 #define P2PD_APPS_P2PHUB_SERVE_INTERNAL_H
 
@@ -7,13 +7,24 @@
 #include "core/udp.h"
 #include "nat/stun_server.h"
 #include "relay/coord.h"
+#include "relay/frame_queue.h"
 #include "relay/http.h"
 #include "relay/quota.h"
+#include "relay/relay_frame.h"
 #include "relay/store.h"
+#include "relay/websocket_server.h"
 
-struct link; /* one node's */
 struct serve_api;
 struct serve_store;
+
+/* One node's link. Its address is its id with coord and the relay. */
+struct link {
+	struct serve *serve;
+	struct link *next, **at;
+	struct websocket_server *ws;
+	uint32_t slot;		   /* with the relay; 0: it has not relayed yet */
+	struct frame_queue frames; /* relayed data that waits for room in its stream */
+};
 
 enum { DOOR_TRAINS = 64 };
 
@@ -40,6 +51,12 @@ struct serve {
 	struct stream_listener *listener;
 	struct loop_timer *timer; /* the one: at coord's deadline */
 	struct link *links;
+	bool metrics_public;
+	/* Else who may read /metrics: serve_is_local(), or what knows of credentials, too. */
+	bool (*may_read_metrics)(const struct serve *s, const struct http_exchange *x);
+	struct frame_pool frames;
+	/* Of one call at a time: where runs are made. */
+	uint8_t packed[RELAY_RUN_MAX], unpacked[RELAY_FRAME_UDP_MAX];
 	struct store *store;	  /* NULL: no data folder */
 	struct serve_store *keep; /* the same */
 	struct serve_api *api;	  /* NULL: the same */
@@ -52,6 +69,23 @@ void serve_on_link(void *arg, struct http_exchange *x);
 void serve_speak(struct serve *s);
 void serve_close_links(struct serve *s);
 
+/* GET /metrics */
+void serve_on_metrics(void *arg, struct http_exchange *x);
+/* The request comes from this machine, and for nobody else. */
+bool serve_is_local(const struct serve *s, const struct http_exchange *x);
+
+/* A message of relayed data that a link brought. False: it is none, or nobody has logged in over that link. */
+bool serve_relay_from_link(struct link *k, const uint8_t *msg, size_t len);
+/* A run of datagrams (see relay_run()) that UDP brought for the node with this link. */
+void serve_relay_to_link(struct serve *s, uint64_t link, const uint8_t *run, size_t len, size_t stride);
+/* The link's stream has room again. */
+void serve_relay_drain(struct link *k);
+/* The link ends. */
+void serve_relay_forget(struct link *k);
+
+/* Sends datagrams by UDP now; what the kernel has no room for is lost. */
+void serve_send_train(struct serve *s, const struct relay_route *route, uint8_t *data, size_t len,
+		      size_t stride);
 /* Opens s->store, if there is a data folder, and gives coord what it kept. 0 or -ENOMEM. */
 int serve_open_store(struct serve *s, const char *data);
 void serve_close_store(struct serve *s);

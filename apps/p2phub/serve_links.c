@@ -4,15 +4,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "relay/websocket_server.h"
-
-/* One node's link. Its address is its id with coord. */
-struct link {
-	struct serve *serve;
-	struct link *next, **at;
-	struct websocket_server *ws;
-};
-
 static uint64_t link_id(const struct link *k)
 {
 	return (uint64_t)(uintptr_t)k;
@@ -23,6 +14,7 @@ static void link_forget(struct link *k)
 	*k->at = k->next;
 	if (k->next)
 		k->next->at = k->at;
+	serve_relay_forget(k);
 	coord_on_close(k->serve->coord, link_id(k), loop_now_ms());
 	free(k);
 }
@@ -56,6 +48,8 @@ static void on_link_message(void *arg, const uint8_t *msg, size_t len)
 	struct link *k = arg;
 	struct serve *s = k->serve;
 
+	if (serve_relay_from_link(k, msg, len))
+		return;
 	coord_on_message(s->coord, link_id(k), msg, len, loop_now_ms(), (uint64_t)time(NULL));
 	serve_speak(s);
 }
@@ -65,6 +59,7 @@ static void on_link_drained(void *arg)
 	struct link *k = arg;
 	struct serve *s = k->serve;
 
+	serve_relay_drain(k);
 	coord_resume(s->coord, link_id(k));
 	serve_speak(s);
 }

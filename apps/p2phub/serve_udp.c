@@ -54,6 +54,10 @@ static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *ru
 	switch (relay_server_on_run(s->relay, run, len, t->stride, &route, loop_now_ms(), reply,
 				    &reply_len)) {
 	case RELAY_FORWARD:
+		if (route.link) {
+			serve_relay_to_link(s, route.link, run, len, t->stride);
+			break;
+		}
 		out = relay_door(s, route.node.family);
 		if (out->out_count == DOOR_TRAINS)
 			flush(out);
@@ -64,6 +68,16 @@ static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *ru
 	case RELAY_REPLY: udp_send_bytes_from(&in->udp, &route.hub, reply, reply_len, &route.node); break;
 	case RELAY_DROP: break;
 	}
+}
+
+void serve_send_train(struct serve *s, const struct relay_route *route, uint8_t *data, size_t len,
+		      size_t stride)
+{
+	struct udp_train t = {
+		.data = data, .len = len, .stride = stride, .addr = route->node, .local = route->hub
+	};
+
+	udp_send_trains(&relay_door(s, route->node.family)->udp, &t, 1);
 }
 
 static void stun_datagram(struct serve *s, const struct udp_train *t, const uint8_t *msg, size_t len)

@@ -2,10 +2,10 @@
 
 # A|B: A where the distribution has it, else B.
 packages_build='gcc libc6-dev make cmake ninja-build pkg-config autoconf automake libtool ca-certificates
-	libuv1-dev libcmocka-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libllhttp-dev|libhttp-parser-dev
+	libuv1-dev libyaml-dev libcmocka-dev libprotobuf-c-dev protobuf-c-compiler libwslay-dev libllhttp-dev|libhttp-parser-dev
 	libjansson-dev libnl-route-3-dev libminiupnpc-dev libnatpmp-dev libsqlite3-dev'
 packages_test='clang libclang-rt-dev wireguard-go wireguard-tools iperf3 nftables iproute2 iputils-ping netbase jq tcpdump
-	procps python3 coturn miniupnpd stun-client conntrack'
+	procps python3 curl coturn miniupnpd stun-client conntrack'
 packages_bench='fastd valgrind'
 packages_lint='clang-format clang-tidy cppcheck'
 

@@ -155,6 +155,7 @@ static void heads_are_bounded(void **state)
 struct world {
 	struct loop *loop;
 	struct http_server *server;
+	struct http_stats stats; /* when all was over */
 	struct stream_listener *listener;
 	char dir[32], path[64];
 	struct http_exchange *late;
@@ -315,6 +316,7 @@ static void serve(struct world *w, void (*script)(struct world *w))
 	loop_fd_destroy(watch);
 	close(d.fd[0]);
 	stream_listener_close(w->listener);
+	w->stats = *http_server_stats(w->server);
 	http_server_destroy(w->server);
 	stream_close(w->upgraded);
 	loop_timer_destroy(w->timer);
@@ -439,6 +441,35 @@ static void use_upgraded(struct world *w)
 	close(fd);
 }
 
+static uint64_t answers(const struct world *w, int status)
+{
+	return w->stats.answers[status - HTTP_CODE_FIRST];
+}
+
+static void answers_are_counted_by_code(void **state)
+{
+	(void)state;
+	static struct world w;
+	uint64_t all = 0;
+
+	ask(&w,
+	    "GET /hello HTTP/1.1\r\n\r\nGET /late HTTP/1.1\r\n\r\nGET /nowhere HTTP/1.1\r\n\r\n"
+	    "DELETE /hello HTTP/1.1\r\n\r\nGET /lines HTTP/1.1\r\n\r\n",
+	    1000);
+	assert_int_equal(answers(&w, 200), 3);
+	assert_int_equal(answers(&w, 404), 1);
+	assert_int_equal(answers(&w, 405), 1);
+	assert_int_equal(w.stats.accepted, 1);
+	assert_int_equal(w.stats.connections, 0);
+	for (int i = 0; i < HTTP_CODES; i++)
+		all += w.stats.answers[i];
+	assert_int_equal(all, 5);
+	memset(&w, 0, sizeof w);
+	serve(&w, use_upgraded);
+	assert_int_equal(answers(&w, 101), 1);
+	assert_int_equal(w.stats.connections, 0);
+}
+
 /* --- The client for command lines. */
 
 struct lines {
@@ -533,6 +564,7 @@ int main(void)
 		cmocka_unit_test(pipelined_requests_are_answered_in_order_however_split),
 		cmocka_unit_test(wrong_requests_get_their_error_as_json),
 		cmocka_unit_test(an_oversized_body_is_refused_and_the_answer_still_read),
+		cmocka_unit_test(answers_are_counted_by_code),
 		cmocka_unit_test(the_client_gets_answers_lines_and_errors),
 		cmocka_unit_test(an_upgraded_stream_is_used_by_its_new_owner),
 		cmocka_unit_test(no_daemon_is_told_apart),

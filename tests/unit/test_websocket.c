@@ -18,7 +18,7 @@ struct end {
 	size_t wire_len;
 	uint8_t got[WEBSOCKET_MESSAGE_MAX];
 	size_t got_len;
-	unsigned messages;
+	unsigned messages, writes;
 	bool destroy_on_message, echo;
 	int write_error;
 };
@@ -30,6 +30,7 @@ static int write_wire(void *arg, const uint8_t *data, size_t len)
 	if (e->write_error)
 		return e->write_error;
 	assert_true(len <= WIRE_MAX - e->wire_len);
+	e->writes++;
 	memcpy(e->wire + e->wire_len, data, len);
 	e->wire_len += len;
 	return 0;
@@ -152,6 +153,8 @@ static void what_is_against_the_protocol_ends_with_its_code(void **state)
 		{ "\x82\xfe\x40\x01\0\0\0\0a", 9, -EMSGSIZE, 1009 },	      /* 16385 bytes */
 		{ "\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\0\0\0\0a", 15, -EMSGSIZE, 1009 },
 		{ "\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff\0\0\0\0", 14, -EBADMSG, 0 },
+		{ "\x82\xfe\x00\x01\0\0\0\0a", 9, -EBADMSG, 0 }, /* a length longer than need be */
+		{ "\x82\xff\0\0\0\0\0\0\x00\x7f\0\0\0\0a", 15, -EBADMSG, 0 },
 		{ "\x89\xfe\x00\x7e\0\0\0\0", 8, -EBADMSG, 0 }, /* long ping */
 		{ "\x09\x80\0\0\0\0", 6, -EBADMSG, 0 },		/* ping in pieces */
 		{ "\x88\x82\0\0\0\0\x03\xe8", 8, -ECONNRESET, 1000 },
@@ -194,6 +197,84 @@ static void fragments_are_joined_and_bounded(void **state)
 	assert_int_equal(n, WEBSOCKET_FRAGMENTS_MAX);
 }
 
+/* A frame to the server, its payload numbers. */
+static size_t put_frame(uint8_t *out, uint8_t first, size_t len)
+{
+	size_t n = 2;
+
+	out[0] = first;
+	out[1] = (uint8_t)(0x80 | (len < 126 ? len : 126));
+	if (len >= 126) {
+		out[n++] = (uint8_t)(len >> 8);
+		out[n++] = (uint8_t)len;
+	}
+	rng_fill(&rng, out + n, 4);
+	for (size_t i = 0; i < len; i++)
+		out[n + 4 + i] = (uint8_t)(i * 7 + len) ^ out[n + i % 4];
+	return n + 4 + len;
+}
+
+static bool is_as_put(const struct end *e)
+{
+	for (size_t i = 0; i < e->got_len; i++)
+		if (e->got[i] != (uint8_t)(i * 7 + e->got_len))
+			return false;
+	return true;
+}
+
+/* Whole messages, messages in pieces with a ping between, and pings, cut anywhere. */
+static void however_the_bytes_are_cut_the_messages_are_the_same(void **state)
+{
+	(void)state;
+	enum { EMPTY_LAST = 0x80, PING = 0x89, PIECE = 0x02, WHOLE = 0x82 };
+	static uint8_t wire[WIRE_MAX];
+	unsigned sent = 0;
+
+	for (int round = 0; round < 2000; round++) {
+		size_t len = 0;
+		while (len < WIRE_MAX / 4) {
+			size_t size = rng_below(&rng, rng_below(&rng, 3) ? 200 : WEBSOCKET_MESSAGE_MAX + 1);
+			uint32_t kind = rng_below(&rng, 8);
+			if (kind == 0) {
+				len += put_frame(wire + len, PING, size % 126);
+				continue;
+			}
+			len += put_frame(wire + len, kind == 1 ? PIECE : WHOLE, size);
+			if (kind == 1) {
+				len += put_frame(wire + len, PING, 0);
+				len += put_frame(wire + len, EMPTY_LAST, 0);
+			}
+			sent++;
+		}
+		server.wire_len = 0;
+		for (size_t at = 0, n; at < len; at += n) {
+			n = 1 + rng_below(&rng, rng_below(&rng, 2) ? 20 : 16384);
+			n = n < len - at ? n : len - at;
+			assert_int_equal(websocket_receive(server.ws, wire + at, n), 0);
+			assert_true(is_as_put(&server));
+		}
+		assert_int_equal(server.messages, sent);
+	}
+}
+
+static void messages_that_fit_leave_in_one_write(void **state)
+{
+	(void)state;
+	static uint8_t bytes[WEBSOCKET_MESSAGE_MAX];
+	const struct part msgs[] = { { "abc", 3 },     { NULL, 0 }, { bytes, 200 }, { bytes, sizeof bytes },
+				     { bytes, 16370 }, { "d", 1 } };
+	struct end *ends[] = { &client, &server };
+
+	for (int i = 0; i < 2; i++) {
+		ends[i]->writes = 0;
+		assert_int_equal(websocket_send_all(ends[i]->ws, msgs, 6), 0);
+		assert_int_equal(ends[i]->writes, 3);
+		assert_int_equal(carry(ends[i], ends[!i], 100000), 0);
+		assert_int_equal(ends[!i]->messages, 6);
+		assert_memory_equal(ends[!i]->got, "d", 1);
+	}
+}
+
 static void a_close_is_answered_and_ends_both(void **state)
 {
 	(void)state;
@@ -231,6 +312,8 @@ int main(void)
 		ws_test(a_client_masks_and_a_server_does_not),
 		ws_test(what_is_against_the_protocol_ends_with_its_code),
 		ws_test(fragments_are_joined_and_bounded),
+		ws_test(however_the_bytes_are_cut_the_messages_are_the_same),
+		ws_test(messages_that_fit_leave_in_one_write),
 		ws_test(a_close_is_answered_and_ends_both),
 		ws_test(destroying_in_the_message_callback_is_safe),
 		ws_test(what_cannot_be_written_ends_it),

@@ -70,7 +70,7 @@ static void busy(void)
 
 static void attempted(enum technique t, enum engine_outcome outcome)
 {
-	engine_attempt(&nas, t, outcome, 24, NOW_MS - 15000, NOW_MS - 12000);
+	engine_attempt(&engine, &nas, t, outcome, 24, NOW_MS - 15000, NOW_MS - 12000);
 }
 
 static const char *reason(void)
@@ -482,7 +482,7 @@ static void the_json_tells_attempts_the_latest_first(void **state)
 
 	meet(&random_ports, &random_ports);
 	for (unsigned i = 0; i < ENGINE_ATTEMPTS + 2; i++)
-		engine_attempt(&nas, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_FAILED, i, NOW_MS - 60000,
+		engine_attempt(&engine, &nas, TECHNIQUE_SIMULTANEOUS_OPEN, OUTCOME_FAILED, i, NOW_MS - 60000,
 			       NOW_MS - 60000 + i * 1000);
 	attempted(TECHNIQUE_RENDEZVOUS, OUTCOME_NO_OFFER);
 	json_t *json = why(), *attempts = json_object_get(json, "attempts");

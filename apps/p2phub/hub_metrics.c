@@ -1,0 +1,75 @@
+#include "apps/p2phub/hub_metrics.h"
+
+#include <stdio.h>
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+static void write_nodes(struct metrics *m, const struct coord_stats *c)
+{
+	const struct metrics_row dropped[] = { { "malformed", (double)c->malformed },
+					       { "limited", (double)c->limited } };
+
+	metrics_gauge(m, "p2phub_nodes_online", "Nodes logged in.", c->online);
+	metrics_gauge(m, "p2phub_networks", "Networks with members that are online or were lately.",
+		      c->networks);
+	metrics_gauge(m, "p2phub_records", "Records of nodes that are kept.", c->records);
+	metrics_gauge(m, "p2phub_node_connections", "Links of nodes, also of those not logged in yet.",
+		      c->connections);
+	metrics_counter(m, "p2phub_logins_total", "Logins of nodes that were let in.", (double)c->logins);
+	metrics_counter(m, "p2phub_logins_refused_total",
+			"Links refused: login wrong or expired, hub full, replaced.", (double)c->refused);
+	metrics_counter(m, "p2phub_introductions_total", "Pairs of nodes introduced to each other.",
+			(double)c->introductions);
+	metrics_begin(m, "p2phub_messages_dropped_total", METRICS_COUNTER,
+		      "Messages of nodes that were not obeyed, by reason.");
+	metrics_table(m, "reason", dropped, COUNT(dropped));
+}
+
+static void write_relay(struct metrics *m, const struct relay_stats *r)
+{
+	const struct metrics_row drops[] = {
+		{ "undeliverable", (double)r->undeliverable }, { "unbound", (double)r->unbound },
+		{ "bad_proof", (double)r->bad_proof },	       { "malformed", (double)r->malformed },
+		{ "unknown_slot", (double)r->unknown_slot },
+	};
+
+	metrics_gauge(m, "p2phub_relay_slots", "Nodes that may bind at the relay.", r->slots);
+	metrics_gauge(m, "p2phub_relay_bound", "Of these, nodes that are bound.", r->bound);
+	metrics_gauge(m, "p2phub_relay_sessions", "Pairs of nodes that may be relayed.", r->sessions);
+	metrics_begin(m, "p2phub_relay_packets_total", METRICS_COUNTER,
+		      "Datagrams forwarded, by how they left.");
+	metrics_labelled(m, "transport", "udp", (double)r->forwarded);
+	metrics_begin(m, "p2phub_relay_bytes_total", METRICS_COUNTER,
+		      "Bytes in datagrams forwarded, by how they left.");
+	metrics_labelled(m, "transport", "udp", (double)r->bytes);
+	metrics_begin(m, "p2phub_relay_drops_total", METRICS_COUNTER, "Datagrams not forwarded, by reason.");
+	metrics_table(m, "reason", drops, COUNT(drops));
+	metrics_counter(m, "p2phub_relay_challenges_total",
+			"Challenges sent to nodes that bind, and to who pretends to.", (double)r->challenged);
+}
+
+static void write_http(struct metrics *m, const struct http_stats *h)
+{
+	metrics_gauge(m, "p2phub_http_connections", "HTTP connections, without nodes' links.",
+		      h->connections);
+	metrics_counter(m, "p2phub_http_connections_accepted_total",
+			"HTTP connections accepted; nodes' links begin so.", (double)h->accepted);
+	metrics_counter(m, "p2phub_http_connections_refused_total",
+			"HTTP connections turned away: there were too many.", (double)h->busy);
+	metrics_begin(m, "p2phub_http_responses_total", METRICS_COUNTER, "HTTP answers, by status code.");
+	for (int i = 0; i < HTTP_CODES; i++) {
+		char code[16];
+		if (!h->answers[i])
+			continue;
+		snprintf(code, sizeof code, "%d", HTTP_CODE_FIRST + i);
+		metrics_labelled(m, "code", code, (double)h->answers[i]);
+	}
+}
+
+void hub_metrics_write(struct metrics *m, const struct hub_metrics *h)
+{
+	write_nodes(m, &h->coord);
+	write_relay(m, &h->relay);
+	write_http(m, h->http);
+	metrics_process(m, "p2phub");
+}
