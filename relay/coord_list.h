@@ -6,7 +6,7 @@
 
 #include "relay/coord.h"
 
-enum { COORD_LIST_MAX = 1000 }; /* more are not given in one page */
+enum { COORD_LIST_MAX = 1001 }; /* more are not given in one page */
 
 struct coord_network {
 	uint8_t netid[32];

@@ -102,9 +102,19 @@ static bool is_own_host(const struct rest_call *c, const char *host)
 	return !strcasecmp(host, "localhost") && addr_is_loopback(at);
 }
 
+/* RFC 9112 section 3.2: exactly one. NULL otherwise. */
+static const char *host_header(const struct http_message *m)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < m->header_count; i++)
+		n += !strcasecmp(m->header[i].name, "host");
+	return n == 1 ? http_header(m, "host") : NULL;
+}
+
 static bool host_is_ours(struct rest_call *c, struct place *asked)
 {
-	const char *host = http_header(c->request->http, "host");
+	const char *host = host_header(c->request->http);
 
 	if (!host || !place_parse(asked, host)) {
 		rest_problem(c, 400, "a Host header that names this hub is needed");

@@ -8,7 +8,9 @@
 #include "relay/coord_list.h"
 #include "relay/rest_internal.h"
 
-enum { MEMBERSHIPS_MAX = 64, NODE_PAGE_MAX = 200 /* the store's entries hold records, and are large */ };
+/* One more than is given tells whether there are more. */
+enum { MEMBERSHIPS_MAX = 64, PAGE_ROOM = REST_PAGE_MAX + 1 };
+_Static_assert((int)PAGE_ROOM <= (int)COORD_LIST_MAX, "a page of the API is one of coord");
 
 /* A page of entries that are named by keys. */
 struct key_page {
@@ -20,10 +22,10 @@ struct key_page {
 	bool more;
 };
 
-static bool page_read(struct rest_call *c, struct key_page *p, uint64_t max)
+static bool page_read(struct rest_call *c, struct key_page *p)
 {
 	*p = (struct key_page) { .limit = REST_PAGE };
-	return rest_query_number(c, "limit", 1, max, &p->limit) &&
+	return rest_query_number(c, "limit", 1, REST_PAGE_MAX, &p->limit) &&
 	       rest_query_key(c, "cursor", p->after, &p->has_after);
 }
 
@@ -88,11 +90,11 @@ static void merge_networks(struct key_page *p, const struct store_network *kept,
 
 void rest_networks(struct rest_call *c)
 {
-	struct store_network kept[REST_PAGE_MAX + 1];
-	struct coord_network now[REST_PAGE_MAX];
+	struct store_network kept[PAGE_ROOM];
+	struct coord_network now[PAGE_ROOM];
 	struct key_page p;
 
-	if (!page_read(c, &p, REST_PAGE_MAX - 1))
+	if (!page_read(c, &p))
 		return;
 	int rc = store_networks(c->rest->config.store, page_after(&p), kept, p.limit + 1);
 	if (rc < 0) {
@@ -199,13 +201,12 @@ static void merge_nodes(struct rest_call *c, struct key_page *p, const struct st
 
 void rest_nodes(struct rest_call *c)
 {
-	struct coord_node now[NODE_PAGE_MAX + 1];
+	struct coord_node now[PAGE_ROOM];
 	uint8_t netid[REST_KEY];
 	struct key_page p;
 	json_t *network;
 
-	if (!rest_param_key(c, netid) || !page_read(c, &p, NODE_PAGE_MAX) ||
-	    !network_find(c, netid, &network))
+	if (!rest_param_key(c, netid) || !page_read(c, &p) || !network_find(c, netid, &network))
 		return;
 	json_decref(network);
 	struct store_node *kept = calloc(p.limit + 1, sizeof *kept);
@@ -297,7 +298,7 @@ static json_t *sessions_json(const struct rest_call *c, const struct relay_sessi
 	for (size_t i = 0; i < 2 * count; i++)
 		owners[i].slot = sessions[i / 2].slot[i % 2];
 	qsort(owners, 2 * count, sizeof *owners, coord_owner_compare);
-	/* A slot with several sessions stands there as often: one of its entries is found and filled. */
+	/* A slot with several sessions stands there as often; once is enough. */
 	size_t distinct = 0;
 	for (size_t i = 0; i < 2 * count; i++)
 		if (distinct == 0 || owners[distinct - 1].slot != owners[i].slot)
@@ -352,15 +353,14 @@ static bool month_read(struct rest_call *c, uint32_t *month)
 
 void rest_usage(struct rest_call *c)
 {
-	struct store_usage used[REST_PAGE_MAX + 1];
+	struct store_usage used[PAGE_ROOM];
 	uint8_t netid[REST_KEY];
 	char month_text[16];
 	struct key_page p;
 	uint32_t month;
 	bool given;
 
-	if (!month_read(c, &month) || !rest_query_key(c, "network", netid, &given) ||
-	    !page_read(c, &p, REST_PAGE_MAX))
+	if (!month_read(c, &month) || !rest_query_key(c, "network", netid, &given) || !page_read(c, &p))
 		return;
 	int rc = store_usage_list(c->rest->config.store, given ? netid : NULL, month, page_after(&p), used,
 				  p.limit + 1);

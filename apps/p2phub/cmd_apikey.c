@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "apps/p2phub/commands.h"
 #include "apps/p2phub/hub_data.h"
@@ -34,15 +33,13 @@ static int explain(int error, const char *why)
 static int open_store(const struct arguments *a, struct store **out)
 {
 	char path[HUB_DATA_PATH], why[STORE_WHY];
-	int rc = hub_data_as_owner(a->data);
-	int dir = rc ? rc : hub_data_open(a->data);
+	int rc = hub_data_store(path, a->data);
 
-	if (dir < 0)
-		return fail_with(dir == -EACCES || dir == -EPERM ? EXIT_DENIED : EXIT_FAILED,
-				 "cannot open the data folder %s: %s", a->data, strerror(-dir));
-	close(dir);
-	if (hub_data_path(path, a->data, HUB_DATA_STORE) != 0)
-		return fail_with(EXIT_USAGE, "--data: the path is too long");
+	if (rc == -ENOENT)
+		return fail_with(EXIT_NOT_FOUND, "no hub was served from %s yet: start it first", a->data);
+	if (rc)
+		return fail_with(rc == -EACCES || rc == -EPERM ? EXIT_DENIED : EXIT_FAILED,
+				 "cannot open the data folder %s: %s", a->data, strerror(-rc));
 	rc = store_open(out, path, why);
 	return rc ? explain(rc, why) : EXIT_OK;
 }

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -22,18 +21,27 @@ int hub_data_path(char out[static HUB_DATA_PATH], const char *data, const char *
 	return len < HUB_DATA_PATH ? 0 : -ENAMETOOLONG;
 }
 
-int hub_data_as_owner(const char *path)
-{
-	struct stat st;
-
-	if (geteuid() != 0 || stat(path, &st) != 0 || st.st_uid == 0)
-		return 0;
-	return setgroups(0, NULL) || setgid(st.st_gid) || setuid(st.st_uid) ? -errno : 0;
-}
-
 int hub_data_open(const char *path)
 {
 	return file_open_dir(path);
+}
+
+int hub_data_store(char out[static HUB_DATA_PATH], const char *data)
+{
+	struct stat folder, file;
+	int rc = hub_data_path(out, data, HUB_DATA_STORE);
+
+	if (rc)
+		return rc;
+	if (geteuid() == 0 && stat(data, &folder) == 0 && folder.st_uid != 0) {
+		if (lstat(out, &file) != 0)
+			return -errno;
+		return S_ISREG(file.st_mode) && file.st_uid == folder.st_uid ? 0 : -EPERM;
+	}
+	int dir = hub_data_open(data);
+	if (dir >= 0)
+		close(dir);
+	return dir < 0 ? dir : 0;
 }
 
 int hub_data_lock(int dir)

@@ -14,9 +14,10 @@ enum { HUB_DATA_PATH = 4096 };
 #define HUB_DATA_BACKUPS "backups"
 /* 0 or -ENAMETOOLONG. */
 int hub_data_path(char out[static HUB_DATA_PATH], const char *data, const char *name);
-/* Who is root goes on as the owner of the folder, so that files made in it are the hub's. 0 or a negative errno; 0 if there
- * is no folder yet. */
-int hub_data_as_owner(const char *path);
+/* The path of the store, for a command that may run beside the hub. Root may use the folder of a hub that runs as a user of
+ * its own, but makes no file there that would not be the hub's. 0, -ENOENT: such a hub has made no store yet; -EPERM,
+ * -EACCES: the folder or the file is not to be trusted, or not ours; or another negative errno. */
+int hub_data_store(char out[static HUB_DATA_PATH], const char *data);
 /* Makes the folder. A descriptor, or a negative errno. */
 int hub_data_open(const char *path);
 /* A descriptor to keep, -EBUSY when another process serves, or another negative errno. */

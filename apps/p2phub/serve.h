@@ -33,7 +33,7 @@ struct serve_config {
 	const struct tls_key *key; /* only for the call */
 	struct serve_limits limits;
 	const char *data;	   /* the data folder; NULL: nothing is kept, and there is no API */
-	const char *url_host;	   /* the hub's own name, for the API; may be "" */
+	const char *url_host;	   /* the hub's own name, for the API; may be ""; it stays */
 	uint16_t url_port;
 };
 

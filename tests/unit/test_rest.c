@@ -44,6 +44,7 @@ static void hosts_and_origins_are_the_hubs_own(void **state)
 		{ "hub.example:99999", NULL, 400 },
 		{ "[::1", NULL, 400 },
 		{ "", NULL, 400 },
+		{ "hub.example", "Host: hub.example\r\n", 400 },
 		{ "hub.example", "Origin: https://hub.example\r\n", 200 },
 		{ "hub.example:8443", "Origin: https://hub.example:8443\r\n", 200 },
 		{ "198.51.100.7", "Origin: https://hub.example\r\n", 200 },
