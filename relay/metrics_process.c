@@ -4,6 +4,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -14,32 +15,49 @@ struct process {
 	double threads;
 };
 
-/* proc(5): the fields behind the program's name, which is in brackets and may hold anything. */
+/* Numbers of the fields of proc(5), from 1 on. */
+enum {
+	FIELD_STATE = 3,
+	FIELD_USER = 14,
+	FIELD_SYSTEM,
+	FIELD_THREADS = 20,
+	FIELD_START = 22,
+	FIELD_SIZE,
+	FIELD_RSS,
+	FIELDS
+};
+
+/* False when there are fewer. The program's name, in brackets, may hold anything. */
+static bool read_fields(char *text, double fields[static FIELDS])
+{
+	char *rest = strrchr(text, ')'), *word = rest ? strtok_r(rest + 1, " ", &rest) : NULL;
+
+	for (int i = FIELD_STATE; i < FIELDS; i++, word = strtok_r(NULL, " ", &rest)) {
+		if (!word)
+			return false;
+		fields[i] = strtod(word, NULL);
+	}
+	return true;
+}
+
 static bool read_stat(struct process *p)
 {
+	const double ticks = (double)sysconf(_SC_CLK_TCK), page = (double)sysconf(_SC_PAGESIZE);
+	double fields[FIELDS] = { 0 };
 	char text[1024];
-	unsigned long long user, system, start, size;
-	long threads, pages;
-	double ticks = (double)sysconf(_SC_CLK_TCK), page = (double)sysconf(_SC_PAGESIZE);
 	FILE *f = fopen("/proc/self/stat", "re");
 
 	if (!f)
 		return false;
-	size_t len = fread(text, 1, sizeof text - 1, f);
+	text[fread(text, 1, sizeof text - 1, f)] = 0;
 	fclose(f);
-	text[len] = 0;
-	const char *rest = strrchr(text, ')');
-	if (!rest ||
-	    sscanf(rest + 1,
-		   " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %ld %*d %llu "
-		   "%llu %ld",
-		   &user, &system, &threads, &start, &size, &pages) != 6)
+	if (!read_fields(text, fields))
 		return false;
-	*p = (struct process) { .cpu_s = (double)(user + system) / ticks,
-				.resident = (double)pages * page,
-				.virtual = (double)size,
-				.start_s = (double)start / ticks,
-				.threads = (double)threads };
+	*p = (struct process) { .cpu_s = (fields[FIELD_USER] + fields[FIELD_SYSTEM]) / ticks,
+				.resident = fields[FIELD_RSS] * page,
+				.virtual = fields[FIELD_SIZE],
+				.start_s = fields[FIELD_START] / ticks,
+				.threads = fields[FIELD_THREADS] };
 	return true;
 }
 

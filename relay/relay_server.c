@@ -392,6 +392,10 @@ static enum relay_action forward(struct relay_server *r, struct slot *from, cons
 	r->stats.forwarded += count;
 	r->stats.bytes += len;
 	from->bytes += len;
+	if (to->bound.link) {
+		r->stats.link_forwarded += count;
+		r->stats.link_bytes += len;
+	}
 	return RELAY_FORWARD;
 }
 

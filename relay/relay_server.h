@@ -25,8 +25,9 @@ enum {
 
 struct relay_stats {
 	uint64_t forwarded, bytes;
-	uint64_t undeliverable; /* the other end is not bound */
-	uint64_t unbound;	/* data from a source that is not bound, or of no session */
+	uint64_t link_forwarded, link_bytes; /* of these, what left over a link */
+	uint64_t undeliverable;		     /* the other end is not bound */
+	uint64_t unbound;		     /* data from a source that is not bound, or of no session */
 	uint64_t challenged, bad_proof, malformed;
 	uint64_t unknown_slot; /* binds and proofs for a slot that is not open: never answered */
 	uint32_t slots, sessions, bound;

@@ -25,23 +25,28 @@ static void write_nodes(struct metrics *m, const struct coord_stats *c)
 	metrics_table(m, "reason", dropped, COUNT(dropped));
 }
 
-static void write_relay(struct metrics *m, const struct relay_stats *r)
+static void write_relay(struct metrics *m, const struct relay_stats *r, const struct frame_pool *frames)
 {
 	const struct metrics_row drops[] = {
 		{ "undeliverable", (double)r->undeliverable }, { "unbound", (double)r->unbound },
 		{ "bad_proof", (double)r->bad_proof },	       { "malformed", (double)r->malformed },
-		{ "unknown_slot", (double)r->unknown_slot },
+		{ "unknown_slot", (double)r->unknown_slot },   { "slow_reader", (double)frames->dropped },
 	};
 
 	metrics_gauge(m, "p2phub_relay_slots", "Nodes that may bind at the relay.", r->slots);
 	metrics_gauge(m, "p2phub_relay_bound", "Of these, nodes that are bound.", r->bound);
+	metrics_gauge(m, "p2phub_relay_linked", "Nodes that are relayed to over their links.", r->by_link);
+	metrics_gauge(m, "p2phub_relay_queued_bytes", "Relayed data that waits for links that are slow.",
+		      (double)frames->bytes);
 	metrics_gauge(m, "p2phub_relay_sessions", "Pairs of nodes that may be relayed.", r->sessions);
 	metrics_begin(m, "p2phub_relay_packets_total", METRICS_COUNTER,
 		      "Datagrams forwarded, by how they left.");
-	metrics_labelled(m, "transport", "udp", (double)r->forwarded);
+	metrics_labelled(m, "transport", "udp", (double)(r->forwarded - r->link_forwarded));
+	metrics_labelled(m, "transport", "tls", (double)r->link_forwarded);
 	metrics_begin(m, "p2phub_relay_bytes_total", METRICS_COUNTER,
 		      "Bytes in datagrams forwarded, by how they left.");
-	metrics_labelled(m, "transport", "udp", (double)r->bytes);
+	metrics_labelled(m, "transport", "udp", (double)(r->bytes - r->link_bytes));
+	metrics_labelled(m, "transport", "tls", (double)r->link_bytes);
 	metrics_begin(m, "p2phub_relay_drops_total", METRICS_COUNTER, "Datagrams not forwarded, by reason.");
 	metrics_table(m, "reason", drops, COUNT(drops));
 	metrics_counter(m, "p2phub_relay_challenges_total",
@@ -69,7 +74,7 @@ static void write_http(struct metrics *m, const struct http_stats *h)
 void hub_metrics_write(struct metrics *m, const struct hub_metrics *h)
 {
 	write_nodes(m, &h->coord);
-	write_relay(m, &h->relay);
+	write_relay(m, &h->relay, &h->frames);
 	write_http(m, h->http);
 	metrics_process(m, "p2phub");
 }

@@ -3,6 +3,7 @@
 #define P2PD_APPS_P2PHUB_HUB_METRICS_H
 
 #include "relay/coord.h"
+#include "relay/frame_queue.h"
 #include "relay/http.h"
 #include "relay/metrics.h"
 #include "relay/relay_server.h"
@@ -10,6 +11,7 @@
 struct hub_metrics {
 	struct coord_stats coord;
 	struct relay_stats relay;
+	struct frame_pool frames; /* what waits for links */
 	const struct http_stats *http;
 };
 

@@ -166,6 +166,11 @@ static void on_control(void *arg, struct http_exchange *x)
 	handle(arg, x, true);
 }
 
+static void on_control_metrics(void *arg, struct http_exchange *x)
+{
+	serve_on_metrics(((struct serve_api *)arg)->serve, x);
+}
+
 static void quota_get(void *arg, struct quota_limits *out)
 {
 	*out = ((struct serve *)arg)->quota;
@@ -178,7 +183,8 @@ static void quota_set(void *arg, const struct quota_limits *limits)
 
 /* --- Life */
 
-static const struct http_route control_routes[] = { { "*", "/api/v1/*", on_control } };
+static const struct http_route control_routes[] = { { "*", "/api/v1/*", on_control },
+						    { "GET", "/metrics", on_control_metrics } };
 
 /* The hub serves its nodes without it, too. */
 static void open_control(struct serve_api *api)
@@ -217,7 +223,8 @@ int serve_open_api(struct serve *s, const struct serve_config *config)
 	api->serve = s;
 	strcpy(api->data, config->data);
 	api->rest = rest_create(&rest);
-	api->control_http = http_server_create(s->loop, control_routes, 1, api);
+	api->control_http = http_server_create(s->loop, control_routes,
+					       sizeof control_routes / sizeof *control_routes, api);
 	if (!api->rest || !api->control_http)
 		return -ENOMEM;
 	open_control(api);

@@ -22,6 +22,7 @@ static void write(void *arg, struct metrics *m)
 
 	hub_metrics_write(m, &(struct hub_metrics) { .coord = coord_stats(s->coord),
 						     .relay = relay_server_stats(s->relay),
+						     .frames = s->frames,
 						     .http = http_server_stats(s->http) });
 }
 

@@ -57,6 +57,7 @@ expect "$(value 'p2phub_http_responses_total{code="101"}')" 2 "links"
 [ "$(value 'p2phub_relay_packets_total{transport="udp"}')" -gt 0 ] || lab_fail "the relay counts nothing"
 judge hub
 lab_note "hub: $(grep -c '^# TYPE' "$LAB/body") families, $(wc -c <"$LAB/body") bytes"
+expect "$(get hub --unix-socket "$LAB/hub/hub.sock" http://localhost/metrics)" 200 "the hub by its socket"
 expect "$(get a https://$HUB_IP4/metrics)" 403 "another machine"
 expect "$(get hub -H 'X-Forwarded-For: 192.0.2.1' https://127.0.0.1/metrics)" 403 "through a proxy"
 expect "$(get a -X POST https://$HUB_IP4/metrics)" 405 "POST"

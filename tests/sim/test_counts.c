@@ -16,7 +16,6 @@ static struct sim_node *a, *b;
 static void begin(enum sim_nat_kind ours, enum sim_nat_kind theirs)
 {
 	sim_init(&sim, 7);
-	sim_hub_start(&sim);
 	a = sim_node(&sim, ours);
 	b = sim_node(&sim, theirs);
 	assert_true(sim_run_joined(&sim, 10000));

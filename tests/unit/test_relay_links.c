@@ -78,6 +78,8 @@ static void both_ends_may_be_on_their_links(void **state)
 	struct relay_stats s = relay_server_stats(b.r);
 	assert_int_equal(s.forwarded, 6);
 	assert_int_equal(s.bytes, 2 * (3 * (BODY + RELAY_HEADER) - 1));
+	assert_int_equal(s.link_forwarded, s.forwarded);
+	assert_int_equal(s.link_bytes, s.bytes);
 	assert_int_equal(s.by_link, 2);
 	assert_int_equal(s.bound, 0);
 	relay_server_destroy(b.r);
@@ -93,7 +95,12 @@ static void one_end_by_udp_and_one_by_its_link(void **state)
 	p.session = relay_session_open(b.r, p.a, p.b);
 	bind_slot(&b, p.b, token_b, address(2));
 	assert_to_address(&b, send_run(&b, p.a, LINK_A, p.session), address(2));
+	struct relay_stats before = relay_server_stats(b.r);
+	assert_int_equal(before.link_forwarded, 0);
 	assert_to_link(&b, send_udp(&b, p.session, address(2)), LINK_A);
+	struct relay_stats after = relay_server_stats(b.r);
+	assert_int_equal(after.link_forwarded, after.forwarded - before.forwarded);
+	assert_int_equal(after.link_bytes, after.bytes - before.bytes);
 	relay_server_destroy(b.r);
 }
 
