@@ -83,7 +83,7 @@ static bool total_has(const struct quota *q, const struct quota_user *node, size
 	return q->used + bytes + (q->kept - kept_for(q, node)) <= window_bytes(q);
 }
 
-static void count_month(const struct quota *q, struct quota_user *u, size_t bytes)
+void quota_add_used(const struct quota *q, struct quota_user *u, uint64_t bytes)
 {
 	u->month_bytes = quota_used(q, u) + bytes;
 	u->month = q->month;
@@ -117,8 +117,8 @@ enum quota_verdict quota_take(struct quota *q, struct quota_user *network, struc
 		bucket_charge(&node->rate, l->node_rate, (uint32_t)bytes, now_ms);
 	if (l->network_rate)
 		bucket_charge(&network->rate, l->network_rate, (uint32_t)bytes, now_ms);
-	count_month(q, node, bytes);
-	count_month(q, network, bytes);
+	quota_add_used(q, node, bytes);
+	quota_add_used(q, network, bytes);
 	count_window(q, node, bytes);
 	return QUOTA_OK;
 }

@@ -52,6 +52,8 @@ void quota_set_month(struct quota *q, uint32_t month);
 /* What `node` of `network` sends: QUOTA_OK, and it is counted; else what forbids it, and nothing is. */
 enum quota_verdict quota_take(struct quota *q, struct quota_user *network, struct quota_user *node,
 			      size_t bytes, uint64_t now_ms);
+/* Bytes of this month that were taken elsewhere: they count, too. */
+void quota_add_used(const struct quota *q, struct quota_user *u, uint64_t bytes);
 /* Bytes of this month. */
 uint64_t quota_used(const struct quota *q, const struct quota_user *u);
 

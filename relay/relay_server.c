@@ -34,7 +34,8 @@ struct slot {
 	uint32_t first;		  /* of its session links */
 	struct relay_route bound; /* its link goes first; the address is kept beside it */
 	uint64_t seen_ms;
-	uint64_t bytes; /* from it, forwarded and not yet taken */
+	uint64_t bytes;			      /* from it, forwarded and not yet taken */
+	struct quota_user *use, *network_use; /* NULL: no limits */
 	uint8_t token[RELAY_TOKEN];
 };
 
@@ -51,6 +52,7 @@ struct relay_server {
 	uint8_t secret[32];
 	struct bucket unbound;
 	uint64_t now_ms; /* of the last datagram */
+	struct quota quota;
 	struct relay_stats stats;
 };
 
@@ -177,6 +179,32 @@ uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t
 	s->first = NO_INDEX;
 	memcpy(s->token, token, RELAY_TOKEN);
 	return s->head.id;
+}
+
+void relay_slot_charge(struct relay_server *r, uint32_t slot, struct quota_user *node,
+		       struct quota_user *network)
+{
+	struct slot *s = pool_find(&r->slots, slot);
+
+	if (!s)
+		return;
+	s->use = node;
+	s->network_use = network;
+}
+
+void relay_server_add_used(struct relay_server *r, struct quota_user *use, uint64_t bytes)
+{
+	quota_add_used(&r->quota, use, bytes);
+}
+
+void relay_server_set_quota(struct relay_server *r, const struct quota_limits *limits)
+{
+	r->quota.limits = *limits;
+}
+
+void relay_server_set_month(struct relay_server *r, uint32_t month)
+{
+	quota_set_month(&r->quota, month);
 }
 
 static void pair_key(uint8_t key[static 8], uint32_t a, uint32_t b)
@@ -380,6 +408,20 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 	return NULL;
 }
 
+static bool quota_lets(struct relay_server *r, struct slot *from, size_t len, size_t count)
+{
+	if (!from->use)
+		return true;
+	switch (quota_take(&r->quota, from->network_use, from->use, len, r->now_ms)) {
+	case QUOTA_OK: return true;
+	case QUOTA_NODE_RATE:
+	case QUOTA_NETWORK_RATE: r->stats.over_rate += count; return false;
+	case QUOTA_MONTH: r->stats.over_month += count; return false;
+	case QUOTA_SHARE: r->stats.over_share += count; return false;
+	}
+	return false;
+}
+
 /* `count` datagrams, `len` bytes with their headers, to this member. */
 static enum relay_action forward(struct relay_server *r, struct slot *from, const struct slot *to, size_t len,
 				 size_t count, struct relay_route *route)
@@ -388,6 +430,8 @@ static enum relay_action forward(struct relay_server *r, struct slot *from, cons
 		r->stats.undeliverable += count;
 		return RELAY_DROP;
 	}
+	if (!quota_lets(r, from, len, count))
+		return RELAY_DROP;
 	*route = to->bound;
 	r->stats.forwarded += count;
 	r->stats.bytes += len;

@@ -9,6 +9,7 @@
 
 #include "core/addr.h"
 #include "core/crypto.h"
+#include "relay/quota.h"
 #include "relay/relay_wire.h"
 
 struct relay_server; /* opaque: a slot table and a session table that grow up to the given limits */
@@ -30,6 +31,7 @@ struct relay_stats {
 	uint64_t unbound;		     /* data from a source that is not bound, or of no session */
 	uint64_t challenged, bad_proof, malformed;
 	uint64_t unknown_slot; /* binds and proofs for a slot that is not open: never answered */
+	uint64_t over_rate, over_month, over_share; /* datagrams that a quota did not let through */
 	uint32_t slots, sessions, bound;
 	uint32_t by_link; /* slots that are reached by their link */
 };
@@ -41,6 +43,14 @@ void relay_server_destroy(struct relay_server *r);
 /* A member's slot and its token. `network` is opaque: a session joins only slots of one network. Slot ids and session
  * ids are never 0 and carry a generation, so that an old id does not name a new owner. 0 when the table is full. */
 uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t token[static RELAY_TOKEN]);
+/* What the member sends counts for both, which stay as long as the slot. Without it, there is no limit. */
+void relay_slot_charge(struct relay_server *r, uint32_t slot, struct quota_user *node,
+		       struct quota_user *network);
+/* What `use`, given to relay_slot_charge(), had taken of this month before. */
+void relay_server_add_used(struct relay_server *r, struct quota_user *use, uint64_t bytes);
+/* None before. The month is quota_month()'s, to be told anew when it may have changed. */
+void relay_server_set_quota(struct relay_server *r, const struct quota_limits *limits);
+void relay_server_set_month(struct relay_server *r, uint32_t month);
 /* Ends its sessions, too. */
 void relay_slot_close(struct relay_server *r, uint32_t slot);
 /* Bytes that were forwarded for the member since this was asked last. 0 for an unknown slot. */

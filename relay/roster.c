@@ -203,6 +203,8 @@ struct member *roster_arrive(struct roster *r, const struct member_key *key, uin
 	if (!m->slot) {
 		rng_fill(r->rng, m->token, sizeof m->token);
 		m->slot = r->relay ? relay_slot_open(r->relay, m->network->id, m->token) : 0;
+		if (m->slot)
+			relay_slot_charge(r->relay, m->slot, &m->use, &m->network->use);
 	}
 	if (!m->link) {
 		network_count(r, m->network, name_tag, true);
@@ -252,9 +254,11 @@ bool roster_next_change(struct roster *r, struct roster_change *out)
 	if (!d)
 		return false;
 	struct member *m = DUE_OWNER(d, struct member, unsaved);
-	*out = (struct roster_change) {
-		.key = m->key, .online = m->link, .seq = m->seq, .relayed = m->relayed
-	};
+	*out = (struct roster_change) { .key = m->key,
+					.online = m->link,
+					.seq = m->seq,
+					.relayed = m->relayed,
+					.use_known = m->use_known };
 	if (m->record_unsaved) {
 		out->record = m->record;
 		out->record_len = m->record_len;
@@ -262,6 +266,20 @@ bool roster_next_change(struct roster *r, struct roster_change *out)
 	m->record_unsaved = false;
 	m->relayed = 0;
 	return true;
+}
+
+void roster_set_used(struct roster *r, const struct member_key *key, uint64_t node_bytes,
+		     uint64_t network_bytes)
+{
+	struct member *m = roster_find(r, key);
+
+	if (!m || !r->relay)
+		return;
+	if (!m->use_known)
+		relay_server_add_used(r->relay, &m->use, node_bytes);
+	if (!m->network->use_known)
+		relay_server_add_used(r->relay, &m->network->use, network_bytes);
+	m->use_known = m->network->use_known = true;
 }
 
 void roster_count_relayed(struct roster *r)

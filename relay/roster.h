@@ -22,6 +22,8 @@ struct roster_network {
 	uint32_t id;	   /* for the relay */
 	uint16_t name_tag; /* as the one said that was online first */
 	uint32_t online;
+	struct quota_user use;	       /* of the relay */
+	bool use_known;		       /* roster_set_used() was called for one of its members */
 	struct member *members, *last; /* the one that changed last is the last */
 	uint64_t changes;
 };
@@ -45,6 +47,8 @@ struct member {
 	struct due unsaved; /* something of it is to be handed out */
 	bool record_unsaved;
 	uint64_t relayed; /* bytes by slots that it had, to be handed out */
+	struct quota_user use;
+	bool use_known; /* roster_set_used() was called */
 	struct bucket introduces, publishes;
 };
 
@@ -86,9 +90,13 @@ struct roster_change {
 	const uint8_t *record; /* until the next call for this roster; NULL: the same as before */
 	size_t record_len;
 	uint64_t relayed; /* bytes more */
+	bool use_known;	  /* else roster_set_used() is wanted */
 };
 /* False when there is none. */
 bool roster_next_change(struct roster *r, struct roster_change *out);
+/* What was relayed for it and for all of its network in this month, before this hub began to count. */
+void roster_set_used(struct roster *r, const struct member_key *key, uint64_t node_bytes,
+		     uint64_t network_bytes);
 /* Has roster_next_change tell of all that something was relayed for. */
 void roster_count_relayed(struct roster *r);
 /* A member as it was before a restart, with its record, gone for `gone_ms` now. At the start, before anybody arrives, and the

@@ -30,7 +30,9 @@ static void write_relay(struct metrics *m, const struct relay_stats *r, const st
 	const struct metrics_row drops[] = {
 		{ "undeliverable", (double)r->undeliverable }, { "unbound", (double)r->unbound },
 		{ "bad_proof", (double)r->bad_proof },	       { "malformed", (double)r->malformed },
-		{ "unknown_slot", (double)r->unknown_slot },   { "slow_reader", (double)frames->dropped },
+		{ "over_rate", (double)r->over_rate },	       { "over_month", (double)r->over_month },
+		{ "over_share", (double)r->over_share },       { "unknown_slot", (double)r->unknown_slot },
+		{ "slow_reader", (double)frames->dropped },
 	};
 
 	metrics_gauge(m, "p2phub_relay_slots", "Nodes that may bind at the relay.", r->slots);

@@ -62,6 +62,7 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	s->coord = coord_create(&announced);
 	if (!s->coord)
 		return -ENOMEM;
+	serve_set_limits(s, &config->limits);
 	loop_timer_set(s->timer, coord_deadline(s->coord));
 	rc = serve_open_store(s, config->data);
 	if (rc == 0)
@@ -107,6 +108,8 @@ int serve_use_key(struct serve *s, const struct tls_key *key)
 
 void serve_set_limits(struct serve *s, const struct serve_limits *limits)
 {
+	s->limits = *limits;
+	relay_server_set_quota(s->relay, &limits->quota);
 	coord_set_max_nodes(s->coord, nodes_of(limits));
 }
 

@@ -173,12 +173,16 @@ static void on_control_metrics(void *arg, struct http_exchange *x)
 
 static void quota_get(void *arg, struct quota_limits *out)
 {
-	*out = ((struct serve *)arg)->quota;
+	*out = ((struct serve *)arg)->limits.quota;
 }
 
 static void quota_set(void *arg, const struct quota_limits *limits)
 {
-	((struct serve *)arg)->quota = *limits;
+	struct serve *s = arg;
+	struct serve_limits all = s->limits;
+
+	all.quota = *limits;
+	serve_set_limits(s, &all);
 }
 
 /* --- Life */

@@ -60,7 +60,7 @@ struct serve {
 	struct store *store;	  /* NULL: no data folder */
 	struct serve_store *keep; /* the same */
 	struct serve_api *api;	  /* NULL: the same */
-	struct quota_limits quota;
+	struct serve_limits limits;
 };
 
 /* GET /link */

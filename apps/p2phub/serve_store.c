@@ -15,7 +15,6 @@ enum {
 	AGAIN_MS = 1000, /* after the disk refused */
 	MINUTE_MS = 60000,
 	PRUNE_MINUTES = 60,
-	AUDIT_KEEP_S = 90 * 86400,
 	NODES_KEEP_S = 400 * 86400,
 	USAGE_KEEP_S = 3 * 366 * 86400,
 	RESTORE_PAGE = 32,
@@ -39,6 +38,34 @@ static uint64_t unix_now(void)
 static uint64_t before(uint64_t now_s, uint64_t keep_s)
 {
 	return now_s > keep_s ? now_s - keep_s : 0;
+}
+
+/* The entry of `id` is the first after the one that is lower by one. */
+static void before_id(uint8_t out[static 32], const uint8_t id[static 32])
+{
+	memcpy(out, id, 32);
+	for (int i = 32; i-- > 0 && out[i]-- == 0;)
+		;
+}
+
+/* 0 also when it cannot be read: then the hub counts from now on. */
+static uint64_t used(struct store *store, const uint8_t *netid, const uint8_t *id, bool is_node,
+		     uint32_t month)
+{
+	struct store_usage u = { 0 };
+	uint8_t after[32];
+
+	before_id(after, id);
+	if (store_usage_list(store, netid, month, after, &u, 1) != 1)
+		return 0;
+	return memcmp(is_node ? u.ik : u.netid, id, 32) == 0 ? u.bytes : 0;
+}
+
+/* Once for each member that comes: what it has of the relay in this month goes on from there. */
+static void tell_used(struct serve_store *k, const struct member_key *key, uint32_t month)
+{
+	roster_set_used(coord_roster(k->serve->coord), key, used(k->store, key->netid, key->ik, true, month),
+			used(k->store, NULL, key->netid, false, month));
 }
 
 static void keep_change(struct store *store, const struct roster_change *change, uint64_t now_s)
@@ -65,8 +92,11 @@ static void take_changes(struct serve_store *k)
 	struct roster_change change;
 	uint64_t now_s = unix_now();
 
-	while (store_room(k->store) >= 2 && roster_next_change(roster, &change))
+	while (store_room(k->store) >= 2 && roster_next_change(roster, &change)) {
+		if (!change.use_known)
+			tell_used(k, &change.key, quota_month(now_s));
 		keep_change(k->store, &change, now_s);
+	}
 }
 
 static void set_timer(struct serve_store *k)
@@ -117,6 +147,13 @@ static void write_changes(struct serve_store *k)
 		want_write(k, AGAIN_MS);
 }
 
+static uint64_t audit_before(const struct serve_store *k, uint64_t now_s)
+{
+	uint64_t keep_s = k->serve->limits.audit_retention_s;
+
+	return keep_s ? before(now_s, keep_s) : 0;
+}
+
 static void on_minute(struct serve_store *k)
 {
 	uint64_t now_s = unix_now();
@@ -124,8 +161,9 @@ static void on_minute(struct serve_store *k)
 	k->minute_ms = loop_now_ms() + MINUTE_MS;
 	roster_count_relayed(coord_roster(k->serve->coord));
 	store_alive(k->store, now_s);
+	relay_server_set_month(k->serve->relay, quota_month(now_s));
 	if (k->minutes++ % PRUNE_MINUTES == 0)
-		store_prune(k->store, before(now_s, AUDIT_KEEP_S), before(now_s, NODES_KEEP_S),
+		store_prune(k->store, audit_before(k, now_s), before(now_s, NODES_KEEP_S),
 			    quota_month(before(now_s, USAGE_KEEP_S)));
 	want_write(k, 0);
 }
@@ -210,6 +248,7 @@ int serve_open_store(struct serve *s, const char *data)
 		*k = (struct serve_store) { .serve = s, .store = s->store, .write_ms = UINT64_MAX };
 	if (!k || !(k->timer = loop_timer_create(s->loop, on_due, k)))
 		return -ENOMEM;
+	relay_server_set_month(s->relay, quota_month(unix_now()));
 	restore(k);
 	note(k->store, "hub.start");
 	k->minute_ms = loop_now_ms();

@@ -38,6 +38,38 @@ static void it_forwards_both_ways_between_bound_members(void **state)
 	relay_server_destroy(b.r);
 }
 
+static void quotas_drop_and_count_what_is_too_much(void **state)
+{
+	(void)state;
+	struct bench b;
+	struct quota_user nodes[2] = { 0 }, network = { 0 };
+	bench_start(&b, 8, 8);
+	struct pair p = bound_pair(&b);
+
+	relay_slot_charge(b.r, p.a, &nodes[0], &network);
+	relay_slot_charge(b.r, p.b, &nodes[1], &network);
+	relay_server_set_month(b.r, 24322);
+	relay_server_add_used(b.r, &nodes[0], 1000);
+	relay_server_set_quota(b.r, &(struct quota_limits) { .node_month = 1080 });
+	assert_forwarded(&b, p.session, address(1), address(2));
+	assert_forwarded(&b, p.session, address(1), address(2));
+	assert_int_equal(send_data(&b, p.session, address(1)), RELAY_DROP);
+	assert_forwarded(&b, p.session, address(2), address(1));
+	assert_int_equal(relay_server_stats(b.r).over_month, 1);
+	relay_server_set_month(b.r, 24323);
+	assert_forwarded(&b, p.session, address(1), address(2));
+
+	relay_server_set_quota(b.r, &(struct quota_limits) { .network_rate = 1 });
+	for (int i = 0; i < QUOTA_BURST_MIN / 40 + 1; i++)
+		assert_forwarded(&b, p.session, address(1), address(2));
+	assert_int_equal(send_data(&b, p.session, address(2)), RELAY_DROP);
+	assert_int_equal(relay_server_stats(b.r).over_rate, 1);
+	relay_server_set_quota(b.r, &(struct quota_limits) { 0 });
+	assert_forwarded(&b, p.session, address(2), address(1));
+	assert_int_equal(relay_slot_take_bytes(b.r, p.b), 80);
+	relay_server_destroy(b.r);
+}
+
 static void each_member_is_answered_from_where_it_is_bound(void **state)
 {
 	(void)state;
@@ -360,6 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_forwards_both_ways_between_bound_members),
+		cmocka_unit_test(quotas_drop_and_count_what_is_too_much),
 		cmocka_unit_test(each_member_is_answered_from_where_it_is_bound),
 		cmocka_unit_test(the_same_pair_has_one_session),
 		cmocka_unit_test(sessions_join_one_network_only),
