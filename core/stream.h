@@ -12,6 +12,7 @@
 
 #include "core/addr.h"
 #include "core/loop.h"
+#include "core/proxy.h"
 #include "core/tls.h"
 
 enum {
@@ -26,6 +27,9 @@ enum {
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
 	STREAM_NOT_SENT_MAX = 131072,
 };
+
+/* What stream_proxy_status() tells beside the proxy's HTTP status. */
+enum { STREAM_PROXY_THROUGH = 0, STREAM_PROXY_SILENT = -1, STREAM_PROXY_NONSENSE = -2 };
 
 struct stream; /* opaque */
 
@@ -46,6 +50,15 @@ struct stream_handler {
 int stream_connect(struct stream **out, struct loop *l, const char *host, uint16_t port,
 		   struct tls_config *tls, const struct stream_handler *handler, void *arg);
 
+/* The same through an HTTP proxy (NULL: without), which is told the host's name; TLS is with the host. Errors until the
+ * proxy has let us through are about the proxy, see stream_proxy_status(); -ECONNABORTED: it did not. */
+int stream_connect_via(struct stream **out, struct loop *l, const struct proxy *proxy, const char *host,
+		       uint16_t port, struct tls_config *tls, const struct stream_handler *handler,
+		       void *arg);
+/* For on_close: the proxy is passed or there is none, or it has not answered, or not as a proxy; else the HTTP status of
+ * its refusal. */
+int stream_proxy_status(const struct stream *s);
+
 /* All or nothing: 0, -ENOBUFS (over STREAM_QUEUE_MAX), -ENOTCONN (not up), or another negative errno; on_close may or may
  * not come after an error: close the stream. */
 int stream_write(struct stream *s, const void *data, size_t len);
@@ -59,7 +72,8 @@ void stream_finish(struct stream *s);
 /* A new owner. */
 void stream_attach(struct stream *s, const struct stream_handler *handler, void *arg);
 
-const struct addr *stream_remote(const struct stream *s); /* ADDR_NONE for a Unix socket */
+/* ADDR_NONE for a Unix socket; the proxy's with one. */
+const struct addr *stream_remote(const struct stream *s);
 /* Our end of a TCP connection; ADDR_NONE while it is being made. */
 struct addr stream_local(const struct stream *s);
 /* See tls_exporter(); NULL without TLS. */
