@@ -74,21 +74,22 @@ static void drop_connection(struct hub_link *k, bool finish)
 	k->stream = NULL;
 }
 
-/* What the proxy refused with. */
+/* What the proxy refused with. Tinyproxy has 401 for a wrong password. */
 static void describe_refusal(struct hub_link *k, int status)
 {
+	bool login = status == 407 || status == 401;
 	const struct proxy *p = k->proxy;
 	const char *host = k->url.host;
 
-	k->error = status == 407 ? -EACCES : -ECONNABORTED;
+	k->error = login ? -EACCES : -ECONNABORTED;
 	if (status == STREAM_PROXY_NONSENSE)
 		snprintf(k->text, sizeof k->text, "%.60s port %u answers, but not as an HTTP proxy", p->host,
 			 p->port);
-	else if (status == 407 && *p->credentials)
+	else if (login && *p->credentials)
 		snprintf(k->text, sizeof k->text,
 			 "the proxy %.60s does not take this user and password: correct them with --proxy",
 			 p->host);
-	else if (status == 407)
+	else if (login)
 		snprintf(k->text, sizeof k->text,
 			 "the proxy %.60s wants a user and password: write http://USER:PASSWORD@%.60s:%u "
 			 "into a "

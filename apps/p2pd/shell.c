@@ -274,6 +274,7 @@ static int start_api(struct shell *s)
 		.engine = s->engine,
 		.wg = &s->wg,
 		.hub_url = s->config.network.hub,
+		.hub_proxy = s->proxy,
 		.tun = s->tun.name,
 		.workers = s->config.workers,
 		.offload = shell_offload,

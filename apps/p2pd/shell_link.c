@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apps/p2pd/hub_proxy.h"
+#include "core/crypto.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
@@ -15,7 +17,8 @@ static void on_up(void *arg, const uint8_t *exporter, const struct addr *remote)
 {
 	struct shell *s = arg;
 
-	log_info("hub", "connected to %s", s->config.network.hub);
+	log_info("hub", "connected to %s%s%s", s->config.network.hub, *s->proxy ? " through the proxy " : "",
+		 s->proxy);
 	s->complained_ms = 0;
 	engine_on_hub_up(s->engine, exporter, remote, shell_now(s));
 	shell_settle(s);
@@ -34,6 +37,7 @@ static int definite(const struct shell *s, int error)
 {
 	switch (error) {
 	case -EKEYREJECTED:
+	case -EACCES: /* the proxy wants other credentials */
 	case -ENOKEY: return EXIT_DENIED;
 	case -ENXIO: return s->config.patient ? EXIT_OK : EXIT_TIMED_OUT; /* a name server may be down */
 	default: return EXIT_OK;
@@ -90,6 +94,22 @@ void shell_on_join_timeout(struct shell *s)
 						 : text));
 }
 
+static int take_proxy(struct shell *s, const struct hub_url *url)
+{
+	struct proxy proxy;
+	char why[HUB_PROXY_WHY];
+	int ret = hub_proxy_choose(&proxy, s->config.network.proxy, url, why);
+
+	if (ret < 0)
+		return fail_with(EXIT_USAGE, "%s", why);
+	if (ret == 0)
+		return EXIT_OK;
+	proxy_format(&proxy, s->proxy);
+	ret = hub_link_use_proxy(s->link, &proxy);
+	crypto_wipe(&proxy, sizeof proxy);
+	return ret ? fail_with(EXIT_FAILED, "out of memory") : EXIT_OK;
+}
+
 int shell_start_link(struct shell *s)
 {
 	static const struct hub_link_handler handler = { on_up, on_message, on_down };
@@ -104,7 +124,8 @@ int shell_start_link(struct shell *s)
 			EXIT_DENIED,
 			"the hub's URL has no pin (#sha256:...), and this machine has no certificate "
 			"authorities to trust: use the whole URL that `p2phub url` prints");
-	return ret ? fail_with(EXIT_FAILED, "cannot start the link to the hub: %s", strerror(-ret)) : 0;
+	return ret ? fail_with(EXIT_FAILED, "cannot start the link to the hub: %s", strerror(-ret))
+		   : take_proxy(s, &url);
 }
 
 bool shell_drain_hub(struct shell *s)
