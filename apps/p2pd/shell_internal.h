@@ -107,6 +107,7 @@ int shell_start_link(struct shell *s);
 void shell_check_link(struct shell *s);
 void shell_close_link(struct shell *s);
 bool shell_drain_hub(struct shell *s);
+void shell_on_other_front(struct shell *s);
 void shell_on_refused(struct shell *s, int reason);
 void shell_on_join_timeout(struct shell *s);
 

@@ -85,6 +85,16 @@ void shell_on_refused(struct shell *s, int reason)
 		shell_end(s, fail_with(EXIT_DENIED, "%s", text));
 }
 
+void shell_on_other_front(struct shell *s)
+{
+	const char *front = engine_hub_front(s->engine);
+
+	if (s->engine->joined)
+		log_warn("hub", "the hub is to be reached as %s now; still trying", front);
+	else
+		shell_end(s, fail_with(EXIT_DENIED, "this hub stands behind a proxy: give --hub %s", front));
+}
+
 void shell_on_join_timeout(struct shell *s)
 {
 	const char *text = *s->trouble ? s->trouble : "no answer from the hub";
