@@ -21,7 +21,8 @@ enum {
 	STREAM_ATTEMPT_MS = 4000,    /* to one address while there are others to try */
 	STREAM_HANDSHAKE_MS = 10000, /* TLS */
 	STREAM_LINGER_MS = 5000,     /* stream_finish(): until the peer has read the rest */
-	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
+	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; one makes way */
+	STREAM_HALF_OPEN_FAIR = 64,  /* who has more of them is the first to give one up */
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	STREAM_BACKLOG = 1024,
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
@@ -96,6 +97,13 @@ struct addr stream_listener_addr(const struct stream_listener *ln);
 /* Connections accepted from now on are made with `tls`; the others go on as they are. Only where stream_listen() was given
  * one. */
 void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls);
+struct stream_listener_stats {
+	unsigned half_open; /* now */
+	uint64_t accepted;  /* handed out by on_accept */
+	uint64_t failed;    /* in their handshake, by error or timeout, or as they had to make way */
+	uint64_t made_way;
+};
+struct stream_listener_stats stream_listener_stats(const struct stream_listener *ln);
 /* The accepted streams live on, those in their handshake do not; the socket file is removed. NULL is allowed. */
 void stream_listener_close(struct stream_listener *ln);
 
