@@ -1,5 +1,4 @@
 #!/bin/bash
-# Timeout: 120 s
 # A network that lets its hosts out by an HTTP proxy only (tinyproxy, with and without a password), and a hub that stands
 # behind nginx: passed through as it is, and ended and made anew (HTTPS with nginx's own certificate, under a path).
 . "$(dirname "$0")/p2pd.sh"
