@@ -3,7 +3,7 @@
 # behind nginx: passed through as it is, and ended and made anew (HTTPS with nginx's own certificate, under a path).
 . "$(dirname "$0")/p2pd.sh"
 
-for tool in tinyproxy nginx openssl; do
+for tool in tinyproxy nginx openssl curl; do
 	command -v $tool >/dev/null || lab_skip "the lab needs $tool"
 done
 
@@ -173,6 +173,9 @@ lab_kill hub-passed
 hub_behind hub-front --behind-proxy "$front"
 [ "$("$P2PD_BIN/p2phub" url --data "$LAB/hub")" = "$front" ] || lab_fail "the hub does not tell nginx's URL"
 joins "through nginx that ends TLS" --hub "$front"
+[ "$(lab_in hub curl -sko /dev/null -w '%{http_code}' "https://$HUB_IP4/vpn/healthz")" = 200 ] || lab_fail "no /healthz through nginx"
+[ "$(lab_in hub curl -sko /dev/null -w '%{http_code}' "https://$HUB_IP4/vpn/metrics")" = 403 ] ||
+	lab_fail "who comes by nginx is taken for this machine"
 fails b 7 "give --hub ${front%%#*}" --timeout 4 --hub "$passed"
 
 # Traffic, through nginx and for longer than nginx waits by default (60 s) is the hub's pings' business.
