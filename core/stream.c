@@ -155,7 +155,7 @@ static void written(uv_write_t *uv, int status)
 }
 
 /* What the kernel takes at once needs no memory; the rest is queued. */
-static int send_raw(struct stream *s, const uint8_t *data, size_t len)
+int stream_send_raw(struct stream *s, const uint8_t *data, size_t len)
 {
 	uv_buf_t buf = uv_buf_init((char *)(uintptr_t)data, (unsigned)len);
 	int n = uv_try_write(&s->io->stream, &buf, 1);
@@ -185,7 +185,7 @@ static int flush(struct stream *s)
 		return 0;
 	if (stream_queued(s) + len > STREAM_QUEUE_MAX + TLS_OUTPUT_MAX)
 		return -ENOBUFS;
-	int rc = send_raw(s, data, len);
+	int rc = stream_send_raw(s, data, len);
 	tls_output_taken(s->tls);
 	return rc;
 }
@@ -205,7 +205,7 @@ int stream_write(struct stream *s, const void *data, size_t len)
 	if (len > STREAM_QUEUE_MAX || stream_queued(s) + len > STREAM_QUEUE_MAX)
 		return -ENOBUFS;
 	if (!s->tls)
-		return len ? send_raw(s, p, len) : 0;
+		return len ? stream_send_raw(s, p, len) : 0;
 	for (size_t at = 0; at < len && rc == 0; at += WRITE_CHUNK) {
 		rc = tls_write(s->tls, p + at, len - at < WRITE_CHUNK ? len - at : WRITE_CHUNK);
 		if (rc == 0)
@@ -249,8 +249,12 @@ static void deliver_plaintext(struct stream *s)
 	}
 }
 
-static void received(struct stream *s, const uint8_t *data, size_t len)
+void stream_received(struct stream *s, const uint8_t *data, size_t len)
 {
+	if (s->state == STREAM_CONNECTING) {
+		stream_connecting_received(s, data, len);
+		return;
+	}
 	if (!s->tls) {
 		s->handler.on_data(s->arg, data, len);
 		return;
@@ -276,7 +280,7 @@ static void on_read(uv_stream_t *io, ssize_t n, const uv_buf_t *buf)
 		return;
 	enter(s);
 	if (n > 0)
-		received(s, (const uint8_t *)buf->base, (size_t)n);
+		stream_received(s, (const uint8_t *)buf->base, (size_t)n);
 	else if (n == UV_EOF)
 		stream_fail(s, s->state == STREAM_UP ? 0 : -ECONNRESET);
 	else
@@ -284,10 +288,18 @@ static void on_read(uv_stream_t *io, ssize_t n, const uv_buf_t *buf)
 	leave(s);
 }
 
+/* Called anew after a proxy has let us through. */
+int stream_read_start(struct stream *s)
+{
+	int rc = uv_read_start(&s->io->stream, give_buffer, on_read);
+
+	return rc == UV_EALREADY ? 0 : rc;
+}
+
 void stream_start(struct stream *s)
 {
 	enter(s);
-	int rc = uv_read_start(&s->io->stream, give_buffer, on_read);
+	int rc = stream_read_start(s);
 	if (rc) {
 		stream_fail(s, rc);
 	} else if (s->tls) {
@@ -333,6 +345,11 @@ struct addr stream_local(const struct stream *s)
 const uint8_t *stream_exporter(const struct stream *s)
 {
 	return s->tls ? tls_exporter(s->tls) : NULL;
+}
+
+int stream_proxy_status(const struct stream *s)
+{
+	return s->proxy_status;
 }
 
 const char *stream_error_text(const struct stream *s)

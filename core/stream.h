@@ -12,6 +12,7 @@
 
 #include "core/addr.h"
 #include "core/loop.h"
+#include "core/proxy.h"
 #include "core/tls.h"
 
 enum {
@@ -20,13 +21,17 @@ enum {
 	STREAM_ATTEMPT_MS = 4000,    /* to one address while there are others to try */
 	STREAM_HANDSHAKE_MS = 10000, /* TLS */
 	STREAM_LINGER_MS = 5000,     /* stream_finish(): until the peer has read the rest */
-	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; the oldest makes way */
+	STREAM_HALF_OPEN_MAX = 8192, /* connections in their TLS handshake; one makes way */
+	STREAM_HALF_OPEN_FAIR = 64,  /* who has more of them is the first to give one up */
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
 	STREAM_NOT_SENT_MAX = 131072,
 	STREAM_BACKLOG = 2048,	     /* a queue of about 4 s */
 	STREAM_ACCEPTS = 16,	     /* connections that a listener takes in one turn of the loop */
 };
+
+/* What stream_proxy_status() tells beside the proxy's HTTP status. */
+enum { STREAM_PROXY_THROUGH = 0, STREAM_PROXY_SILENT = -1, STREAM_PROXY_NONSENSE = -2 };
 
 struct stream; /* opaque */
 
@@ -47,6 +52,15 @@ struct stream_handler {
 int stream_connect(struct stream **out, struct loop *l, const char *host, uint16_t port,
 		   struct tls_config *tls, const struct stream_handler *handler, void *arg);
 
+/* The same through an HTTP proxy (NULL: without), which is told the host's name; TLS is with the host. Errors until the
+ * proxy has let us through are about the proxy, see stream_proxy_status(); -ECONNABORTED: it did not. */
+int stream_connect_via(struct stream **out, struct loop *l, const struct proxy *proxy, const char *host,
+		       uint16_t port, struct tls_config *tls, const struct stream_handler *handler,
+		       void *arg);
+/* For on_close: the proxy is passed or there is none, or it has not answered, or not as a proxy; else the HTTP status of
+ * its refusal. */
+int stream_proxy_status(const struct stream *s);
+
 /* All or nothing: 0, -ENOBUFS (over STREAM_QUEUE_MAX), -ENOTCONN (not up), or another negative errno; on_close may or may
  * not come after an error: close the stream. */
 int stream_write(struct stream *s, const void *data, size_t len);
@@ -60,7 +74,8 @@ void stream_finish(struct stream *s);
 /* A new owner. */
 void stream_attach(struct stream *s, const struct stream_handler *handler, void *arg);
 
-const struct addr *stream_remote(const struct stream *s); /* ADDR_NONE for a Unix socket */
+/* ADDR_NONE for a Unix socket; the proxy's with one. */
+const struct addr *stream_remote(const struct stream *s);
 /* Our end of a TCP connection; ADDR_NONE while it is being made. */
 struct addr stream_local(const struct stream *s);
 /* See tls_exporter(); NULL without TLS. */
@@ -83,6 +98,13 @@ struct addr stream_listener_addr(const struct stream_listener *ln);
 /* Connections accepted from now on are made with `tls`; the others go on as they are. Only where stream_listen() was given
  * one. */
 void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls);
+struct stream_listener_stats {
+	unsigned half_open; /* now */
+	uint64_t accepted;  /* handed out by on_accept */
+	uint64_t failed;    /* in their handshake, by error or timeout, or as they had to make way */
+	uint64_t made_way;
+};
+struct stream_listener_stats stream_listener_stats(const struct stream_listener *ln);
 /* The accepted streams live on, those in their handshake do not; the socket file is removed. NULL is allowed. */
 void stream_listener_close(struct stream_listener *ln);
 

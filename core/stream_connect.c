@@ -1,9 +1,11 @@
-/* Connecting: look the name up, then try its addresses one after the other. */
+/* Connecting: look the name up, then try its addresses one after the other; where those are a proxy's, have it connect
+ * us to the host. */
 #include <errno.h>
 #include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/crypto.h"
 #include "core/stream_impl.h"
 
 enum { ADDRESSES_MAX = 8 };
@@ -17,18 +19,76 @@ struct stream_connecting {
 	unsigned count, next;
 	uint16_t port;
 	uint64_t until_ms;
-	int error; /* of the last attempt */
+	int error;	       /* of the last attempt */
+	struct tunnel *tunnel; /* NULL: without a proxy */
+};
+
+struct tunnel {
+	size_t request_len;
+	char request[PROXY_REQUEST_MAX];
+	struct proxy_answer answer;
 };
 
 static void try_next(struct stream_connecting *c);
+
+/* The request holds the password. */
+static void tunnel_free(struct tunnel *t)
+{
+	if (t)
+		crypto_wipe(t, sizeof *t);
+	free(t);
+}
 
 void stream_connecting_free(struct stream_connecting *c)
 {
 	if (!c)
 		return;
 	c->stream = NULL;
+	tunnel_free(c->tunnel);
+	c->tunnel = NULL;
 	if (!c->looking_up)
 		free(c);
+}
+
+/* The host is reached: the stream goes on as if it had been connected to directly. */
+static void transport_up(struct stream *s)
+{
+	struct stream_connecting *c = s->connecting;
+
+	s->connecting = NULL;
+	stream_connecting_free(c);
+	stream_start(s);
+}
+
+static void ask_proxy(struct stream *s)
+{
+	const struct tunnel *t = s->connecting->tunnel;
+	int rc = stream_read_start(s);
+
+	if (rc == 0)
+		rc = stream_send_raw(s, (const uint8_t *)t->request, t->request_len);
+	loop_timer_set(s->timer, s->connecting->until_ms);
+	if (rc)
+		stream_fail(s, rc);
+}
+
+void stream_connecting_received(struct stream *s, const uint8_t *data, size_t len)
+{
+	struct proxy_answer *answer = &s->connecting->tunnel->answer;
+	size_t used;
+	int rc = proxy_answer_feed(answer, data, len, &used);
+
+	if (rc == 0)
+		return;
+	if (rc == 1 && answer->status < 300) {
+		s->proxy_status = STREAM_PROXY_THROUGH;
+		transport_up(s);
+		if (len > used && (s->state == STREAM_HANDSHAKE || s->state == STREAM_UP))
+			stream_received(s, data + used, len - used);
+		return;
+	}
+	s->proxy_status = rc == 1 ? answer->status : STREAM_PROXY_NONSENSE;
+	stream_fail(s, -ECONNABORTED);
 }
 
 static void connected(uv_connect_t *request, int status)
@@ -45,10 +105,11 @@ static void connected(uv_connect_t *request, int status)
 		return;
 	}
 	s->remote = c->address[c->next - 1];
-	s->connecting = NULL;
-	stream_connecting_free(c);
 	stream_io_tune(s->io);
-	stream_start(s);
+	if (c->tunnel)
+		ask_proxy(s);
+	else
+		transport_up(s);
 }
 
 static int start_attempt(struct stream *s, const struct addr *to)
@@ -92,6 +153,8 @@ void stream_connecting_timed_out(struct stream *s)
 	s->connecting->error = -ETIMEDOUT;
 	if (s->connecting->looking_up)
 		stream_fail(s, -ENXIO);
+	else if (s->remote.family) /* connected, but the proxy does not answer */
+		stream_fail(s, -ETIMEDOUT);
 	else
 		try_next(s->connecting);
 }
@@ -132,8 +195,21 @@ static int start(struct stream_connecting *c, struct stream *s, const char *host
 	return rc;
 }
 
-int stream_connect(struct stream **out, struct loop *l, const char *host, uint16_t port,
-		   struct tls_config *tls, const struct stream_handler *handler, void *arg)
+static int add_tunnel(struct stream_connecting *c, const struct proxy *proxy, const char *host, uint16_t port)
+{
+	struct tunnel *t = calloc(1, sizeof *t);
+
+	if (!t)
+		return -ENOMEM;
+	c->tunnel = t;
+	c->port = proxy->port;
+	c->stream->proxy_status = STREAM_PROXY_SILENT;
+	t->request_len = proxy_request(proxy, host, port, t->request);
+	return 0;
+}
+
+int stream_connect_via(struct stream **out, struct loop *l, const struct proxy *proxy, const char *host,
+		       uint16_t port, struct tls_config *tls, const struct stream_handler *handler, void *arg)
 {
 	*out = NULL;
 	if (!*host || strlen(host) > STREAM_HOST_MAX || port == 0)
@@ -147,7 +223,9 @@ int stream_connect(struct stream **out, struct loop *l, const char *host, uint16
 	s->connecting = c;
 	c->stream = s;
 	c->port = port;
-	int rc = start(c, s, host);
+	int rc = proxy ? add_tunnel(c, proxy, host, port) : 0;
+	if (rc == 0)
+		rc = start(c, s, proxy ? proxy->host : host);
 	if (rc) {
 		stream_close(s);
 		return rc;
@@ -155,4 +233,10 @@ int stream_connect(struct stream **out, struct loop *l, const char *host, uint16
 	stream_attach(s, handler, arg);
 	*out = s;
 	return 0;
+}
+
+int stream_connect(struct stream **out, struct loop *l, const char *host, uint16_t port,
+		   struct tls_config *tls, const struct stream_handler *handler, void *arg)
+{
+	return stream_connect_via(out, l, NULL, host, port, tls, handler, arg);
 }

@@ -32,6 +32,7 @@ struct stream {
 	struct addr remote;
 	unsigned busy; /* callbacks under way: the memory stays until they return */
 	struct stream_connecting *connecting;
+	int proxy_status;
 	/* Accepted, in its handshake: in the listener's list, the oldest first. */
 	struct stream_listener *listener;
 	struct stream *half_open_next, **half_open_at;
@@ -48,6 +49,13 @@ void stream_start(struct stream *s);
 void stream_fail(struct stream *s, int error);
 void stream_connecting_free(struct stream_connecting *c); /* NULL is allowed */
 void stream_connecting_timed_out(struct stream *s);
+/* What the proxy says, and behind it what came with that. */
+void stream_connecting_received(struct stream *s, const uint8_t *data, size_t len);
+/* Input arrives in stream_received() from now on. */
+int stream_read_start(struct stream *s);
+void stream_received(struct stream *s, const uint8_t *data, size_t len);
+/* Past TLS and whatever the state. 0 or a negative errno. */
+int stream_send_raw(struct stream *s, const uint8_t *data, size_t len);
 /* The handshake of an accepted stream is done, or it will never be. */
 void stream_listener_up(struct stream *s);
 void stream_listener_forget(struct stream *s);

@@ -6,7 +6,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "core/sources.h"
 #include "core/stream_impl.h"
+
+enum { VICTIMS_LOOKED_AT = 256 };
 
 struct stream_listener {
 	struct loop *loop;
@@ -16,22 +19,51 @@ struct stream_listener {
 	void (*on_accept)(void *arg, struct stream *s);
 	void *arg;
 	struct stream *half_open, **half_open_tail;
-	unsigned half_open_count;
 	struct loop_timer *turn; /* the loop's next one */
 	unsigned accepted;	 /* in this turn */
 	bool one_waits; /* has been taken off the kernel's queue by libuv, which takes no more before we have it */
+	struct sources sources; /* of the half-open ones */
+	struct stream_listener_stats stats;
 	char path[sizeof((struct sockaddr_un *)0)->sun_path];
 };
 
+/* One of a source with many, so that a flood from few addresses meets itself; else the oldest. Only the oldest are looked
+ * at, for this is done at the pace of the flood. */
+static struct stream *who_makes_way(const struct stream_listener *ln)
+{
+	struct stream *s = ln->half_open;
+
+	for (int i = 0; i < VICTIMS_LOOKED_AT && s; i++, s = s->half_open_next)
+		if (sources_count(&ln->sources, &s->remote) > STREAM_HALF_OPEN_FAIR)
+			return s;
+	return ln->half_open;
+}
+
 static void half_open_add(struct stream_listener *ln, struct stream *s)
 {
-	if (ln->half_open_count == STREAM_HALF_OPEN_MAX)
-		stream_close(ln->half_open);
+	if (ln->stats.half_open == STREAM_HALF_OPEN_MAX) {
+		ln->stats.made_way++;
+		stream_close(who_makes_way(ln));
+	}
+	sources_add(&ln->sources, &s->remote);
 	s->listener = ln;
 	s->half_open_at = ln->half_open_tail;
 	*ln->half_open_tail = s;
 	ln->half_open_tail = &s->half_open_next;
-	ln->half_open_count++;
+	ln->stats.half_open++;
+}
+
+static void half_open_remove(struct stream_listener *ln, struct stream *s)
+{
+	sources_remove(&ln->sources, &s->remote);
+	*s->half_open_at = s->half_open_next;
+	if (s->half_open_next)
+		s->half_open_next->half_open_at = s->half_open_at;
+	else
+		ln->half_open_tail = s->half_open_at;
+	ln->stats.half_open--;
+	s->half_open_next = NULL;
+	s->listener = NULL;
 }
 
 void stream_listener_forget(struct stream *s)
@@ -40,21 +72,16 @@ void stream_listener_forget(struct stream *s)
 
 	if (!ln)
 		return;
-	*s->half_open_at = s->half_open_next;
-	if (s->half_open_next)
-		s->half_open_next->half_open_at = s->half_open_at;
-	else
-		ln->half_open_tail = s->half_open_at;
-	ln->half_open_count--;
-	s->half_open_next = NULL;
-	s->listener = NULL;
+	ln->stats.failed++;
+	half_open_remove(ln, s);
 }
 
 void stream_listener_up(struct stream *s)
 {
 	struct stream_listener *ln = s->listener;
 
-	stream_listener_forget(s);
+	ln->stats.accepted++;
+	half_open_remove(ln, s);
 	ln->on_accept(ln->arg, s);
 }
 
@@ -147,6 +174,9 @@ static struct stream_listener *listener_create(struct loop *l, bool is_unix, int
 	ln->on_accept = on_accept;
 	ln->arg = arg;
 	ln->half_open_tail = &ln->half_open;
+	struct rng rng;
+	rng_init_system(&rng);
+	sources_init(&ln->sources, &rng);
 	return ln;
 }
 
@@ -251,6 +281,11 @@ void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls)
 	ln->tls = tls;
 }
 
+struct stream_listener_stats stream_listener_stats(const struct stream_listener *ln)
+{
+	return ln->stats;
+}
+
 void stream_listener_close(struct stream_listener *ln)
 {
 	if (!ln)
@@ -261,5 +296,6 @@ void stream_listener_close(struct stream_listener *ln)
 		unlink(ln->path);
 	loop_timer_destroy(ln->turn);
 	stream_io_close(ln->io);
+	sources_free(&ln->sources);
 	free(ln);
 }

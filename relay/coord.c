@@ -107,6 +107,7 @@ static int send_challenge(struct coord *c, struct conn *k)
 
 	challenge.nonce = bytes_of(k->nonce, sizeof k->nonce);
 	challenge.version = LINK_VERSION;
+	challenge.front = c->config.front;
 	msg.body_case = LINK__TO_NODE__BODY_CHALLENGE;
 	msg.challenge = &challenge;
 	return coord_queue_message(&c->queue, k->id, &msg);
@@ -227,26 +228,21 @@ static bool login_well_formed(const Link__Login *l)
 	       l->pass_sig.len == CRYPTO_SIG && l->sig.len == CRYPTO_SIG && l->name_tag <= UINT16_MAX;
 }
 
-/* The signature covers the TLS session and our nonce: a login seen elsewhere is worth nothing here. */
-static bool login_signed(const struct conn *k, const Link__Login *l)
+static bool login_signed(const struct coord *c, const struct conn *k, const Link__Login *l)
 {
-	static const char label[] = "p2pd1/hub";
-	uint8_t text[sizeof label - 1 + COORD_EXPORTER + 32 + NONCE];
-	struct writer w = writer_over(text, sizeof text);
+	uint8_t text[LOGIN_TEXT];
+	size_t len = login_text(text, k->exporter, c->config.front, l->netid.data, k->nonce);
 
-	write_bytes(&w, label, sizeof label - 1);
-	write_bytes(&w, k->exporter, sizeof k->exporter);
-	write_bytes(&w, l->netid.data, 32);
-	write_bytes(&w, k->nonce, sizeof k->nonce);
-	return crypto_ed25519_verify(l->sig.data, text, w.len, l->ik.data) == 0;
+	return crypto_ed25519_verify(l->sig.data, text, len, l->ik.data) == 0;
 }
 
 /* REFUSED_UNSPECIFIED: let in. Only who holds the identity key learns that the pass has expired. */
-static Link__RefusedReason login_check(const struct conn *k, const Link__Login *l, uint64_t unix_s)
+static Link__RefusedReason login_check(const struct coord *c, const struct conn *k, const Link__Login *l,
+				       uint64_t unix_s)
 {
 	if (l->version != LINK_VERSION)
 		return LINK__REFUSED_REASON__REFUSED_VERSION;
-	if (!login_well_formed(l) || !login_signed(k, l))
+	if (!login_well_formed(l) || !login_signed(c, k, l))
 		return LINK__REFUSED_REASON__REFUSED_BAD_LOGIN;
 	switch (cert_pass_verify(l->pass_sig.data, l->root_pk.data, l->netid.data, l->ik.data,
 				 l->pass_not_after, unix_s)) {
@@ -284,7 +280,7 @@ static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t n
 
 static void on_login(struct coord *c, struct conn *k, const Link__Login *l, uint64_t now_ms, uint64_t unix_s)
 {
-	Link__RefusedReason reason = login_check(k, l, unix_s);
+	Link__RefusedReason reason = login_check(c, k, l, unix_s);
 	struct member_key key;
 
 	if (reason != LINK__REFUSED_REASON__REFUSED_UNSPECIFIED) {

@@ -13,13 +13,14 @@
 #include "core/addr.h"
 #include "core/crypto.h"
 #include "relay/coord_out.h"
+#include "relay/login.h"
 #include "relay/relay_server.h"
 #include "relay/roster.h"
 
 enum {
 	COORD_MESSAGE_MAX = 16384,
 	COORD_RECORD_MAX = 2048,
-	COORD_EXPORTER = 32,
+	COORD_EXPORTER = LOGIN_EXPORTER,
 	COORD_LOGIN_TIMEOUT_MS = 10000,
 	COORD_PING_MS = 20000,
 	COORD_PING_TOGETHER_MS = 100, /* due within this: sent with the first, the loop wakes once for all */
@@ -47,6 +48,7 @@ struct coord_config {
 	/* UDP endpoints to announce; an address with family ADDR_NONE and a port: "where your link goes to". */
 	struct addr udp[8];
 	size_t udp_count;
+	char front[HUB_URL_TEXT]; /* login_front(), where a proxy ends TLS before us; else "" */
 };
 
 struct coord *coord_create(const struct coord_config *config); /* NULL without memory */

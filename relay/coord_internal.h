@@ -9,11 +9,11 @@
 #include "relay/pairs.h"
 #include "relay/roster.h"
 
-enum { NONCE = 32, RTT_SAMPLES = 4 };
+enum { RTT_SAMPLES = 4 };
 
 struct conn {
 	uint64_t id;
-	uint8_t exporter[COORD_EXPORTER], nonce[NONCE];
+	uint8_t exporter[COORD_EXPORTER], nonce[LOGIN_NONCE];
 	struct member *member; /* NULL: not logged in, or replaced */
 	bool closing;
 	struct bucket messages;

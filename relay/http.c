@@ -7,12 +7,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/sources.h"
+
 /* READING a request, HANDLING it until the answer, STREAMING an answer that grows, DEAD. */
 enum exchange_state { READING, HANDLING, STREAMING, DEAD };
 
 struct http_exchange {
 	struct http_server *server;
 	struct http_exchange *next, **at;
+	struct http_exchange *waiting_next,
+		**waiting_at; /* while READING; waiting_at NULL: not in the list */
+	struct addr source;
 	enum exchange_state state;
 	struct stream *stream;
 	struct http_parse *parse;
@@ -34,6 +39,10 @@ struct http_server {
 	size_t route_count;
 	void *arg;
 	struct http_exchange *all;
+	/* Those that are READING, who began first at the head: a request that comes slowly is no better than none. */
+	struct http_exchange *waiting, **waiting_tail;
+	struct sources sources;
+	unsigned per_source;
 	struct http_stats stats;
 };
 
@@ -49,16 +58,52 @@ struct http_server *http_server_create(struct loop *l, const struct http_route *
 {
 	struct http_server *server = calloc(1, sizeof *server);
 
-	if (server)
-		*server = (struct http_server) {
-			.loop = l, .routes = routes, .route_count = count, .arg = arg
-		};
+	struct rng rng;
+
+	if (!server)
+		return NULL;
+	*server = (struct http_server) { .loop = l,
+					 .routes = routes,
+					 .route_count = count,
+					 .arg = arg,
+					 .waiting_tail = &server->waiting,
+					 .per_source = HTTP_PER_SOURCE_MAX };
+	rng_init_system(&rng);
+	sources_init(&server->sources, &rng);
 	return server;
 }
 
 const struct http_stats *http_server_stats(const struct http_server *server)
 {
 	return &server->stats;
+}
+
+void http_server_set_per_source(struct http_server *server, unsigned max)
+{
+	server->per_source = max;
+}
+
+static void wait_for_request(struct http_exchange *x)
+{
+	struct http_server *server = x->server;
+
+	x->state = READING;
+	x->waiting_next = NULL;
+	x->waiting_at = server->waiting_tail;
+	*server->waiting_tail = x;
+	server->waiting_tail = &x->waiting_next;
+}
+
+static void wait_no_more(struct http_exchange *x)
+{
+	if (!x->waiting_at)
+		return;
+	*x->waiting_at = x->waiting_next;
+	if (x->waiting_next)
+		x->waiting_next->waiting_at = x->waiting_at;
+	else
+		x->server->waiting_tail = x->waiting_at;
+	x->waiting_at = NULL;
 }
 
 static void enter(struct http_exchange *x)
@@ -83,6 +128,8 @@ static void bury(struct http_exchange *x)
 	*x->at = x->next;
 	if (x->next)
 		x->next->at = x->at;
+	wait_no_more(x);
+	sources_remove(&x->server->sources, &x->source);
 	x->server->stats.connections--;
 }
 
@@ -117,6 +164,7 @@ void http_server_destroy(struct http_server *server)
 		tell_gone(x);
 		leave(x);
 	}
+	sources_free(&server->sources);
 	free(server);
 }
 
@@ -204,7 +252,7 @@ static void answered(struct http_exchange *x)
 		end_exchange(x, true);
 		return;
 	}
-	x->state = READING;
+	wait_for_request(x);
 	http_parse_next(x->parse);
 	stream_set_timeout(x->stream, HTTP_IDLE_MS);
 	if (x->busy > 1)
@@ -284,8 +332,10 @@ int http_stream_write(struct http_exchange *x, const void *data, size_t len)
 
 	if (x->state != STREAMING)
 		return -ENOTCONN;
-	if (stream_queued(x->stream) > HTTP_STREAM_QUEUE_MAX)
+	if (stream_queued(x->stream) > HTTP_STREAM_QUEUE_MAX) {
+		x->server->stats.unread++;
 		return -ENOBUFS;
+	}
 	if (len == 0)
 		return 0; /* an empty chunk would be the end */
 	int n = snprintf(size, sizeof size, "%zx\r\n", len);
@@ -390,6 +440,8 @@ static void dispatch(struct http_exchange *x)
 
 static void refuse(struct http_exchange *x, int status)
 {
+	x->server->stats.malformed++;
+	wait_no_more(x);
 	x->state = HANDLING;
 	x->closing = true;
 	http_answer_error(x, status, "bad_request", "%s", http_reason(status));
@@ -397,6 +449,12 @@ static void refuse(struct http_exchange *x, int status)
 
 static void handle_request(struct http_exchange *x, const uint8_t *rest, size_t rest_len)
 {
+	wait_no_more(x);
+	if (stream_queued(x->stream) > HTTP_STREAM_QUEUE_MAX) {
+		x->server->stats.unread++;
+		end_exchange(x, false);
+		return;
+	}
 	x->state = HANDLING;
 	x->closing = !http_request(x)->keep_alive;
 	x->rest = rest;
@@ -450,7 +508,7 @@ static void on_close(void *arg, int error)
 {
 	struct http_exchange *x = arg;
 
-	(void)error;
+	x->server->stats.timed_out += error == -ETIMEDOUT;
 	enter(x);
 	bury(x);
 	tell_gone(x);
@@ -459,26 +517,65 @@ static void on_close(void *arg, int error)
 
 static const struct stream_handler handler = { NULL, on_data, on_close };
 
-void http_server_accept(void *arg, struct stream *s)
+static bool make_way(struct http_exchange *x)
+{
+	if (!x)
+		return false;
+	enter(x);
+	x->server->stats.made_way++;
+	end_exchange(x, false); /* no handler has it, so there is nobody to tell */
+	leave(x);
+	return true;
+}
+
+/* The one of that source that has waited longest. The list is short, or its walk costs less than the TLS handshake of the
+ * connection that makes us look. */
+static struct http_exchange *waiting_of(const struct http_server *server, const struct addr *source)
+{
+	struct http_exchange *x = server->waiting;
+
+	while (x && !sources_same(&x->source, source))
+		x = x->waiting_next;
+	return x;
+}
+
+/* A source that has its share takes the place of its own. */
+static bool find_place(struct http_server *server, const struct addr *source)
+{
+	if (server->per_source && sources_count(&server->sources, source) >= server->per_source)
+		return make_way(waiting_of(server, source));
+	return server->stats.connections < HTTP_CONNECTIONS_MAX || make_way(server->waiting);
+}
+
+static void turn_away(struct http_server *server, struct stream *s)
 {
 	static const char busy[] =
 		"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+	server->stats.busy++;
+	stream_write(s, busy, sizeof busy - 1);
+	stream_finish(s);
+}
+
+void http_server_accept(void *arg, struct stream *s)
+{
 	struct http_server *server = arg;
 	struct http_exchange *x = NULL;
 
-	if (server->stats.connections < HTTP_CONNECTIONS_MAX)
+	if (find_place(server, stream_remote(s)))
 		x = calloc(1, sizeof *x);
 	if (x)
 		x->parse = http_parse_create(HTTP_IS_REQUEST, HTTP_BODY_MAX, NULL, NULL);
-	if (!x || !x->parse) {
+	if (!x || !x->parse || sources_add(&server->sources, stream_remote(s))) {
+		if (x)
+			http_parse_destroy(x->parse);
 		free(x);
-		server->stats.busy++;
-		stream_write(s, busy, sizeof busy - 1);
-		stream_finish(s);
+		turn_away(server, s);
 		return;
 	}
 	x->server = server;
 	x->stream = s;
+	x->source = *stream_remote(s);
 	x->path_rest = "";
 	x->next = server->all;
 	x->at = &server->all;
@@ -487,6 +584,7 @@ void http_server_accept(void *arg, struct stream *s)
 	server->all = x;
 	server->stats.connections++;
 	server->stats.accepted++;
+	wait_for_request(x);
 	stream_attach(s, &handler, x);
 	stream_set_timeout(s, HTTP_REQUEST_MS);
 }

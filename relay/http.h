@@ -8,12 +8,14 @@
 #include "relay/http_parse.h"
 
 enum {
-	HTTP_REQUEST_MS = 10000,	/* from the first byte of a request to its last */
-	HTTP_IDLE_MS = 60000,		/* between requests */
-	HTTP_CONNECTIONS_MAX = 4096,	/* more are answered 503 */
-	HTTP_PIPELINE_MAX = 65536,	/* sent ahead of an answer */
-	HTTP_STREAM_QUEUE_MAX = 262144, /* of an answer that grows: a reader further behind is let go */
-	HTTP_CODE_FIRST = 100,		/* status codes: RFC 9110 section 15 */
+	HTTP_REQUEST_MS = 10000,     /* from the first byte of a request to its last */
+	HTTP_IDLE_MS = 60000,	     /* between requests */
+	HTTP_CONNECTIONS_MAX = 4096, /* when there are more, who has waited longest makes way, else 503 */
+	HTTP_PER_SOURCE_MAX = 256,   /* the same for those of one source (core/sources.h) */
+	HTTP_PIPELINE_MAX = 65536,   /* sent ahead of an answer */
+	HTTP_STREAM_QUEUE_MAX =
+		262144,	       /* of an answer: who is further behind gets no more of it, nor another one */
+	HTTP_CODE_FIRST = 100, /* status codes: RFC 9110 section 15 */
 	HTTP_CODES = 500,
 };
 
@@ -36,12 +38,19 @@ struct http_stats {
 	uint64_t accepted, busy;      /* connections; turned away since there were too many */
 	uint32_t connections;	      /* now; upgraded ones are not counted */
 	uint64_t answers[HTTP_CODES]; /* by status - HTTP_CODE_FIRST */
+	uint64_t malformed;	      /* requests, or over a limit */
+	uint64_t timed_out;	      /* connections, between requests or in one */
+	uint64_t made_way; /* while they waited for a request, as another connection needed the place */
+	uint64_t unread;   /* let go as they did not read their answers */
 };
 const struct http_stats *http_server_stats(const struct http_server *server);
 /* Ends all connections (upgraded ones are no longer its own). NULL is allowed. */
 void http_server_destroy(struct http_server *server);
 /* A new connection, `arg` a struct http_server: the on_accept of stream_listen(). */
 void http_server_accept(void *arg, struct stream *s);
+
+/* Another limit than HTTP_PER_SOURCE_MAX; 0: none, where all come by one proxy, which sees to that itself. */
+void http_server_set_per_source(struct http_server *server, unsigned max);
 
 /* --- For handlers. After an answer the exchange is dead. */
 const struct http_message *http_request(const struct http_exchange *x);

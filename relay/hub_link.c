@@ -25,6 +25,7 @@ struct hub_link {
 	struct hub_link_handler handler;
 	void *arg;
 	struct tls_config *tls;
+	struct proxy *proxy; /* NULL: without */
 	struct loop_timer *retry;
 	enum hub_link_state state;
 	uint64_t up_since_ms;
@@ -73,6 +74,63 @@ static void drop_connection(struct hub_link *k, bool finish)
 	k->stream = NULL;
 }
 
+/* What the proxy refused with. Tinyproxy has 401 for a wrong password. */
+static void describe_refusal(struct hub_link *k, int status)
+{
+	bool login = status == 407 || status == 401;
+	const struct proxy *p = k->proxy;
+	const char *host = k->url.host;
+
+	k->error = login ? -EACCES : -ECONNABORTED;
+	if (status == STREAM_PROXY_NONSENSE)
+		snprintf(k->text, sizeof k->text, "%.60s port %u answers, but not as an HTTP proxy", p->host,
+			 p->port);
+	else if (login && *p->credentials)
+		snprintf(k->text, sizeof k->text,
+			 "the proxy %.60s does not take this user and password: correct them with --proxy",
+			 p->host);
+	else if (login)
+		snprintf(k->text, sizeof k->text,
+			 "the proxy %.60s wants a user and password: write http://USER:PASSWORD@%.60s:%u "
+			 "into a "
+			 "file and give --proxy file:PATH",
+			 p->host, p->host, p->port);
+	else if (status == 403 || status == 405)
+		snprintf(k->text, sizeof k->text,
+			 "the proxy %.60s does not allow connections to %.60s port %u (HTTP status %d)",
+			 p->host, host, k->url.port, status);
+	else
+		snprintf(k->text, sizeof k->text,
+			 "the proxy %.60s cannot reach %.60s port %u (HTTP status %d)", p->host, host,
+			 k->url.port, status);
+}
+
+/* The proxy itself was not reached, or has not answered. */
+static void describe_proxy(struct hub_link *k, int error)
+{
+	const char *host = k->proxy->host;
+	unsigned port = k->proxy->port;
+
+	k->error = error;
+	switch (error) {
+	case -ENXIO: snprintf(k->text, sizeof k->text, "the proxy's name %.60s is not known", host); break;
+	case -ECONNREFUSED:
+		snprintf(k->text, sizeof k->text, "connection refused by the proxy %.60s port %u", host,
+			 port);
+		break;
+	case -ETIMEDOUT:
+		snprintf(k->text, sizeof k->text, "no answer from the proxy %.60s port %u", host, port);
+		break;
+	case -ECONNRESET:
+		snprintf(k->text, sizeof k->text, "the proxy %.60s port %u closed the connection", host,
+			 port);
+		break;
+	default:
+		snprintf(k->text, sizeof k->text, "the proxy %.60s cannot be reached: %s", host,
+			 strerror(-error));
+	}
+}
+
 static void describe(struct hub_link *k, int error, const char *detail)
 {
 	const char *host = k->url.host;
@@ -115,13 +173,12 @@ static void describe(struct hub_link *k, int error, const char *detail)
 	}
 }
 
-/* The connection is gone, or is to go: say so, and wait. */
-static void go_down(struct hub_link *k, int error, const char *detail)
+/* What k->error and k->text tell is gone, or is to go: say so, and wait. */
+static void wait_again(struct hub_link *k)
 {
 	uint64_t now = loop_now_ms();
 	uint64_t up_ms = k->state == HUB_LINK_UP ? now - k->up_since_ms : 0;
 
-	describe(k, error, detail);
 	drop_connection(k, true);
 	k->state = HUB_LINK_WAITING;
 	/* Each second up makes good for some down: a hub that closes every link at once is still asked less and less. */
@@ -131,6 +188,12 @@ static void go_down(struct hub_link *k, int error, const char *detail)
 	loop_timer_set(k->retry, now + wait);
 	log_debug("hub", "%s; trying again in %u ms", k->text, wait);
 	k->handler.on_down(k->arg, k->error, k->text);
+}
+
+static void go_down(struct hub_link *k, int error, const char *detail)
+{
+	describe(k, error, detail);
+	wait_again(k);
 }
 
 /* --- A connection's life: up, asking for the upgrade, messages. */
@@ -160,6 +223,17 @@ static void receive_frames(struct hub_link *k, const uint8_t *data, size_t len)
 		go_down(k, rc == -ECONNRESET ? 0 : rc, "");
 }
 
+/* A proxy's own address must not be taken for the hub's: what the hub announces for UDP is there, and what it may name is
+ * judged by that. */
+static struct addr hub_addr(const struct hub_link *k)
+{
+	struct addr a;
+
+	if (!k->proxy)
+		return *stream_remote(k->stream);
+	return addr_parse(&a, k->url.host, k->url.port) == 0 ? a : (struct addr) { 0 };
+}
+
 static void become_up(struct hub_link *k, const uint8_t *rest, size_t len)
 {
 	static const struct websocket_handler ws_handler = { write_stream, got_message };
@@ -176,7 +250,8 @@ static void become_up(struct hub_link *k, const uint8_t *rest, size_t len)
 	k->error = 0;
 	k->text[0] = 0;
 	stream_set_timeout(k->stream, HUB_LINK_SILENT_MS);
-	k->handler.on_up(k->arg, stream_exporter(k->stream), stream_remote(k->stream));
+	struct addr remote = hub_addr(k);
+	k->handler.on_up(k->arg, stream_exporter(k->stream), &remote);
 	if (len && k->ws)
 		receive_frames(k, rest, len);
 }
@@ -256,11 +331,18 @@ static void on_stream_close(void *arg, int error)
 	char detail[96];
 
 	k->busy++;
+	int proxy_status = stream_proxy_status(k->stream);
 	snprintf(detail, sizeof detail, "%.90s", stream_error_text(k->stream));
 	k->stream = NULL;
 	if (error == 0 && k->state != HUB_LINK_UP)
 		error = -EBADMSG;
-	go_down(k, error, detail);
+	if (proxy_status == STREAM_PROXY_THROUGH)
+		describe(k, error, detail);
+	else if (proxy_status == STREAM_PROXY_SILENT)
+		describe_proxy(k, error);
+	else
+		describe_refusal(k, proxy_status);
+	wait_again(k);
 	leave(k);
 }
 
@@ -272,13 +354,22 @@ static void connect_now(void *arg)
 	k->busy++;
 	loop_timer_set(k->retry, UINT64_MAX);
 	k->state = HUB_LINK_CONNECTING;
-	int rc = stream_connect(&k->stream, k->loop, k->url.host, k->url.port, k->tls, &stream_handler, k);
+	int rc = stream_connect_via(&k->stream, k->loop, k->proxy, k->url.host, k->url.port, k->tls,
+				    &stream_handler, k);
 	if (rc)
 		go_down(k, rc, "");
 	leave(k);
 }
 
 /* --- The owner's side. */
+
+static void forget_proxy(struct hub_link *k)
+{
+	if (k->proxy)
+		crypto_wipe(k->proxy, sizeof *k->proxy);
+	free(k->proxy);
+	k->proxy = NULL;
+}
 
 int hub_link_create(struct hub_link **out, struct loop *l, const struct hub_url *url, struct rng *rng,
 		    const struct hub_link_handler *handler, void *arg)
@@ -301,6 +392,19 @@ int hub_link_create(struct hub_link **out, struct loop *l, const struct hub_url 
 	return 0;
 }
 
+int hub_link_use_proxy(struct hub_link *k, const struct proxy *proxy)
+{
+	struct proxy *copy = proxy ? malloc(sizeof *copy) : NULL;
+
+	if (proxy && !copy)
+		return -ENOMEM;
+	if (proxy)
+		*copy = *proxy;
+	forget_proxy(k);
+	k->proxy = copy;
+	return 0;
+}
+
 void hub_link_destroy(struct hub_link *k)
 {
 	if (!k)
@@ -313,6 +417,7 @@ void hub_link_destroy(struct hub_link *k)
 	drop_connection(k, true);
 	loop_timer_destroy(k->retry);
 	tls_config_destroy(k->tls);
+	forget_proxy(k);
 	leave(k);
 }
 

@@ -14,6 +14,7 @@
 #include "core/addr.h"
 #include "core/crypto.h"
 #include "core/loop.h"
+#include "core/proxy.h"
 #include "relay/hub_url.h"
 
 enum {
@@ -26,11 +27,13 @@ enum {
 enum hub_link_state { HUB_LINK_WAITING, HUB_LINK_CONNECTING, HUB_LINK_UP };
 
 struct hub_link_handler {
-	/* `exporter` are the 32 bytes of tls_exporter(), `remote` is where the link goes to. */
+	/* `exporter` are the 32 bytes of tls_exporter(); `remote` is where the hub is: where the link goes to, but with a
+	 * proxy ADDR_NONE unless the URL names an address. */
 	void (*on_up)(void *arg, const uint8_t *exporter, const struct addr *remote);
 	void (*on_message)(void *arg, const uint8_t *msg, size_t len);
 	/* The link was lost, or an attempt failed. `error`: a negative errno as in core/stream.h, 0 when the hub closed
-	 * it, -EBADMSG when what answers is no hub. `text`: one line for a person. */
+	 * it, -EBADMSG when what answers is no hub, -EACCES when the proxy wants (other) credentials, -ECONNABORTED when it
+	 * does not connect us. `text`: one line for a person. */
 	void (*on_down)(void *arg, int error, const char *text);
 };
 
@@ -40,6 +43,8 @@ struct hub_link; /* opaque */
  * pin, and no certificate authorities on this machine. */
 int hub_link_create(struct hub_link **out, struct loop *l, const struct hub_url *url, struct rng *rng,
 		    const struct hub_link_handler *handler, void *arg);
+/* From the next connection on through this proxy, NULL: without; copied. TLS stays between us and the hub. 0 or -ENOMEM. */
+int hub_link_use_proxy(struct hub_link *k, const struct proxy *proxy);
 /* No callback comes any more. NULL is allowed. */
 void hub_link_destroy(struct hub_link *k);
 /* 0, -ENOTCONN (not up), -EMSGSIZE, -ENOBUFS; after an error on_down may follow. */

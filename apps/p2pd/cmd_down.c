@@ -21,7 +21,7 @@ static int forget_network(struct state *state)
 	struct state_network known;
 	int found = state_load_network(state, &known), ret = state_forget_network(state);
 
-	network_wipe(&known.net);
+	state_wipe_network(&known);
 	return !ret && found == -ENOENT ? -ENOENT : ret;
 }
 

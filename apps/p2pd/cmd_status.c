@@ -96,6 +96,8 @@ static void print_self(json_t *status)
 	       json_is_true(json_object_get(hub, "connected")) ? "connected" : "not connected, trying");
 	if (json_is_integer(rtt))
 		printf(", %lld ms", (long long)json_integer_value(rtt));
+	if (text_of(hub, "proxy", NULL))
+		printf(", by the proxy %s", text_of(hub, "proxy", NULL));
 	print_nat(json_object_get(self, "nat"), text_of(self, "reflexive", NULL));
 	print_portmap(json_object_get(json_object_get(self, "nat"), "portmap"));
 	print_data(json_object_get(status, "data"));

@@ -107,8 +107,8 @@ static int join_and_run(struct up *up, struct state *state)
 		.arg = up,
 	};
 	code = shell_run(&config);
-	network_wipe(&plan.network.net);
-	network_wipe(&config.network.net);
+	state_wipe_network(&plan.network);
+	state_wipe_network(&config.network);
 	return code;
 }
 
@@ -232,6 +232,9 @@ int cmd_up(int argc, char **argv)
 		{ "new", NULL, "found the network, though the hub has another one of this name",
 		  .flag = &w->found_new },
 		{ "allow-weak-secret", NULL, "take a secret that can be guessed", .flag = &w->allow_weak },
+		{ "proxy", "URL",
+		  "the HTTP proxy that leads to the hub; or none, or auto: see below (auto; kept)",
+		  .text = &w->proxy },
 		{ "no-portmap", NULL, "do not ask the router to forward the port (kept until --portmap)",
 		  .flag = &w->no_portmap },
 		{ "portmap", NULL, "ask it again (PCP, NAT-PMP, UPnP; the default)", .flag = &w->portmap },
@@ -257,6 +260,11 @@ int cmd_up(int argc, char **argv)
 		.more = "The first time give --hub, --network and --secret; later `p2pd up` alone joins the "
 			"same network\nagain, with the same name, addresses and port.\n"
 			"Whoever has the secret is a member and can let others in: guard it like a key.\n"
+			"--proxy takes http://HOST:PORT, or, where the proxy wants a password, file:PATH or "
+			"env:NAME "
+			"with\nhttp://USER:PASSWORD@HOST:PORT in it (%XX for what does not fit there). auto: "
+			"as "
+			"HTTPS_PROXY,\nALL_PROXY and NO_PROXY in the environment say; none: directly.\n"
 			"Packets are sealed with AEGIS-256 where the processors of both ends have AES "
 			"instructions and neither\nend says --cipher chacha20, else with ChaCha20-Poly1305. "
 			"`p2pd status` tells which.\n"

@@ -36,6 +36,7 @@
 #include "nat/lifetime.h"
 #include "nat/portmap.h"
 #include "nat/stun_client.h"
+#include "relay/login.h"
 #include "relay/relay_client.h"
 
 enum {
@@ -81,16 +82,18 @@ struct engine_config {
 	bool hard_nat;		  /* --hard-nat: many probes for a small chance are allowed */
 	bool aegis;		  /* AEGIS-256 may be agreed on with peers: --cipher and the CPU allow it */
 	struct pkt_pool *pool;
-	uint64_t seed; /* 0: system randomness; else a simulation's */
+	char hub_front[HUB_URL_TEXT]; /* login_front() of the hub's URL; "": none is ever signed */
+	uint64_t seed;		      /* 0: system randomness; else a simulation's */
 };
 
 enum engine_event_kind {
 	ENGINE_EV_JOINED,		/* the hub welcomed us, and our record is published */
 	ENGINE_EV_REFUSED,		/* code: enum Link__RefusedReason; the shell ends */
 	ENGINE_EV_ALONE_WITH_SAME_NAME, /* nobody here uses our secret, but another network of this name is there */
-	ENGINE_EV_ADDRESS, /* ip4 changed (another node has the older claim): set it on the device */
-	ENGINE_EV_PONG,	   /* id, peer, way, from (direct), rtt_ms */
-	ENGINE_EV_MOVED,   /* the NAT maps us to another address: what goes by TCP may be dead, too */
+	ENGINE_EV_ADDRESS,     /* ip4 changed (another node has the older claim): set it on the device */
+	ENGINE_EV_PONG,	       /* id, peer, way, from (direct), rtt_ms */
+	ENGINE_EV_OTHER_FRONT, /* the hub is to be reached by engine_hub_front(), not by the URL that we have */
+	ENGINE_EV_MOVED,       /* the NAT maps us to another address: what goes by TCP may be dead, too */
 };
 
 struct engine_event {
@@ -145,6 +148,7 @@ struct engine {
 	bool hub_up, welcomed, joined;
 	struct addr hub_link; /* where the TLS link goes to */
 	uint8_t exporter[ENGINE_EXPORTER];
+	char other_front[HUB_URL_TEXT];
 	struct addr hub_udp[ENGINE_HUB_UDP];
 	size_t hub_udp_count;
 	struct stun_client stun[ENGINE_HUB_UDP];
@@ -212,6 +216,8 @@ void engine_on_wake(struct engine *e, uint64_t now_ms);
 void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],
 		      const struct addr *remote, uint64_t now_ms);
 void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uint64_t now_ms);
+/* For ENGINE_EV_OTHER_FRONT. */
+const char *engine_hub_front(const struct engine *e);
 void engine_on_hub_down(struct engine *e, uint64_t now_ms);
 /* The wall clock at now_ms, at least every minute. */
 void engine_set_wall(struct engine *e, uint64_t now_ms, uint64_t unix_ns);

@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
 
-enum { LINK_VERSION = 1, NONCE = 32, PASS_VALID_S = 86400, HUB_MESSAGE_MAX = 16384, PUBLISH_AGAIN_MS = 1000 };
+enum { LINK_VERSION = 1, PASS_VALID_S = 86400, HUB_MESSAGE_MAX = 16384, PUBLISH_AGAIN_MS = 1000 };
 
 static bool send_to_hub(struct engine *e, const Link__ToHub *msg)
 {
@@ -143,22 +143,32 @@ void engine_run_publish(struct engine *e, uint64_t now_ms)
 
 /* ---- messages of the hub */
 
+/* We sign our own URL and no other; the hub's is only told to the person. */
+static bool is_our_front(struct engine *e, const char *front)
+{
+	const struct engine_event other = { .kind = ENGINE_EV_OTHER_FRONT };
+	struct hub_url url;
+
+	if (!*front || !strcmp(front, e->config.hub_front))
+		return true;
+	if (hub_url_parse(&url, front) == 0) {
+		login_front(&url, e->other_front);
+		engine_event(e, &other);
+	}
+	return false;
+}
+
 static void on_challenge(struct engine *e, const Link__Challenge *c, uint64_t now_ms)
 {
-	static const char label[] = "p2pd1/hub";
 	const struct network *net = &e->config.net;
 	Link__Login body = LINK__LOGIN__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
-	uint8_t text[sizeof label - 1 + ENGINE_EXPORTER + 32 + NONCE], sig[64], pass[64];
-	struct writer w = writer_over(text, sizeof text);
+	uint8_t text[LOGIN_TEXT], sig[64], pass[64];
 
-	if (c->nonce.len != NONCE || e->welcomed)
+	if (c->nonce.len != LOGIN_NONCE || e->welcomed || !is_our_front(e, c->front))
 		return;
-	write_bytes(&w, label, sizeof label - 1);
-	write_bytes(&w, e->exporter, ENGINE_EXPORTER);
-	write_bytes(&w, net->netid, 32);
-	write_bytes(&w, c->nonce.data, NONCE);
-	crypto_ed25519_sign(sig, text, w.len, e->ik_sk);
+	size_t len = login_text(text, e->exporter, c->front, net->netid, c->nonce.data);
+	crypto_ed25519_sign(sig, text, len, e->ik_sk);
 	body.version = LINK_VERSION;
 	body.pass_not_after = engine_unix_s(e, now_ms) + PASS_VALID_S;
 	cert_pass_issue(pass, net, e->ik_pk, body.pass_not_after);
@@ -333,6 +343,11 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 	}
 	dispatch(e, m, now_ms);
 	link__to_node__free_unpacked(m, NULL);
+}
+
+const char *engine_hub_front(const struct engine *e)
+{
+	return e->other_front;
 }
 
 void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXPORTER],

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apps/p2pd/hub_proxy.h"
 #include "apps/p2pd/secret.h"
 #include "core/crypto.h"
 #include "core/fail.h"
@@ -184,6 +185,17 @@ static int set_addresses(const struct join_wish *w, struct state_network *n)
 		      : EXIT_OK;
 }
 
+static int set_proxy(const struct join_wish *w, struct state_network *n)
+{
+	char why[HUB_PROXY_WHY];
+	int ret = w->proxy ? hub_proxy_read(n->proxy, w->proxy, why) : 0;
+
+	if (ret)
+		return fail_with(ret == -ENOENT || ret == -EACCES ? EXIT_FAILED : EXIT_USAGE, "--proxy: %s",
+				 why);
+	return EXIT_OK;
+}
+
 int join_plan(const struct join_wish *wish, struct state *state, struct join_plan *out)
 {
 	struct state_network *n = &out->network;
@@ -194,8 +206,10 @@ int join_plan(const struct join_wish *wish, struct state *state, struct join_pla
 		code = choose_network(wish, state, out);
 	if (!code)
 		code = set_addresses(wish, n);
+	if (!code)
+		code = set_proxy(wish, n);
 	if (code) {
-		network_wipe(&n->net);
+		state_wipe_network(n);
 		return code;
 	}
 	set_name(wish, n);

@@ -13,6 +13,7 @@ struct join_wish {
 	const char *hub, *network, *secret, *name, *ip4, *ip4_prefix;
 	long port;
 	const char *cipher; /* "auto", "chacha20" */
+	const char *proxy;  /* see hub_proxy_read() */
 	bool found_new, allow_weak, portmap, no_portmap, hard_nat, no_hard_nat;
 };
 

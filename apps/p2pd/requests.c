@@ -53,8 +53,8 @@ static json_t *object_of(const char *body, size_t len)
 
 struct requests_answer requests_status(const struct requests_target *t, uint64_t now_ms, uint64_t unix_ns)
 {
-	const struct status s = { t->engine,  t->hub_url, t->tun, t->offload(t->arg),
-				  t->workers, now_ms,	  unix_ns };
+	const struct status s = { t->engine,	      t->hub_url, t->hub_proxy, t->tun,
+				  t->offload(t->arg), t->workers, now_ms,	unix_ns };
 
 	return (struct requests_answer) { 200, status_format(&s) };
 }

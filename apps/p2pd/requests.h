@@ -18,7 +18,7 @@ enum { REQUESTS_PING_MAX = 1000000, REQUESTS_WAIT_MAX_MS = 60000 };
 struct requests_target {
 	struct engine *engine;
 	struct wg_peers *wg;
-	const char *hub_url, *tun;
+	const char *hub_url, *hub_proxy, *tun;
 	unsigned workers;
 	const char *(*offload)(void *arg); /* the rung in use: rung.h */
 	/* A stock peer came (or goes): keep the list, set its routes. 0 or a negative errno. */

@@ -134,6 +134,7 @@ static void on_event(struct shell *s, const struct engine_event *ev)
 	switch (ev->kind) {
 	case ENGINE_EV_JOINED: on_joined(s); break;
 	case ENGINE_EV_REFUSED: shell_on_refused(s, ev->code); break;
+	case ENGINE_EV_OTHER_FRONT: shell_on_other_front(s); break;
 	case ENGINE_EV_ALONE_WITH_SAME_NAME: on_alone(s); break;
 	case ENGINE_EV_ADDRESS: on_address(s); break;
 	case ENGINE_EV_MOVED: shell_check_link(s); break;
@@ -232,6 +233,9 @@ static int start_engine(struct shell *s)
 		return fail_with(EXIT_FAILED, "cannot read the node's keys and clock in the state folder: %s",
 				 ret == -EBADMSG ? "they are damaged" : strerror(-ret));
 	strcpy(config.name, n->name);
+	struct hub_url url;
+	if (hub_url_parse(&url, n->hub) == 0) /* else shell_start_link() will complain */
+		login_front(&url, config.hub_front);
 	memcpy(config.ik_seed, keys.ik_seed, 32);
 	memcpy(config.wk_sk, keys.wk_sk, 32);
 	struct engine *e = malloc(sizeof *e);
@@ -274,6 +278,7 @@ static int start_api(struct shell *s)
 		.engine = s->engine,
 		.wg = &s->wg,
 		.hub_url = s->config.network.hub,
+		.hub_proxy = s->proxy,
 		.tun = s->tun.name,
 		.workers = s->config.workers,
 		.offload = shell_offload,

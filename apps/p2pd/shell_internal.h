@@ -50,7 +50,8 @@ struct shell {
 	struct hub_link *link;
 	uint64_t join_by_ms; /* UINT64_MAX: joined, or patient */
 	uint64_t complained_ms;
-	char trouble[256]; /* why the hub does not answer, for a person */
+	char proxy[PROXY_TEXT]; /* that the link takes; "" without */
+	char trouble[256];	/* why the hub does not answer, for a person */
 
 	/* shell_portmap.c */
 	struct shell_portmap *portmap; /* NULL: not wanted */
@@ -106,6 +107,7 @@ int shell_start_link(struct shell *s);
 void shell_check_link(struct shell *s);
 void shell_close_link(struct shell *s);
 bool shell_drain_hub(struct shell *s);
+void shell_on_other_front(struct shell *s);
 void shell_on_refused(struct shell *s, int reason);
 void shell_on_join_timeout(struct shell *s);
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "apps/p2pd/hub_proxy.h"
+#include "core/crypto.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "relay/proto/link.pb-c.h"
@@ -15,7 +17,8 @@ static void on_up(void *arg, const uint8_t *exporter, const struct addr *remote)
 {
 	struct shell *s = arg;
 
-	log_info("hub", "connected to %s", s->config.network.hub);
+	log_info("hub", "connected to %s%s%s", s->config.network.hub, *s->proxy ? " through the proxy " : "",
+		 s->proxy);
 	s->complained_ms = 0;
 	engine_on_hub_up(s->engine, exporter, remote, shell_now(s));
 	shell_settle(s);
@@ -34,6 +37,7 @@ static int definite(const struct shell *s, int error)
 {
 	switch (error) {
 	case -EKEYREJECTED:
+	case -EACCES: /* the proxy wants other credentials */
 	case -ENOKEY: return EXIT_DENIED;
 	case -ENXIO: return s->config.patient ? EXIT_OK : EXIT_TIMED_OUT; /* a name server may be down */
 	default: return EXIT_OK;
@@ -81,6 +85,16 @@ void shell_on_refused(struct shell *s, int reason)
 		shell_end(s, fail_with(EXIT_DENIED, "%s", text));
 }
 
+void shell_on_other_front(struct shell *s)
+{
+	const char *front = engine_hub_front(s->engine);
+
+	if (s->engine->joined)
+		log_warn("hub", "the hub is to be reached as %s now; still trying", front);
+	else
+		shell_end(s, fail_with(EXIT_DENIED, "this hub stands behind a proxy: give --hub %s", front));
+}
+
 void shell_on_join_timeout(struct shell *s)
 {
 	const char *text = *s->trouble ? s->trouble : "no answer from the hub";
@@ -88,6 +102,22 @@ void shell_on_join_timeout(struct shell *s)
 	shell_end(s, fail_with(EXIT_TIMED_OUT, "not joined within %u s: %s", s->config.timeout_s,
 			       s->engine->hub_up ? "the hub is connected, but does not let this node in"
 						 : text));
+}
+
+static int take_proxy(struct shell *s, const struct hub_url *url)
+{
+	struct proxy proxy;
+	char why[HUB_PROXY_WHY];
+	int ret = hub_proxy_choose(&proxy, s->config.network.proxy, url, why);
+
+	if (ret < 0)
+		return fail_with(EXIT_USAGE, "%s", why);
+	if (ret == 0)
+		return EXIT_OK;
+	proxy_format(&proxy, s->proxy);
+	ret = hub_link_use_proxy(s->link, &proxy);
+	crypto_wipe(&proxy, sizeof proxy);
+	return ret ? fail_with(EXIT_FAILED, "out of memory") : EXIT_OK;
 }
 
 int shell_start_link(struct shell *s)
@@ -104,7 +134,8 @@ int shell_start_link(struct shell *s)
 			EXIT_DENIED,
 			"the hub's URL has no pin (#sha256:...), and this machine has no certificate "
 			"authorities to trust: use the whole URL that `p2phub url` prints");
-	return ret ? fail_with(EXIT_FAILED, "cannot start the link to the hub: %s", strerror(-ret)) : 0;
+	return ret ? fail_with(EXIT_FAILED, "cannot start the link to the hub: %s", strerror(-ret))
+		   : take_proxy(s, &url);
 }
 
 bool shell_drain_hub(struct shell *s)

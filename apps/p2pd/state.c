@@ -145,6 +145,25 @@ static int load_key(struct state *s, struct state_network *n, const char *netid)
 	return strcmp(got, netid) ? -EBADMSG : 0;
 }
 
+static int load_proxy(struct state *s, struct state_network *n)
+{
+	ssize_t len = file_read(s->dir, "proxy", n->proxy, PROXY_URL_MAX);
+
+	if (len == -ENOENT)
+		return 0;
+	if (len >= 0)
+		n->proxy[len] = 0;
+	return len == -EFBIG ? -EBADMSG : len < 0 ? (int)len : 0;
+}
+
+static int save_proxy(struct state *s, const struct state_network *n)
+{
+	if (*n->proxy)
+		return file_write(s->dir, "proxy", n->proxy, strlen(n->proxy));
+	int ret = file_remove(s->dir, "proxy");
+	return ret == -ENOENT ? 0 : ret;
+}
+
 int state_load_network(struct state *s, struct state_network *n)
 {
 	char netid[65];
@@ -153,9 +172,17 @@ int state_load_network(struct state *s, struct state_network *n)
 	int ret = load_json(s, n, netid);
 	if (!ret)
 		ret = load_key(s, n, netid);
+	if (!ret)
+		ret = load_proxy(s, n);
 	if (ret)
-		network_wipe(&n->net);
+		state_wipe_network(n);
 	return ret;
+}
+
+void state_wipe_network(struct state_network *n)
+{
+	network_wipe(&n->net);
+	crypto_wipe(n->proxy, sizeof n->proxy);
 }
 
 /* The key first, for network.json says that there is one. */
@@ -170,6 +197,8 @@ int state_save_network(struct state *s, const struct state_network *n)
 	if (!ret)
 		ret = file_write(s->dir, "network.key", stored, sizeof stored);
 	if (!ret)
+		ret = save_proxy(s, n);
+	if (!ret)
 		ret = file_write(s->dir, "network.json", text, strlen(text));
 	crypto_wipe(stored, sizeof stored);
 	free(text);
@@ -179,7 +208,7 @@ int state_save_network(struct state *s, const struct state_network *n)
 
 int state_forget_network(struct state *s)
 {
-	static const char *const files[] = { "network.json", "network.key", "timestamps" };
+	static const char *const files[] = { "network.json", "network.key", "proxy", "timestamps" };
 	int ret = 0;
 
 	for (size_t i = 0; i < sizeof files / sizeof *files && !ret; i++) {

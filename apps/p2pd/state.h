@@ -1,6 +1,7 @@
 /* What a node keeps in its folder (--state), each in a file of its own:
  *   keys          identity and WireGuard keys, made at the first start
  *   network.json  the network that it is in, and what it is there; network.key, what the network's secret gave
+ *   proxy         how the hub is reached (hub_proxy.h), if that was given: it may hold a password
  *   clock         an upper bound of the handshake timestamps ever sent
  *   timestamps    see timestamps.h
  *   wg.json       stock WireGuard peers, see wg_peers.h
@@ -14,6 +15,7 @@
 #include "core/addr.h"
 #include "core/cert.h"
 #include "core/network.h"
+#include "core/proxy.h"
 
 enum { STATE_URL_MAX = 511 };
 /* How far ahead timestamps are reserved, so that a write is needed at most this often. */
@@ -37,9 +39,10 @@ struct state_network {
 	struct addr ip4_wish; /* the address it had last, or asked for; ADDR_NONE without */
 	uint64_t cert_not_before;
 	uint16_t port;
-	bool no_portmap;    /* the router is not asked to forward the port */
-	bool hard_nat;	    /* --hard-nat: many probes between two hard NATs are allowed */
-	bool chacha20_only; /* --cipher chacha20 */
+	bool no_portmap;	       /* the router is not asked to forward the port */
+	bool hard_nat;		       /* --hard-nat: many probes between two hard NATs are allowed */
+	bool chacha20_only;	       /* --cipher chacha20 */
+	char proxy[PROXY_URL_MAX + 1]; /* --proxy, see hub_proxy.h; secret */
 };
 
 /* Makes the folder if need be, and locks it. 0, -EBUSY (another daemon has it), or another negative errno. */
@@ -52,6 +55,8 @@ int state_load_keys(struct state *s, struct state_keys *keys);
 /* 0, -ENOENT (in no network), -EBADMSG (damaged), or a negative errno. */
 int state_load_network(struct state *s, struct state_network *n);
 int state_save_network(struct state *s, const struct state_network *n);
+/* Its secrets. */
+void state_wipe_network(struct state_network *n);
 /* The network and the timestamps of its members; keys and stock peers stay. */
 int state_forget_network(struct state *s);
 

@@ -64,8 +64,9 @@ static json_t *hub(const struct status *s)
 	const struct engine *e = s->engine;
 	bool measured = e->welcomed && engine_reflexive(e)->family;
 
-	return json_pack("{ss sb so}", "url", s->hub_url, "connected", e->welcomed, "rtt_ms",
-			 measured ? json_integer(e->hub_rtt_ms) : json_null());
+	return json_pack("{ss sb so ss?}", "url", s->hub_url, "connected", e->welcomed, "rtt_ms",
+			 measured ? json_integer(e->hub_rtt_ms) : json_null(), "proxy",
+			 s->hub_proxy && *s->hub_proxy ? s->hub_proxy : NULL);
 }
 
 static json_t *drops(const struct engine_drops *d)

@@ -10,6 +10,7 @@
 struct status {
 	const struct engine *engine;
 	const char *hub_url;
+	const char *hub_proxy;	  /* as it can be shown; NULL or "" without */
 	const char *tun;	  /* the device's name */
 	const char *offload;	  /* rung_name() of what is in use */
 	unsigned workers;	  /* threads that carry data */

@@ -120,6 +120,7 @@ static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_
 	if (!l)
 		return fail_with(EXIT_FAILED, "out of memory");
 	c->data = a->settings.data;
+	c->front = *a->settings.behind_proxy ? &reload.url : NULL;
 	c->url_host = reload.url.host;
 	c->url_port = reload.url.port;
 	raise_file_limit();
@@ -189,6 +190,12 @@ int cmd_serve(int argc, char **argv)
 			"same two ports on each also tell them\n(and `natcheck`, `stun`, "
 			"`turnutils_natdiscovery`) what it lets in. 0.0.0.0 and [::] find two by\n"
 			"themselves if the machine has them; private ones must be named.\n"
+			"--behind-proxy is for a proxy that ends TLS (nginx's `http`): logins are then bound "
+			"to its "
+			"URL, not\nto the TLS session, and whoever has the proxy can act as the hub. "
+			"With a certificate of its own, which\nno authority vouches for, give the URL with "
+			"that certificate's pin. A proxy that passes TLS on\n(nginx's `stream`) needs "
+			"nothing.\n"
 			"Let them in through the firewall: TCP 443, UDP 3478 and 3479.\n",
 	};
 	struct serve_config c;

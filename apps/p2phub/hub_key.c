@@ -28,6 +28,8 @@ int hub_key_url(const struct hub_settings *s, const struct tls_key *key, struct 
 	static const uint8_t any[16];
 	char text[ADDR_TEXT_MAX];
 
+	if (*s->behind_proxy)
+		return hub_url_parse(url, s->behind_proxy) == 0 ? EXIT_OK : EXIT_USAGE;
 	*url = (struct hub_url) { .port = s->tls.port, .pinned = true };
 	if (tls_pin_of_cert(url->pin, key->cert, key->cert_len) != 0) {
 		snprintf(why, HUB_KEY_WHY, "%s holds no certificate", *s->cert ? s->cert : s->data);

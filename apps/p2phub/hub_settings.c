@@ -7,7 +7,6 @@
 #include "apps/p2phub/serve.h"
 #include "core/fail.h"
 #include "core/log.h"
-#include "relay/hub_url.h"
 
 enum { TLS_PORT = 443, UDP_PORT = 3478, SECOND_UDP_PORT = 3479, RETENTION_S = 90 * 86400 };
 
@@ -20,6 +19,13 @@ static bool is_host(const char *text)
 		return false;
 	strcpy(url.host, text);
 	return hub_url_parse(&again, hub_url_format(&url, whole)) == 0;
+}
+
+static bool is_url(const char *text)
+{
+	struct hub_url url;
+
+	return hub_url_parse(&url, text) == 0;
 }
 
 static bool is_format(const char *text)
@@ -44,6 +50,10 @@ const struct config_entry hub_settings_entries[] = {
 	{ "url_host", CONFIG_TEXT, AT(url_host), "url-host", "HOST",
 	  "name or address in the URL that is shown", .max = HUB_SETTINGS_HOST,
 	  .takes = "a name or an address", .fits = is_host, .live = true },
+	{ "behind_proxy", CONFIG_TEXT, AT(behind_proxy), "behind-proxy", "URL",
+	  "nodes come by a reverse proxy that ends TLS, at this URL: see below", .max = HUB_SETTINGS_URL,
+	  .takes = "the URL by which nodes reach the proxy, such as https://vpn.example.org/hub",
+	  .fits = is_url },
 	{ "log.level", CONFIG_TEXT, AT(log_level), "log-level", "LEVELS", LOG_LEVELS_HELP " (info)",
 	  .max = HUB_SETTINGS_LEVEL, .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
 	{ "log.format", CONFIG_TEXT, AT(log_format), "log-format", "FORMAT", "text or json (text)",
@@ -84,6 +94,9 @@ static int check_together(const struct hub_settings *s, struct config_file *f)
 	if (s->udp.count == 0)
 		config_complain(f, hub_settings_entries, "listen.udp",
 				"listen.udp names no address: leave it out for the default");
+	if (*s->behind_proxy && *s->url_host)
+		config_complain(f, hub_settings_entries, "url_host",
+				"behind_proxy holds the whole URL: leave out url_host");
 	if (lone_cert || lone_key)
 		config_complain(f, hub_settings_entries, lone_cert ? "certificate.cert" : "certificate.key",
 				"certificate and key belong together: give both, or none");

@@ -3,12 +3,19 @@
 #define P2PD_APPS_P2PHUB_HUB_SETTINGS_H
 
 #include "core/config.h"
+#include "relay/hub_url.h"
 #include "relay/quota.h"
 
 #define HUB_SETTINGS_FILE "/etc/p2phub.yaml"
 #define HUB_SETTINGS_DATA "/var/lib/p2phub"
 
-enum { HUB_SETTINGS_TEXT = 512, HUB_SETTINGS_HOST = 254, HUB_SETTINGS_LEVEL = 256, HUB_SETTINGS_FORMAT = 8 };
+enum {
+	HUB_SETTINGS_TEXT = 512,
+	HUB_SETTINGS_HOST = 254,
+	HUB_SETTINGS_URL = HUB_URL_TEXT,
+	HUB_SETTINGS_LEVEL = 256,
+	HUB_SETTINGS_FORMAT = 8
+};
 
 struct hub_settings {
 	char data[HUB_SETTINGS_TEXT];
@@ -16,6 +23,7 @@ struct hub_settings {
 	struct config_addrs udp;
 	char cert[HUB_SETTINGS_TEXT], key[HUB_SETTINGS_TEXT]; /* both or none */
 	char url_host[HUB_SETTINGS_HOST];
+	char behind_proxy[HUB_SETTINGS_URL]; /* the URL of a proxy that ends TLS before us, else "" */
 	char log_level[HUB_SETTINGS_LEVEL], log_format[HUB_SETTINGS_FORMAT];
 	enum config_flag metrics_public;
 	struct quota_limits quota;

@@ -56,6 +56,11 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	struct coord_config announced = { .relay = s->relay,
 					  .rng = &s->rng,
 					  .max_nodes = nodes_of(&config->limits) };
+	s->behind_proxy = config->front;
+	if (config->front) {
+		login_front(config->front, announced.front);
+		http_server_set_per_source(s->http, 0);
+	}
 	serve_announce(s, &announced,
 		       true); /* first: a node takes the relay to be at the first of its family */
 	serve_announce(s, &announced, false);

@@ -5,6 +5,7 @@
 #include "core/addr.h"
 #include "core/loop.h"
 #include "core/tls_key.h"
+#include "relay/hub_url.h"
 #include "relay/quota.h"
 
 enum {
@@ -31,6 +32,8 @@ struct serve_config {
 	size_t udp_count;
 	bool metrics_public;	   /* anyone may read /metrics, else only this machine */
 	const struct tls_key *key; /* only for the call */
+	/* A proxy ends TLS before us, at this URL: see relay/login.h. NULL: none. Only for the call. */
+	const struct hub_url *front;
 	struct serve_limits limits;
 	const char *data;	   /* the data folder; NULL: nothing is kept, and there is no API */
 	const char *url_host;	   /* the hub's own name, for the API; may be ""; it stays */

@@ -51,6 +51,7 @@ struct serve {
 	struct stream_listener *listener;
 	struct loop_timer *timer; /* the one: at coord's deadline */
 	struct link *links;
+	bool behind_proxy; /* who comes from this machine may be anybody */
 	bool metrics_public;
 	/* Else who may read /metrics: serve_is_local(), or what knows of credentials, too. */
 	bool (*may_read_metrics)(const struct serve *s, const struct http_exchange *x);

@@ -10,10 +10,9 @@ bool serve_is_local(const struct serve *s, const struct http_exchange *x)
 	const struct addr from = http_remote(x);
 	const struct http_message *m = http_request(x);
 
-	(void)s;
 	if (http_header(m, "X-Forwarded-For") || http_header(m, "Forwarded") || http_header(m, "X-Real-IP"))
 		return false;
-	return from.family == ADDR_NONE || addr_is_loopback(&from);
+	return from.family == ADDR_NONE || (!s->behind_proxy && addr_is_loopback(&from));
 }
 
 static void write(void *arg, struct metrics *m)

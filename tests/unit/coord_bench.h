@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,10 +105,11 @@ static inline int refused_with(const struct hub *h, uint64_t conn)
 	return m ? (int)m->refused->reason : -1;
 }
 
-static inline void hub_start_with(struct hub *h, bool relay)
+static inline void hub_start_as(struct hub *h, bool relay, const char *front)
 {
 	struct coord_config config = { .max_nodes = MAX_NODES, .udp_count = 2 };
 
+	snprintf(config.front, sizeof config.front, "%s", front);
 	*h = (struct hub) { .now = 1000000 };
 	rng_init_seed(&h->rng, 1);
 	h->relay = relay ? relay_server_create(MAX_NODES, 100, &h->rng) : NULL;
@@ -117,6 +119,11 @@ static inline void hub_start_with(struct hub *h, bool relay)
 	config.udp[1] = addr_from_ip(ADDR_V4, (const uint8_t[]) { 198, 51, 100, 1 }, 3479);
 	h->c = coord_create(&config);
 	assert_non_null(h->c);
+}
+
+static inline void hub_start_with(struct hub *h, bool relay)
+{
+	hub_start_as(h, relay, "");
 }
 
 static inline void hub_start(struct hub *h)
@@ -185,6 +192,7 @@ struct wrong {
 	int64_t expires_in;
 	size_t short_by; /* of all fields */
 	uint32_t name_tag;
+	const char *front; /* that the login is bound to; NULL: to the exporter */
 };
 
 struct login_bytes {
@@ -201,17 +209,19 @@ static inline void make_login(struct hub *h, struct login_bytes *b, uint64_t con
 			      const struct wrong *w)
 {
 	const struct network *netid_of = w->netid_of ? w->netid_of : n->net;
-	uint8_t text[9 + 32 + 32 + 32];
+	uint8_t buffer[15 + 32 + 32 + 32] = "p2pd1/hub-front", *text = w->front ? buffer + 6 : buffer;
 	Link__Login *l = &b->login;
 
 	link__login__init(l);
 	l->pass_not_after = UNIX_S + (w->expires_in ? (uint64_t)w->expires_in : 3600);
 	cert_pass_issue(b->pass, w->pass_of ? w->pass_of : n->net, n->pk, l->pass_not_after);
-	memcpy(text, "p2pd1/hub", 9);
-	exporter_of(text + 9, w->exporter_of ? w->exporter_of : conn);
+	if (w->front)
+		crypto_blake2b(text + 9, 32, NULL, 0, &(struct part) { w->front, strlen(w->front) }, 1);
+	else
+		exporter_of(text + 9, w->exporter_of ? w->exporter_of : conn);
 	memcpy(text + 41, netid_of->netid, 32);
 	memcpy(text + 73, h->nonce[w->nonce_of ? w->nonce_of : conn], 32);
-	crypto_ed25519_sign(b->sig, text, sizeof text, n->sk);
+	crypto_ed25519_sign(b->sig, buffer, (size_t)(text - buffer) + 105, n->sk);
 	if (w->flip_sig)
 		b->sig[w->flip_sig] ^= 1;
 	if (w->flip_pass)

@@ -49,6 +49,37 @@ static void the_login_matrix(void **state)
 	}
 }
 
+/* Nobody can talk a login down: each kind of hub takes its kind only. */
+static void a_login_is_bound_to_what_the_hub_says(void **state)
+{
+	(void)state;
+	static const char front[] = "https://vpn.example/hub";
+	static const struct {
+		const char *hub, *login;
+		bool in;
+	} cases[] = {
+		{ "", NULL, true },
+		{ "", front, false },
+		{ front, NULL, false },
+		{ front, front, true },
+		{ front, "https://vpn.example/other", false },
+		{ front, "https://vpn.example/hub#sha256:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
+		  false },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct hub h;
+		hub_start_as(&h, true, cases[i].hub);
+		open_conn(&h, 1);
+		assert_string_equal(heard(&h, 1, LINK__TO_NODE__BODY_CHALLENGE)->challenge->front,
+				    cases[i].hub);
+		login_wrong(&h, 1, &ann, &(struct wrong) { .front = cases[i].login });
+		assert_int_equal(heard(&h, 1, LINK__TO_NODE__BODY_WELCOME) != NULL, cases[i].in);
+		assert_int_equal(closed(&h, 1), !cases[i].in);
+		hub_stop(&h);
+	}
+}
+
 static void a_replayed_login_is_refused_on_another_connection(void **state)
 {
 	(void)state;
@@ -346,6 +377,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_login_matrix),
+		cmocka_unit_test(a_login_is_bound_to_what_the_hub_says),
 		cmocka_unit_test(a_replayed_login_is_refused_on_another_connection),
 		cmocka_unit_test(nothing_but_a_login_is_heard_before_it_and_none_after_it),
 		cmocka_unit_test(who_does_not_log_in_is_closed_after_ten_seconds),

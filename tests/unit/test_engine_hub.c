@@ -87,6 +87,49 @@ static void welcome(const char *from, const char *const *named)
 	engine_on_hub_message(node, wire, link__to_node__pack(&msg, wire), now_ms);
 }
 
+/* What the node says to a hub that stands behind `front`: true if it is a login. */
+static bool logs_in_at(const char *front)
+{
+	static const uint8_t exporter[ENGINE_EXPORTER];
+	Link__Challenge c = LINK__CHALLENGE__INIT;
+	Link__ToNode msg = LINK__TO_NODE__INIT;
+	struct addr link = at("198.51.100.1:443");
+	uint8_t nonce[LOGIN_NONCE] = { 9 }, wire[1024];
+
+	pkt_list_clear(&node->hub_out, &pool);
+	engine_on_hub_up(node, exporter, &link, now_ms);
+	c.nonce = (ProtobufCBinaryData) { sizeof nonce, nonce };
+	c.version = 1;
+	c.front = (char *)(uintptr_t)front;
+	msg.body_case = LINK__TO_NODE__BODY_CHALLENGE;
+	msg.challenge = &c;
+	assert_in_range(link__to_node__get_packed_size(&msg), 1, sizeof wire);
+	engine_on_hub_message(node, wire, link__to_node__pack(&msg, wire), now_ms);
+	return node->hub_out.head;
+}
+
+static void a_node_signs_no_url_but_its_own(void **state)
+{
+	(void)state;
+	static const char ours[] = "https://vpn.example/hub";
+	struct engine_event ev;
+
+	assert_true(logs_in_at(""));
+	assert_false(logs_in_at(ours)); /* it has not been told any */
+	strcpy(node->config.hub_front, ours);
+	assert_true(logs_in_at(""));
+	assert_true(logs_in_at(ours));
+	while (engine_next_event(node, &ev)) {
+	}
+	assert_false(logs_in_at("https://vpn.example/other"));
+	assert_true(engine_next_event(node, &ev));
+	assert_int_equal(ev.kind, ENGINE_EV_OTHER_FRONT);
+	assert_string_equal(engine_hub_front(node), "https://vpn.example/other");
+	assert_false(logs_in_at("run\033[0m rm -rf /"));
+	assert_false(engine_next_event(node, &ev)); /* a person is shown URLs only */
+	pkt_list_clear(&node->hub_out, &pool);
+}
+
 static unsigned drain(void)
 {
 	struct engine_event ev;
@@ -252,6 +295,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_a_node(only_endpoints_that_a_hub_may_name_are_asked),
+		with_a_node(a_node_signs_no_url_but_its_own),
 		with_a_node(a_mapping_that_never_stays_is_not_looked_into_all_the_time),
 		with_a_node(a_hub_that_ends_the_link_again_and_again_is_not_asked_all_the_time),
 		with_a_node(a_hub_that_answers_late_does_not_make_us_wait_for_ever),

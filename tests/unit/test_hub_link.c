@@ -389,6 +389,187 @@ static void a_link_that_cannot_work_any_more_is_replaced_at_once(void **state)
 	end(&w);
 }
 
+/* --- A proxy in the same loop: one connection at a time, with a canned answer. */
+
+struct office {
+	struct world *w;
+	struct stream_listener *listener;
+	struct proxy proxy;
+	const char *answer;
+	char asked[256];
+	size_t asked_len;
+	struct stream *inside, *outside; /* to the node, to the hub */
+};
+
+static void proxy_closed(void *arg, int error)
+{
+	struct office *o = arg;
+
+	(void)error;
+	o->inside = NULL;
+	stream_finish(o->outside);
+	o->outside = NULL;
+}
+
+static void far_closed(void *arg, int error)
+{
+	struct office *o = arg;
+
+	(void)error;
+	o->outside = NULL;
+	stream_finish(o->inside);
+	o->inside = NULL;
+}
+
+static void far_up(void *arg)
+{
+	struct office *o = arg;
+
+	/* In two pieces: an answer need not come whole. */
+	assert_int_equal(stream_write(o->inside, o->answer, 5), 0);
+	assert_int_equal(stream_write(o->inside, o->answer + 5, strlen(o->answer) - 5), 0);
+}
+
+static void from_far(void *arg, const uint8_t *data, size_t len)
+{
+	struct office *o = arg;
+
+	assert_int_equal(stream_write(o->inside, data, len), 0);
+}
+
+static void to_proxy(void *arg, const uint8_t *data, size_t len)
+{
+	static const struct stream_handler far = { far_up, from_far, far_closed };
+	struct office *o = arg;
+
+	if (o->outside) {
+		assert_int_equal(stream_write(o->outside, data, len), 0);
+		return;
+	}
+	assert_in_range(o->asked_len + len, 1, sizeof o->asked - 1);
+	memcpy(o->asked + o->asked_len, data, len);
+	o->asked_len += len;
+	if (!strstr(o->asked, "\r\n\r\n"))
+		return;
+	if (!strncmp(o->answer, "HTTP/1.1 200", 12)) {
+		assert_int_equal(
+			stream_connect(&o->outside, o->w->loop, "127.0.0.1", o->w->url.port, NULL, &far, o),
+			0);
+		return;
+	}
+	assert_int_equal(stream_write(o->inside, o->answer, strlen(o->answer)), 0);
+	stream_finish(o->inside);
+	o->inside = NULL;
+}
+
+static void to_office(void *arg, struct stream *s)
+{
+	static const struct stream_handler near = { NULL, to_proxy, proxy_closed };
+	struct office *o = arg;
+
+	stream_close(o->inside);
+	o->inside = s;
+	memset(o->asked, 0, sizeof o->asked);
+	o->asked_len = 0;
+	stream_attach(s, &near, o);
+}
+
+static void begin_office(struct office *o, struct world *w, const char *credentials, const char *answer)
+{
+	struct addr local;
+
+	begin(w);
+	*o = (struct office) { .w = w, .answer = answer };
+	assert_int_equal(addr_parse(&local, "127.0.0.1", 1), 0);
+	local.port = 0;
+	assert_int_equal(stream_listen(&o->listener, w->loop, &local, NULL, to_office, o), 0);
+	o->proxy.port = stream_listener_addr(o->listener).port;
+	strcpy(o->proxy.host, "127.0.0.1");
+	strcpy(o->proxy.credentials, credentials);
+	assert_int_equal(hub_link_create(&w->link, w->loop, &w->url, &w->rng, &handler, w), 0);
+	assert_int_equal(hub_link_use_proxy(w->link, &o->proxy), 0);
+}
+
+static void end_office(struct office *o)
+{
+	hub_link_destroy(o->w->link);
+	o->w->link = NULL;
+	stream_close(o->inside);
+	stream_close(o->outside);
+	stream_listener_close(o->listener);
+	end(o->w);
+}
+
+static void a_link_goes_through_a_proxy_and_tls_stays_with_the_hub(void **state)
+{
+	(void)state;
+	static struct world w;
+	struct office o;
+	char first_line[64];
+
+	begin_office(&o, &w, "u:p", "HTTP/1.1 200 OK\r\nVia: x\r\n\r\n");
+	run(&w);
+	assert_int_equal(w.ups, 1);
+	assert_memory_equal(w.hub_exporter, w.link_exporter, 32);
+	snprintf(first_line, sizeof first_line, "CONNECT 127.0.0.1:%u HTTP/1.1\r\n", w.url.port);
+	assert_memory_equal(o.asked, first_line, strlen(first_line));
+	assert_non_null(strstr(o.asked, "\r\nProxy-Authorization: Basic dTpw\r\n"));
+	assert_int_equal(hub_link_send(w.link, "question", 8), 0);
+	run(&w);
+	assert_string_equal(w.link_got, "answer");
+	end_office(&o);
+}
+
+static void what_goes_wrong_at_a_proxy_is_said_so(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *credentials, *answer;
+		int error;
+		const char *says;
+	} cases[] = {
+		{ "", "HTTP/1.1 407 Auth\r\n\r\n", -EACCES, "wants a user and password" },
+		{ "u:p", "HTTP/1.1 407 Auth\r\n\r\n", -EACCES, "does not take this user" },
+		{ "u:p", "HTTP/1.1 401 Unauthorized\r\n\r\n", -EACCES, "does not take this user" },
+		{ "", "HTTP/1.1 403 No\r\n\r\nbody", -ECONNABORTED, "does not allow connections to" },
+		{ "", "HTTP/1.0 502 Bad\r\n\r\n", -ECONNABORTED, "cannot reach 127.0.0.1" },
+		{ "", "HTTP/1.1 302 Found\r\n\r\n", -ECONNABORTED, "HTTP status 302" },
+		{ "", "SSH-2.0-x\r\n", -ECONNABORTED, "not as an HTTP proxy" },
+		{ "", "", -ECONNRESET, "closed the connection" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		static struct world w;
+		struct office o;
+		begin_office(&o, &w, cases[i].credentials, cases[i].answer);
+		run(&w);
+		if (w.error != cases[i].error || !strstr(w.text, cases[i].says) || w.ups)
+			fail_msg("case %zu: %d, %s", i, w.error, w.text);
+		if (*cases[i].credentials)
+			assert_null(strstr(w.text, cases[i].credentials));
+		end_office(&o);
+	}
+}
+
+static void a_proxy_that_is_not_there_is_said_so(void **state)
+{
+	(void)state;
+	static struct world w;
+	struct office o;
+
+	begin_office(&o, &w, "", "");
+	stream_listener_close(o.listener);
+	o.listener = NULL;
+	run(&w);
+	assert_int_equal(w.error, -ECONNREFUSED);
+	assert_non_null(strstr(w.text, "refused by the proxy"));
+	/* Without it again. */
+	assert_int_equal(hub_link_use_proxy(w.link, NULL), 0);
+	while (w.ups < 1)
+		run(&w);
+	end_office(&o);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -407,6 +588,9 @@ int main(void)
 		cmocka_unit_test(what_is_no_hub_is_said_so),
 		cmocka_unit_test(a_link_can_be_destroyed_in_its_callback),
 		cmocka_unit_test(a_kick_leaves_a_living_link_up),
+		cmocka_unit_test(a_link_goes_through_a_proxy_and_tls_stays_with_the_hub),
+		cmocka_unit_test(what_goes_wrong_at_a_proxy_is_said_so),
+		cmocka_unit_test(a_proxy_that_is_not_there_is_said_so),
 		cmocka_unit_test(a_link_that_cannot_work_any_more_is_replaced_at_once),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -1,5 +1,6 @@
 /* What `p2pd up` makes of the options and of what the state folder remembers. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "apps/p2pd/hub_proxy.h"
 #include "apps/p2pd/join.h"
 #include "core/crypto.h"
 #include "core/fail.h"
@@ -98,6 +100,84 @@ static void the_router_is_left_alone_until_further_notice(void **state)
 		assert_int_equal(join_plan(&steps[i].wish, s, &p), EXIT_OK);
 		assert_int_equal(p.network.no_portmap, steps[i].no_portmap);
 		assert_int_equal(state_save_network(s, &p.network), 0);
+	}
+}
+
+static void the_proxy_stays_until_further_notice(void **state)
+{
+	static const struct {
+		const char *given, *kept;
+	} steps[] = {
+		{ NULL, "" },
+		{ "http://10.0.0.1:3128", "http://10.0.0.1:3128" },
+		{ NULL, "http://10.0.0.1:3128" },
+		{ "env:P2PD_TEST_PROXY", "http://user:pass@10.0.0.1:3128" },
+		{ NULL, "http://user:pass@10.0.0.1:3128" },
+		{ "none", "none" },
+		{ NULL, "none" },
+		{ "auto", "" },
+		{ NULL, "" },
+	};
+	static const char *const bad[] = { "",
+					   "https://h:1",
+					   "http://h:0",
+					   "env:P2PD_TEST_NO_SUCH",
+					   "file:/nonexistent",
+					   "env:P2PD_TEST_SECRET " };
+	struct state *s = *state;
+	struct join_plan p;
+
+	join(s);
+	setenv("P2PD_TEST_PROXY", "http://user:pass@10.0.0.1:3128", 1);
+	for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+		assert_int_equal(join_plan(&(struct join_wish) { .proxy = steps[i].given }, s, &p), EXIT_OK);
+		assert_string_equal(p.network.proxy, steps[i].kept);
+		assert_int_equal(state_save_network(s, &p.network), 0);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+		assert_int_not_equal(join_plan(&(struct join_wish) { .proxy = bad[i] }, s, &p), EXIT_OK);
+}
+
+static void the_environment_names_a_proxy_unless_one_is_kept(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *kept, *https, *all, *none;
+		int rc;
+		const char *host;
+	} cases[] = {
+		{ "", NULL, NULL, NULL, 0, NULL },
+		{ "", "http://a:1", "http://b:1", NULL, 1, "a" },
+		{ "", "", "http://b:1", NULL, 1, "b" },
+		{ "", "http://a:1", NULL, "example", 0, NULL },
+		{ "", "http://a:1", NULL, "other", 1, "a" },
+		{ "none", "http://a:1", NULL, NULL, 0, NULL },
+		{ "http://kept:1", "http://a:1", NULL, "*", 1, "kept" },
+		{ "", "socks5://a:1", NULL, NULL, -EPROTONOSUPPORT, NULL },
+		{ "", "http://secret:word@a:99999", NULL, NULL, -EINVAL, NULL },
+	};
+	struct hub_url url;
+	struct proxy p;
+	char why[HUB_PROXY_WHY];
+
+	assert_int_equal(hub_url_parse(&url, HUB), 0);
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		const char *const set[][2] = { { "HTTPS_PROXY", cases[i].https },
+					       { "ALL_PROXY", cases[i].all },
+					       { "NO_PROXY", cases[i].none } };
+		static const char *const lower[] = { "https_proxy", "all_proxy", "no_proxy" };
+		for (size_t v = 0; v < 3; v++) {
+			unsetenv(lower[v]);
+			if (set[v][1])
+				setenv(set[v][0], set[v][1], 1);
+			else
+				unsetenv(set[v][0]);
+		}
+		assert_int_equal(hub_proxy_choose(&p, cases[i].kept, &url, why), cases[i].rc);
+		if (cases[i].host)
+			assert_string_equal(p.host, cases[i].host);
+		if (cases[i].rc < 0)
+			assert_null(strstr(why, "word"));
 	}
 }
 
@@ -246,6 +326,8 @@ int main(void)
 		in_a_folder(later_nothing_needs_to_be_typed),
 		in_a_folder(the_router_is_left_alone_until_further_notice),
 		in_a_folder(the_cipher_stays_until_further_notice),
+		in_a_folder(the_proxy_stays_until_further_notice),
+		cmocka_unit_test(the_environment_names_a_proxy_unless_one_is_kept),
 		in_a_folder(what_is_typed_goes_over_what_is_remembered),
 		in_a_folder(the_same_secret_again_is_fine_and_another_is_denied),
 		in_a_folder(wrong_wishes_end_with_the_code_of_their_kind),
