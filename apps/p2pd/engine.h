@@ -143,7 +143,8 @@ struct engine {
 
 	/* the hub */
 	bool hub_up, welcomed, joined;
-	struct addr hub_link; /* where the TLS link goes to */
+	uint32_t hub_spread_ms; /* as the hub's last ping said, for hub_link_spread() */
+	struct addr hub_link;	/* where the TLS link goes to */
 	uint8_t exporter[ENGINE_EXPORTER];
 	struct addr hub_udp[ENGINE_HUB_UDP];
 	size_t hub_udp_count;
