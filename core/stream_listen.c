@@ -1,5 +1,7 @@
 /* Listening on TCP and Unix sockets. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -106,6 +108,18 @@ static bool is_our_user(struct stream_io *io)
 	return peer.uid == 0 || peer.uid == geteuid();
 }
 
+/* Who has closed while it waited in the kernel's queue wants no handshake any more. Making it nevertheless would keep those
+ * behind it waiting until they have given up, too: a hub that was once behind would never catch up. */
+static bool has_given_up(const struct stream_io *io)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof info;
+	int fd;
+
+	return uv_fileno(&io->handle, &fd) == 0 && getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+	       (info.tcpi_state == TCP_CLOSE_WAIT || info.tcpi_state == TCP_CLOSE);
+}
+
 /* The connection is taken off libuv first, whatever comes then: it accepts no other one before. */
 static void accept_one(struct stream_listener *ln)
 {
@@ -114,6 +128,8 @@ static void accept_one(struct stream_listener *ln)
 	if (!io)
 		return;
 	bool wanted = uv_accept(&ln->io->stream, &io->stream) == 0 && (!ln->is_unix || is_our_user(io));
+	if (ln->tls && wanted)
+		wanted = !has_given_up(io);
 	struct stream *s = wanted ? stream_create(ln->loop, ln->tls, NULL) : NULL;
 	if (!s) {
 		stream_io_close(io);

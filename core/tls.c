@@ -136,7 +136,8 @@ int tls_server_config(struct tls_config **out, const struct tls_key *key)
 	*out = NULL;
 	if (!c)
 		return -ENOMEM;
-	/* No resumption: a link lives long, and tickets would be one more way in. */
+	/* No resumption: a link lives long, and tickets would be one more way in. They would save the signature alone; the key
+	 * exchange is made anew in either case. */
 	if (wolfSSL_CTX_no_ticket_TLSv13(c->ctx) != 0 ||
 	    wolfSSL_CTX_use_certificate_chain_buffer_format(c->ctx, key->cert, (long)key->cert_len,
 							    file_type(key->cert, key->cert_len)) !=

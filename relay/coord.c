@@ -122,6 +122,7 @@ static void send_ping(struct coord *c, struct conn *k, uint64_t now_ms)
 	k->ping_sent_ms = now_ms;
 	due_arm(&c->pings, &k->ping_due, now_ms);
 	ping.t = k->ping_t;
+	ping.spread_ms = roster_spread_ms(c->roster.online);
 	msg.body_case = LINK__TO_NODE__BODY_PING;
 	msg.ping = &ping;
 	conn_send(c, k, &msg);
@@ -266,8 +267,6 @@ static void replace_link(struct coord *c, struct member *m)
 /* The ping goes first, so that its answer measures the link and not the queue behind it. */
 static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t now_ms)
 {
-	struct member *m = k->member;
-
 	c->stats.logins++;
 	due_end(&c->logins, &k->login_due);
 	due_arm(&c->silent, &k->silent_due, now_ms);
@@ -275,7 +274,7 @@ static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t n
 	send_ping(c, k, now_ms);
 	wake(c, k);
 	if (!was_online)
-		spread(c, m, false);
+		spread(c, k->member, false);
 }
 
 static void on_login(struct coord *c, struct conn *k, const Link__Login *l, uint64_t now_ms, uint64_t unix_s)

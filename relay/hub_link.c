@@ -28,6 +28,7 @@ struct hub_link {
 	struct proxy *proxy; /* NULL: without */
 	struct loop_timer *retry;
 	enum hub_link_state state;
+	uint32_t spread_ms;
 	uint64_t up_since_ms;
 	uint64_t outage_since_ms; /* 0: never down yet, or kicked */
 	struct stream *stream;
@@ -41,8 +42,9 @@ struct hub_link {
 };
 
 /* A share of the outage, whatever the attempts cost: a hub that was away for seconds is found again within seconds, one
- * that was away for long is not stormed. */
-uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng)
+ * that was away for long is not stormed. Whom a hub with many nodes did not take yet comes again within half of the time
+ * over which it wants them spread. */
+uint32_t hub_link_backoff(uint64_t outage_ms, uint32_t spread_ms, struct rng *rng)
 {
 	uint64_t top = outage_ms / 3;
 
@@ -50,7 +52,9 @@ uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng)
 		top = BACKOFF_FIRST_MS;
 	if (top > BACKOFF_MAX_MS)
 		top = BACKOFF_MAX_MS;
-	return BACKOFF_MIN_MS + rng_below(rng, (uint32_t)top - BACKOFF_MIN_MS + 1);
+	uint32_t wait = BACKOFF_MIN_MS + rng_below(rng, (uint32_t)top - BACKOFF_MIN_MS + 1);
+	uint32_t spread = rng_below(rng, (outage_ms ? spread_ms / 2 : spread_ms) + 1);
+	return spread > wait ? spread : wait;
 }
 
 static void leave(struct hub_link *k)
@@ -184,7 +188,9 @@ static void wait_again(struct hub_link *k)
 	/* Each second up makes good for some down: a hub that closes every link at once is still asked less and less. */
 	uint64_t since = k->outage_since_ms ? k->outage_since_ms + up_ms * UP_MAKES_GOOD : now;
 	k->outage_since_ms = since < now ? since : now;
-	uint32_t wait = hub_link_backoff(now - k->outage_since_ms, k->rng);
+	/* Silence says nothing of the hub: it is this node's network as well. */
+	uint32_t spread_ms = k->error == -ETIMEDOUT || k->error == -ENETDOWN ? 0 : k->spread_ms;
+	uint32_t wait = hub_link_backoff(now - k->outage_since_ms, spread_ms, k->rng);
 	loop_timer_set(k->retry, now + wait);
 	log_debug("hub", "%s; trying again in %u ms", k->text, wait);
 	k->handler.on_down(k->arg, k->error, k->text);
@@ -424,6 +430,11 @@ void hub_link_destroy(struct hub_link *k)
 int hub_link_send(struct hub_link *k, const void *msg, size_t len)
 {
 	return k->state == HUB_LINK_UP && k->ws ? websocket_send(k->ws, msg, len) : -ENOTCONN;
+}
+
+void hub_link_spread(struct hub_link *k, uint32_t spread_ms)
+{
+	k->spread_ms = spread_ms < HUB_LINK_SPREAD_MAX_MS ? spread_ms : HUB_LINK_SPREAD_MAX_MS;
 }
 
 void hub_link_kick(struct hub_link *k)

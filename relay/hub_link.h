@@ -3,7 +3,7 @@
  *
  * Timers: connecting as in core/stream.h; 10 s for the upgrade; a link over which nothing came for 50 s is lost (the hub
  * pings every 20 s), after a kick for 1.5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
- * else at random up to 1 s, 2 s, 4 s ... 30 s. */
+ * else at random up to 1 s, 2 s, 4 s ... 30 s; longer when the hub asked for it (hub_link_spread()). */
 #ifndef P2PD_RELAY_HUB_LINK_H
 #define P2PD_RELAY_HUB_LINK_H
 
@@ -23,6 +23,7 @@ enum {
 	HUB_LINK_KICKED_MS = 1500,
 	HUB_LINK_QUEUE_MAX = 262144,
 	HUB_LINK_TEXT = 256,
+	HUB_LINK_SPREAD_MAX_MS = 60000,
 };
 enum hub_link_state { HUB_LINK_WAITING, HUB_LINK_CONNECTING, HUB_LINK_UP };
 
@@ -58,7 +59,11 @@ struct addr hub_link_local(const struct hub_link *k);
 enum hub_link_state hub_link_state(const struct hub_link *k);
 /* What on_down told last; 0 and "" before, and since the link is up. */
 int hub_link_error(const struct hub_link *k, const char **text);
+/* The hub's wish (Ping.spread_ms), until the next one: a link that it ends, or that it cannot take, is made anew at a time
+ * at random within this, so that a hub with many nodes is not stormed when it was started anew. At most
+ * HUB_LINK_SPREAD_MAX_MS. A kick does not wait. */
+void hub_link_spread(struct hub_link *k, uint32_t spread_ms);
 /* Milliseconds to wait before the next attempt, when links have been down for `outage_ms`. Pure. */
-uint32_t hub_link_backoff(uint64_t outage_ms, struct rng *rng);
+uint32_t hub_link_backoff(uint64_t outage_ms, uint32_t spread_ms, struct rng *rng);
 
 #endif

@@ -355,3 +355,12 @@ void roster_free(struct roster *r)
 	map_clear(&r->networks);
 	map_clear(&r->tags);
 }
+
+uint32_t roster_spread_ms(uint32_t online)
+{
+	uint64_t ms = online * 1000ULL / ROSTER_RETURNS_PER_S;
+
+	if (ms < ROSTER_SPREAD_MIN_MS)
+		return 0;
+	return ms < ROSTER_SPREAD_MAX_MS ? (uint32_t)ms : ROSTER_SPREAD_MAX_MS;
+}

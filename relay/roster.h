@@ -15,7 +15,13 @@
 #include "relay/due.h"
 #include "relay/relay_server.h"
 
-enum { ROSTER_SLOT_KEEP_MS = 60000, ROSTER_RECORD_KEEP_MS = 3600000 };
+enum {
+	ROSTER_SLOT_KEEP_MS = 60000,
+	ROSTER_RECORD_KEEP_MS = 3600000,
+	ROSTER_RETURNS_PER_S = 500, /* as many are sure to be served */
+	ROSTER_SPREAD_MIN_MS = 500, /* less is what nodes do by themselves */
+	ROSTER_SPREAD_MAX_MS = 60000,
+};
 
 struct roster_network {
 	uint8_t netid[32];
@@ -104,5 +110,8 @@ void roster_count_relayed(struct roster *r);
 int roster_restore(struct roster *r, const struct roster_change *was, uint64_t gone_ms, uint64_t now_ms);
 void roster_tick(struct roster *r, uint64_t now_ms);
 uint64_t roster_deadline(const struct roster *r);
+
+/* Over how long so many are to be spread who all come back because the hub was started anew. Pure. */
+uint32_t roster_spread_ms(uint32_t online);
 
 #endif

@@ -146,7 +146,8 @@ struct engine {
 
 	/* the hub */
 	bool hub_up, welcomed, joined;
-	struct addr hub_link; /* where the TLS link goes to */
+	uint32_t hub_spread_ms; /* as the hub's last ping said, for hub_link_spread() */
+	struct addr hub_link;	/* where the TLS link goes to */
 	uint8_t exporter[ENGINE_EXPORTER];
 	char other_front[HUB_URL_TEXT];
 	struct addr hub_udp[ENGINE_HUB_UDP];

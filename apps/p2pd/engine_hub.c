@@ -324,7 +324,10 @@ static void dispatch(struct engine *e, const Link__ToNode *m, uint64_t now_ms)
 	case LINK__TO_NODE__BODY_PEER: on_peer(e, m->peer, now_ms); return;
 	case LINK__TO_NODE__BODY_INTRODUCTION: on_introduction(e, m->introduction, now_ms); return;
 	case LINK__TO_NODE__BODY_RELAY_SESSION: on_relay_session(e, m->relay_session, now_ms); return;
-	case LINK__TO_NODE__BODY_PING: answer_ping(e, m->ping); return;
+	case LINK__TO_NODE__BODY_PING:
+		e->hub_spread_ms = m->ping->spread_ms;
+		answer_ping(e, m->ping);
+		return;
 	case LINK__TO_NODE__BODY_REFUSED:
 		refused.code = (int)m->refused->reason;
 		engine_event(e, &refused);

@@ -29,6 +29,7 @@ static void on_message(void *arg, const uint8_t *msg, size_t len)
 	struct shell *s = arg;
 
 	engine_on_hub_message(s->engine, msg, len, shell_now(s));
+	hub_link_spread(s->link, s->engine->hub_spread_ms);
 	shell_settle(s);
 }
 

@@ -165,7 +165,10 @@ static void on_message(void *arg, const uint8_t *msg, size_t len)
 			    m->challenge->nonce.data);
 		break;
 	case LINK__TO_NODE__BODY_WELCOME: on_welcome(n); break;
-	case LINK__TO_NODE__BODY_PING: answer_ping(n, m->ping->t); break;
+	case LINK__TO_NODE__BODY_PING:
+		hub_link_spread(n->link, m->ping->spread_ms);
+		answer_ping(n, m->ping->t);
+		break;
 	case LINK__TO_NODE__BODY_INTRODUCTION: on_introduction(n, m->introduction); break;
 	case LINK__TO_NODE__BODY_REFUSED: last_trouble = "refused by the hub"; break;
 	default: break;

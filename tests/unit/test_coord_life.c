@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "relay/roster.h"
 #include "tests/unit/coord_bench.h"
 
 /* ---- relay sessions */
@@ -109,6 +110,18 @@ static void links_are_pinged_and_silent_ones_closed(void **state)
 	pass_time(&h, 1);
 	assert_true(closed(&h, 1));
 	hub_stop(&h);
+}
+
+static void the_more_nodes_the_slower_they_are_to_come_back(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t online, want;
+	} table[] = { { 0, 0 },		{ 1, 0 },	  { 249, 0 },	      { 250, 500 },
+		      { 20000, 40000 }, { 30000, 60000 }, { 1000000, 60000 }, { UINT32_MAX, 60000 } };
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		assert_int_equal(roster_spread_ms(table[i].online), table[i].want);
 }
 
 static void a_nodes_ping_is_answered(void **state)
@@ -340,6 +353,7 @@ int main(void)
 		cmocka_unit_test(a_link_that_flaps_keeps_its_slot_for_a_minute),
 		cmocka_unit_test(a_hub_without_relay_still_introduces),
 		cmocka_unit_test(links_are_pinged_and_silent_ones_closed),
+		cmocka_unit_test(the_more_nodes_the_slower_they_are_to_come_back),
 		cmocka_unit_test(a_nodes_ping_is_answered),
 		cmocka_unit_test(who_says_too_much_is_closed),
 		cmocka_unit_test(garbage_and_oversize_close_the_link),

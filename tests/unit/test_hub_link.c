@@ -103,16 +103,17 @@ static void waits_are_random_and_bounded(void **state)
 	(void)state;
 	static const struct {
 		uint64_t outage;
-		uint32_t top;
-	} table[] = { { 0, 500 },	{ 1500, 500 },	   { 6000, 2000 },
-		      { 60000, 20000 }, { 600000, 30000 }, { UINT64_MAX, 30000 } };
+		uint32_t top, spread;
+	} table[] = { { 0, 500 },	   { 1500, 500 },	   { 6000, 2000 },
+		      { 60000, 20000 },	   { 600000, 30000 },	   { UINT64_MAX, 30000 },
+		      { 0, 40000, 40000 }, { 1000, 20000, 40000 }, { 600000, 30000, 2000 } };
 	struct rng rng;
 
 	rng_init_seed(&rng, 7);
 	for (size_t row = 0; row < sizeof table / sizeof *table; row++) {
 		uint32_t least = UINT32_MAX, most = 0, top = table[row].top;
 		for (int i = 0; i < 2000; i++) {
-			uint32_t wait = hub_link_backoff(table[row].outage, &rng);
+			uint32_t wait = hub_link_backoff(table[row].outage, table[row].spread, &rng);
 			least = wait < least ? wait : least;
 			most = wait > most ? wait : most;
 		}

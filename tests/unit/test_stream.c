@@ -343,6 +343,24 @@ static void half_open_connections_do_not_hinder_others(void **state)
 	end(&w);
 }
 
+/* Else an alert would tell that this is no TLS. */
+static void who_gave_up_while_it_waited_is_not_served(void **state)
+{
+	(void)state;
+	struct world w;
+	char answer[64];
+
+	begin(&w, true);
+	int fd = raw_client(&w);
+	assert_int_equal(send(fd, "no TLS", 6, 0), 6);
+	assert_int_equal(shutdown(fd, SHUT_WR), 0);
+	join(&w);
+	assert_true(w.client.up);
+	assert_in_range(recv(fd, answer, sizeof answer, 0) + 1, 0, 1); /* the end, or a reset */
+	close(fd);
+	end(&w);
+}
+
 static void nobody_listening_is_refused(void **state)
 {
 	(void)state;
@@ -546,6 +564,7 @@ int main(void)
 		cmocka_unit_test(a_slow_readers_queue_is_bounded),
 		cmocka_unit_test(garbage_instead_of_tls_ends_that_connection_only),
 		cmocka_unit_test(half_open_connections_do_not_hinder_others),
+		cmocka_unit_test(who_gave_up_while_it_waited_is_not_served),
 		cmocka_unit_test(nobody_listening_is_refused),
 		cmocka_unit_test(an_unknown_name_is_told_apart),
 		cmocka_unit_test(a_name_is_looked_up),
