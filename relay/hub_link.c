@@ -437,6 +437,13 @@ void hub_link_spread(struct hub_link *k, uint32_t spread_ms)
 	k->spread_ms = spread_ms < HUB_LINK_SPREAD_MAX_MS ? spread_ms : HUB_LINK_SPREAD_MAX_MS;
 }
 
+int hub_link_send_data(struct hub_link *k, const void *msg, size_t len)
+{
+	if (k->state == HUB_LINK_UP && stream_queued(k->stream) + len > HUB_LINK_DATA_MAX)
+		return -ENOBUFS;
+	return hub_link_send(k, msg, len);
+}
+
 void hub_link_kick(struct hub_link *k)
 {
 	k->outage_since_ms = 0;

@@ -21,7 +21,8 @@ enum {
 	HUB_LINK_UPGRADE_MS = 10000,
 	HUB_LINK_SILENT_MS = 50000,
 	HUB_LINK_KICKED_MS = 1500,
-	HUB_LINK_QUEUE_MAX = 262144,
+	HUB_LINK_DATA_MAX = 262144,  /* queued; then more data is refused, */
+	HUB_LINK_QUEUE_MAX = 524288, /* while control still has room */
 	HUB_LINK_TEXT = 256,
 	HUB_LINK_SPREAD_MAX_MS = 60000,
 };
@@ -50,6 +51,8 @@ int hub_link_use_proxy(struct hub_link *k, const struct proxy *proxy);
 void hub_link_destroy(struct hub_link *k);
 /* 0, -ENOTCONN (not up), -EMSGSIZE, -ENOBUFS; after an error on_down may follow. */
 int hub_link_send(struct hub_link *k, const void *msg, size_t len);
+/* The same for what may be lost. -ENOBUFS: too much is queued, and the link goes on. */
+int hub_link_send_data(struct hub_link *k, const void *msg, size_t len);
 /* The network changed: connects at once; a link that is up has to prove that it still works. */
 void hub_link_kick(struct hub_link *k);
 /* The link cannot work any more: says so by on_down and connects anew at once. */

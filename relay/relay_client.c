@@ -54,8 +54,9 @@ static void proof_of(const struct relay_client *c, uint8_t out[static RELAY_MAC]
 /* A challenge cannot be told from a forged one; a wrong one costs one proof and, after a timeout, a new bind. */
 static bool on_challenge(struct relay_client *c, const uint8_t *msg, uint64_t now_ms)
 {
+	/* It answers a check. */
 	if (c->state != RELAY_BINDING)
-		return false;
+		return true;
 	memcpy(c->mac, msg + RELAY_HEADER, RELAY_MAC);
 	c->has_mac = true;
 	c->proofs = 0;
@@ -127,6 +128,14 @@ static uint32_t retry_gap(const struct relay_client *c)
 	return gap < RELAY_RETRY_MAX_MS ? gap : RELAY_RETRY_MAX_MS;
 }
 
+void relay_client_check(const struct relay_client *c, uint8_t out[static RELAY_BIND_LEN])
+{
+	memset(out, 0, RELAY_BIND_LEN);
+	out[0] = RELAY_CONTROL;
+	out[1] = RELAY_BIND;
+	store_le32(out + 4, c->slot);
+}
+
 size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[static RELAY_PROVE_LEN])
 {
 	if (c->state == RELAY_IDLE || now_ms < c->next_ms)
@@ -136,9 +145,7 @@ size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[st
 	if (c->tries < RELAY_GIVE_UP_TRIES)
 		c->tries++;
 	memset(out, 0, RELAY_PROVE_LEN);
-	out[0] = RELAY_CONTROL;
-	out[1] = RELAY_BIND;
-	store_le32(out + 4, c->slot);
+	relay_client_check(c, out);
 	if (c->state == RELAY_BINDING)
 		return RELAY_BIND_LEN;
 	out[1] = RELAY_PROVE;
@@ -146,6 +153,14 @@ size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[st
 	proof_of(c, out + RELAY_HEADER + RELAY_MAC);
 	c->proofs++;
 	return RELAY_PROVE_LEN;
+}
+
+void relay_client_lose(struct relay_client *c, uint64_t now_ms)
+{
+	if (c->state == RELAY_IDLE)
+		return;
+	c->was_bound = false;
+	begin(c, now_ms);
 }
 
 uint64_t relay_client_deadline(const struct relay_client *c)
@@ -163,4 +178,12 @@ void relay_client_header(uint8_t header[static RELAY_HEADER], uint32_t session)
 	memset(header, 0, RELAY_HEADER);
 	header[0] = RELAY_DATA;
 	store_le32(header + 4, session);
+}
+
+void relay_client_run_header(uint8_t header[static RELAY_RUN_HEADER], uint32_t session, size_t stride)
+{
+	memset(header, 0, RELAY_RUN_HEADER);
+	header[0] = RELAY_DATA;
+	store_le32(header + 4, session);
+	store_le16(header + 8, (uint16_t)stride);
 }

@@ -48,7 +48,13 @@ size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[st
 uint64_t relay_client_deadline(const struct relay_client *c);
 /* Data may be sent. A rebind leaves this true until it has failed for 7.75 s. */
 bool relay_client_bound(const struct relay_client *c);
+/* A bind that changes nothing: that it is answered (on_message gives true) tells that datagrams get there and back. */
+void relay_client_check(const struct relay_client *c, uint8_t out[static RELAY_BIND_LEN]);
+/* Datagrams get there no more: not bound until a new binding succeeds, which is tried from now on. */
+void relay_client_lose(struct relay_client *c, uint64_t now_ms);
 /* Puts the data header in front: msg[0..8) before a datagram. */
 void relay_client_header(uint8_t header[static RELAY_HEADER], uint32_t session);
+/* The same in front of datagrams that go over the link: a run of `stride` bytes each, the last may be shorter. */
+void relay_client_run_header(uint8_t header[static RELAY_RUN_HEADER], uint32_t session, size_t stride);
 
 #endif

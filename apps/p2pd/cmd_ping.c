@@ -36,15 +36,20 @@ static void print_timeout(const struct run *r, bool online)
 	       online ? "" : " (the hub says it is offline)");
 }
 
+static const char *relay_text(const char *kind)
+{
+	return strcmp(kind, "relay-tls") ? "relay(hub)" : "relay(hub, over TLS)";
+}
+
 /* True if the run is to go on. */
 static bool take_answer(struct run *r, json_t *line)
 {
-	const char *peer = "", *ip = "", *via = "", *endpoint = "";
+	const char *peer = "", *ip = "", *via = "", *kind = "", *endpoint = "";
 	json_int_t rtt = 0;
 	int timeout = 0, online = 1;
 
-	json_unpack(line, "{s?s s?s s?s s?s s?I s?b s?b}", "peer", &peer, "ip", &ip, "via", &via, "endpoint",
-		    &endpoint, "rtt_ms", &rtt, "timeout", &timeout, "online", &online);
+	json_unpack(line, "{s?s s?s s?s s?s s?s s?I s?b s?b}", "peer", &peer, "ip", &ip, "via", &via, "kind",
+		    &kind, "endpoint", &endpoint, "rtt_ms", &rtt, "timeout", &timeout, "online", &online);
 	r->sent++;
 	if (timeout) {
 		if (!r->as_json)
@@ -53,8 +58,8 @@ static bool take_answer(struct run *r, json_t *line)
 	}
 	bool direct = !strcmp(via, "direct");
 	if (!r->as_json)
-		printf("pong from %s (%s) via %s in %lld ms\n", peer, ip, direct ? endpoint : "relay(hub)",
-		       (long long)rtt);
+		printf("pong from %s (%s) via %s in %lld ms\n", peer, ip,
+		       direct ? endpoint : relay_text(kind), (long long)rtt);
 	count_pong(r, rtt);
 	r->direct += direct;
 	return !(direct && r->until_direct);

@@ -138,7 +138,7 @@ static void print_path(json_t *path)
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
 	else
-		printf("relayed by the hub");
+		printf("relayed by the hub%s", strcmp(kind, "relay-tls") ? "" : " over TLS");
 	if (json_is_integer(rtt))
 		printf(", %lld ms,", (long long)json_integer_value(rtt));
 	printf(" for %s", ago_text(text_of(path, "since", ""), ago));

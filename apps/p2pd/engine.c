@@ -53,7 +53,7 @@ int engine_init(struct engine *e, const struct engine_config *config, uint64_t n
 	map_init(&e->by_tag, PROBE_TAG, sizeof(void *), &e->rng);
 	init_keys(e);
 	init_addresses(e);
-	e->due_ms = UINT64_MAX;
+	e->due_ms = e->link_from_ms = UINT64_MAX;
 	return engine_issue_cert(e, now_ms);
 }
 
@@ -132,15 +132,6 @@ void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 	set_due(e, ep, peer_due(e, ep, now_ms));
 }
 
-static void run_relay(struct engine *e, uint64_t now_ms)
-{
-	uint8_t msg[RELAY_PROVE_LEN];
-	size_t len;
-
-	while ((len = relay_client_next(&e->relay, now_ms, msg)))
-		engine_emit(e, msg, len, &e->relay.server, 0, 0);
-}
-
 static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	engine_run_paths(e, ep, now_ms);
@@ -179,10 +170,10 @@ void engine_tick(struct engine *e, uint64_t now_ms)
 	if (now_ms < engine_deadline(e))
 		return;
 	engine_run_stun(e, now_ms);
-	run_relay(e, now_ms);
+	engine_run_relay(e, now_ms);
 	engine_run_publish(e, now_ms);
 	run_peers(e, now_ms);
-	due = engine_min(engine_stun_deadline(e), relay_client_deadline(&e->relay));
+	due = engine_min(engine_stun_deadline(e), engine_relay_deadline(e));
 	e->due_ms = engine_min(due, engine_publish_deadline(e));
 }
 
@@ -199,7 +190,7 @@ enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e)
 		return ep->peer.endpoint.family ? ENGINE_WAY_DIRECT : ENGINE_WAY_NONE;
 	if (ep->peer.best)
 		return ENGINE_WAY_DIRECT;
-	if (ep->relay_session && relay_client_bound(&e->relay))
+	if (ep->relay_session && engine_relay_is_up(e))
 		return ENGINE_WAY_RELAY;
 	return ENGINE_WAY_NONE;
 }

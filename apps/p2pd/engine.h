@@ -8,7 +8,7 @@
  * engine_in_begin() give it.
  *
  * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_rx.c (datagrams in), engine_tx.c
- * (packets out), engine_hub.c (the hub's messages), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
+ * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
  * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
  * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
  * engine_peer.h: what it knows of a peer. */
@@ -60,6 +60,8 @@ enum {
 	ENGINE_ASKS_BURST = 200,
 	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
 	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
+	ENGINE_LINK_BYTES =
+		256 << 10, /* of data for the hub's link that wait for the shell; more is dropped */
 };
 
 _Static_assert((int)ENGINE_MTU + (int)SEALER_OVERHEAD_MAX == (int)PATH_FULL_SIZE,
@@ -103,12 +105,13 @@ struct engine_event {
 	uint8_t ik[32];
 	enum engine_way way;
 	struct addr from;
+	bool by_link; /* by the relay, over the hub's link */
 	uint32_t rtt_ms;
 };
 
 struct engine_drops {
 	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer,
-		under_load;
+		under_load, link_full;
 };
 
 struct engine {
@@ -171,6 +174,14 @@ struct engine {
 	struct bucket unbounds; /* heeded: they can be forged, and each is looked for among all peers */
 	uint64_t joined_by_ms;	/* publish by then even without STUN's answer */
 	struct relay_client relay;
+	bool by_link;	  /* the relay is used over the link to the hub: UDP does not get through to it */
+	bool link_before; /* it was when that link was lost */
+	uint64_t link_from_ms; /* not bound by UDP then or later: over the link; UINT64_MAX: there is none */
+	size_t link_bytes;     /* of data in hub_out */
+	/* By UDP: when the relay answered last; when it was last needed, 0: not lately; unanswered checks. */
+	uint64_t relay_answer_ms, relay_used_ms, relay_check_ms;
+	unsigned relay_checks;
+	uint64_t relay_stray_ms; /* data came over the link though we are bound by UDP */
 
 	/* load measure for cookies: handshakes seen in this second */
 	uint64_t load_second_ms, load_until_ms;
@@ -220,6 +231,10 @@ void engine_on_hub_message(struct engine *e, const uint8_t *msg, size_t len, uin
 /* For ENGINE_EV_OTHER_FRONT. */
 const char *engine_hub_front(const struct engine *e);
 void engine_on_hub_down(struct engine *e, uint64_t now_ms);
+/* A datagram that the hub relayed over the link: of a run (relay_frame.h). */
+void engine_on_link_datagram(struct engine *e, struct pkt *p, uint32_t session, uint64_t now_ms);
+/* The next of hub_out; NULL: there is none. Data may be dropped where the link is full, the rest must not be. */
+struct pkt *engine_next_link_message(struct engine *e, bool *is_data);
 /* The wall clock at now_ms, at least every minute. */
 void engine_set_wall(struct engine *e, uint64_t now_ms, uint64_t unix_ns);
 void engine_tick(struct engine *e, uint64_t now_ms);
@@ -235,12 +250,14 @@ struct engine_origin {
 	struct addr from;
 	uint32_t socket;
 	uint32_t relay_session; /* 0: direct */
+	bool by_link;		/* relayed over the link to the hub */
 };
 /* Where messages go. */
 struct engine_target {
 	struct addr addr;
 	uint32_t socket;
-	uint32_t relay_session; /* not 0: relay_client_header() in front of each */
+	uint32_t relay_session; /* not 0: relay_client_header() in front of each, */
+	bool by_link;		/* or relay_client_run_header() in front of many, then engine_link_run() */
 	bool singly;		/* in no train: core/gaps.h */
 };
 /* IP packets for one destination that are about to be sent. */
@@ -257,6 +274,8 @@ struct engine_out {
 /* 0: seal and send them. -EHOSTUNREACH: drop them (counted). -EAGAIN: not so; hand each to engine_on_tun(): there are no
  * keys or no way yet, or the path carries no packets of that size. */
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out);
+/* Sends a run of at most RELAY_RUN_MAX bytes over the link. */
+void engine_link_run(struct engine *e, const void *run, size_t len);
 /* Data messages of one receiver index and origin that came in. */
 struct engine_in {
 	uint32_t receiver;

@@ -44,8 +44,11 @@ bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *
 	*to = (struct engine_target) { 0 };
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_RELAY:
-		to->addr = e->relay.server;
+		to->addr = e->by_link ? e->hub_link : e->relay.server;
 		to->relay_session = ep->relay_session;
+		to->by_link = e->by_link;
+		if (!e->by_link)
+			engine_relay_used(e, now_ms);
 		return true;
 	case ENGINE_WAY_DIRECT:
 		to->addr = best ? best->addr : ep->peer.endpoint;
@@ -87,7 +90,8 @@ int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t no
 	    session_seal_begin(&ep->peer.session, b->count, ENGINE_MTU, now_ms, &out->sealer) < 0)
 		return -EAGAIN;
 	engine_aim(e, ep, &out->to, now_ms);
-	out->to.singly = gaps_on_sent(engine_gaps(ep), b->count, ep->peer.name, now_ms);
+	if (!out->to.by_link)
+		out->to.singly = gaps_on_sent(engine_gaps(ep), b->count, ep->peer.name, now_ms);
 	engine_count_sent(e, ep, b->count, b->bytes);
 	engine_run_session(e, ep, now_ms);
 	engine_touch(e, ep, now_ms);
@@ -107,10 +111,13 @@ void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *ori
 }
 
 /* What came by the relay though we go directly may say that the peer has lost that path. */
-static void hear(struct engine_peer *ep, const struct engine_origin *origin, uint64_t now_ms)
+static void hear(struct engine *e, struct engine_peer *ep, const struct engine_origin *origin,
+		 uint64_t now_ms)
 {
 	struct path *path = ep->peer.watched;
 
+	if (origin->relay_session)
+		engine_relay_on_data(e, origin->by_link, now_ms);
 	if (path && origin->relay_session)
 		path_on_doubt(path, now_ms);
 	else if (path && path->socket == origin->socket && addr_equal(&path->addr, &origin->from))
@@ -122,7 +129,8 @@ int engine_in_begin(struct engine *e, const struct engine_in *in, uint64_t now_m
 	struct engine_peer *ep;
 	int rc;
 
-	if (in->origin.relay_session && !engine_is_relay(e, &in->origin.from)) {
+	if (in->origin.by_link ? !e->welcomed
+			       : in->origin.relay_session && !engine_is_relay(e, &in->origin.from)) {
 		e->drops.malformed++;
 		return -EINVAL;
 	}
@@ -235,7 +243,7 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 	if ((unsigned)replayed == count)
 		return;
 	engine_learn_origin(ep, &in->origin);
-	hear(ep, &in->origin, now_ms);
+	hear(e, ep, &in->origin, now_ms);
 	if (confirmed)
 		engine_flush_staged(e, ep, now_ms);
 	report_gaps(e, ep, in->receiver, now_ms);

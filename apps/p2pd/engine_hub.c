@@ -234,8 +234,7 @@ static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms
 	read_endpoints(e, w);
 	if (w->members == 0 && w->same_name_elsewhere && !e->joined)
 		engine_event(e, &alone);
-	if (e->hub_udp_count && w->bind_slot)
-		relay_client_start(&e->relay, &e->hub_udp[0], w->bind_slot, w->bind_token.data, now_ms);
+	engine_relay_on_welcome(e, w->bind_slot, w->bind_token.data, now_ms);
 	engine_measure(e, now_ms);
 	/* The hub may have forgotten all sessions: they are asked for again as they are needed. */
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
@@ -275,6 +274,11 @@ static void on_peer(struct engine *e, const Link__Peer *m, uint64_t now_ms)
 	if (m->online && !ep->online && ep->peer.staged.count) {
 		ep->relay_asked_ms = 0;
 		engine_connect(e, ep, now_ms);
+	}
+	/* By UDP the relay says that the session ended when the peer went; over the link nobody does. */
+	if (m->online && !ep->online && e->by_link && ep->relay_session) {
+		ep->relay_asked_ms = now_ms;
+		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	ep->online = m->online;
 }
@@ -364,7 +368,7 @@ void engine_on_hub_up(struct engine *e, const uint8_t exporter[static ENGINE_EXP
 	engine_due(e, now_ms);
 }
 
-/* Tunnels stay; so does the relay's binding, for the hub's UDP side may well be alive. */
+/* Tunnels stay; so does the relay's binding by UDP, for the hub's UDP side may well be alive. */
 void engine_on_hub_down(struct engine *e, uint64_t now_ms)
 {
 	e->counts.hub_links_lost += e->hub_up;
@@ -372,5 +376,6 @@ void engine_on_hub_down(struct engine *e, uint64_t now_ms)
 	e->hub_up = false;
 	e->welcomed = false;
 	pkt_list_clear(&e->hub_out, e->config.pool);
+	engine_relay_on_hub_down(e, now_ms);
 	engine_due(e, now_ms);
 }

@@ -33,8 +33,23 @@ struct gaps_choice *engine_gaps(struct engine_peer *ep);
 void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packets, size_t bytes);
 void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
 
-/* engine_rx.c */
+/* engine_relay.c */
+bool engine_relay_is_up(const struct engine *e);
 bool engine_is_relay(const struct engine *e, const struct addr *from);
+/* A datagram to a peer's relay session, by the way that the relay is used now. Consumes. */
+void engine_push_relayed(struct engine *e, struct pkt *p, uint32_t session);
+void engine_relay_on_welcome(struct engine *e, uint32_t slot, const uint8_t token[static RELAY_TOKEN],
+			     uint64_t now_ms);
+void engine_relay_on_hub_down(struct engine *e, uint64_t now_ms);
+/* It carries something by UDP, or may have to soon. */
+void engine_relay_used(struct engine *e, uint64_t now_ms);
+/* Authenticated data came through it. */
+void engine_relay_on_data(struct engine *e, bool by_link, uint64_t now_ms);
+void engine_on_relay_control(struct engine *e, const struct pkt *p, uint64_t now_ms);
+void engine_run_relay(struct engine *e, uint64_t now_ms);
+uint64_t engine_relay_deadline(const struct engine *e);
+
+/* engine_rx.c */
 /* A control message that came through the tunnel. */
 void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *msg, size_t len,
 		       const struct engine_origin *origin, uint64_t now_ms);

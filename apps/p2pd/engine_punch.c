@@ -182,8 +182,11 @@ static void run_watched(struct engine *e, struct engine_peer *ep, uint64_t now_m
 
 	if (due)
 		engine_send_ping(e, ep, path, 0, now_ms);
-	if (due && path->unanswered > 1)
+	if (due && path->unanswered > 1) {
 		engine_check_mapping(e, now_ms);
+		/* It takes over soon, if not the same befell it: that is found out meanwhile. */
+		engine_relay_used(e, now_ms);
+	}
 	if (ep->peer.best && !path_usable(ep->peer.best, now_ms))
 		peer_choose_path(&ep->peer, now_ms);
 	if (!path || path->state == PATH_UP)

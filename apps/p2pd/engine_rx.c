@@ -145,6 +145,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 	struct engine_event ev = { .kind = ENGINE_EV_PONG, .id = id, .from = origin->from };
 
 	ev.way = origin->relay_session ? ENGINE_WAY_RELAY : ENGINE_WAY_DIRECT;
+	ev.by_link = origin->by_link;
 	memcpy(ev.ik, ep->ik, sizeof ev.ik);
 	for (int i = 0; i < ENGINE_PINGS; i++) {
 		struct engine_ping *ping = &e->pings[i];
@@ -221,11 +222,6 @@ static void on_wireguard(struct engine *e, struct pkt *p, const struct engine_or
 	pkt_put(e->config.pool, p);
 }
 
-bool engine_is_relay(const struct engine *e, const struct addr *from)
-{
-	return e->relay.state != RELAY_IDLE && addr_equal(from, &e->relay.server);
-}
-
 /* The session id in front is the relay's word only: what is inside must authenticate by itself. Consumes. */
 static void on_relayed(struct engine *e, struct pkt *p, uint64_t now_ms)
 {
@@ -247,42 +243,16 @@ static void on_relayed(struct engine *e, struct pkt *p, uint64_t now_ms)
 	on_wireguard(e, p, &origin, now_ms);
 }
 
-/* The relay knows this session no more, or not our address: both are asked for anew, at a bounded rate. */
-static void on_unbound(struct engine *e, uint32_t session, uint64_t now_ms)
+void engine_on_link_datagram(struct engine *e, struct pkt *p, uint32_t session, uint64_t now_ms)
 {
-	if (!bucket_take(&e->unbounds, ENGINE_ASKS_PER_S, ENGINE_ASKS_BURST, now_ms))
-		return;
-	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (!ep->relay_session || ep->relay_session != session || now_ms - ep->relay_asked_ms < 500)
-			continue;
-		ep->relay_asked_ms = now_ms;
-		engine_hub_relay_open(e, ep->ik, now_ms);
-	}
-}
+	struct engine_origin origin = { .from = e->hub_link, .relay_session = session, .by_link = true };
 
-static void on_relay_control(struct engine *e, const struct pkt *p, uint64_t now_ms)
-{
-	const uint8_t *msg = p->buf + p->off;
-	bool bound_before = relay_client_bound(&e->relay);
-
-	if (!engine_is_relay(e, &p->addr) ||
-	    !relay_client_on_message(&e->relay, msg, p->len, &p->addr, now_ms)) {
-		e->drops.malformed++;
+	if (e->welcomed && session) {
+		on_wireguard(e, p, &origin, now_ms);
 		return;
 	}
-	if (p->len == RELAY_UNBOUND_LEN && msg[1] == RELAY_UNBOUND)
-		on_unbound(e, load_le32(msg + 4), now_ms);
-	engine_due(e, relay_client_deadline(&e->relay));
-	if (bound_before || !relay_client_bound(&e->relay))
-		return;
-	log_info("relay", "bound at the hub");
-	for (struct engine_peer *ep = e->peers; ep; ep = ep->next)
-		if (ep->relay_session) {
-			if (!ep->peer.best)
-				session_on_new_way(&ep->peer.session, now_ms);
-			engine_flush_staged(e, ep, now_ms);
-			engine_touch(e, ep, now_ms);
-		}
+	e->drops.malformed++;
+	pkt_put(e->config.pool, p);
 }
 
 /* Also what only we add to it. */
@@ -308,7 +278,7 @@ void engine_on_datagram(struct engine *e, struct pkt *p, uint64_t now_ms)
 		on_relayed(e, p, now_ms);
 		return;
 	} else if (pkt_data(p)[0] == RELAY_CONTROL) {
-		on_relay_control(e, p, now_ms);
+		engine_on_relay_control(e, p, now_ms);
 	} else if (pkt_data(p)[0] == PROBE_FIRST_BYTE) {
 		engine_on_probe(e, p, now_ms);
 	} else if (!engine_on_stun(e, p, now_ms)) {

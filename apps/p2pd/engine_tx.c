@@ -23,16 +23,6 @@ struct pkt *engine_emit(struct engine *e, const void *msg, size_t len, const str
 	return p;
 }
 
-static void push_relayed(struct engine *e, struct pkt *p, uint32_t session)
-{
-	p->off -= RELAY_HEADER;
-	p->len += RELAY_HEADER;
-	relay_client_header(pkt_data(p), session);
-	p->addr = e->relay.server;
-	p->socket = 0;
-	pkt_list_push(&e->udp_out, p);
-}
-
 /* A sealed message, by the way the peer is reached now. */
 static void push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64_t now_ms)
 {
@@ -42,7 +32,7 @@ static void push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 		e->drops.no_way++;
 		pkt_put(e->config.pool, p);
 	} else if (to.relay_session) {
-		push_relayed(e, p, to.relay_session);
+		engine_push_relayed(e, p, to.relay_session);
 	} else {
 		p->addr = to.addr;
 		p->socket = to.socket;
@@ -76,7 +66,7 @@ void engine_reply(struct engine *e, const void *msg, size_t len, const struct en
 	p->addr = origin->from;
 	p->socket = origin->socket;
 	if (origin->relay_session)
-		push_relayed(e, p, origin->relay_session);
+		engine_push_relayed(e, p, origin->relay_session);
 	else
 		pkt_list_push(&e->udp_out, p);
 }

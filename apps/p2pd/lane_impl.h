@@ -23,10 +23,12 @@ struct lane_frame {
 	struct ip_view ip;
 };
 
-/* A train, and by which of our sockets it goes. */
+/* A train, and by which of our sockets it goes; or a run for the link to the hub (relay/relay_wire.h), header and all,
+ * but `stride` is that of its datagrams. */
 struct lane_out {
 	struct udp_train train;
 	uint32_t socket;
+	uint32_t link_session; /* not 0: a run, of this relay session */
 	unsigned count;
 	bool ended; /* by a shorter datagram */
 };
@@ -49,6 +51,7 @@ struct lane {
 	unsigned train_count, sent; /* trains, and how many of them are gone */
 	size_t used;		    /* of `out` */
 	struct udp_socket *blocked;
+	bool linked; /* runs were handed over for the link since lane_on_tun() began */
 
 	/* lane_rx.c */
 	struct lane_run run;

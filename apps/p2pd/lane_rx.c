@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "core/bytes.h"
-#include "relay/relay_client.h"
+#include "relay/relay_frame.h"
 
 /* ---- to the TUN device */
 
@@ -59,7 +59,7 @@ static bool continues(const struct lane_run *run, uint32_t receiver, const struc
 {
 	return run->open && run->in.receiver == receiver && run->in.origin.socket == origin->socket &&
 	       run->in.origin.relay_session == origin->relay_session &&
-	       addr_equal(&run->in.origin.from, &origin->from);
+	       run->in.origin.by_link == origin->by_link && addr_equal(&run->in.origin.from, &origin->from);
 }
 
 static void begin_run(struct lane *l, uint32_t receiver, const struct engine_origin *origin, uint64_t now_ms)
@@ -76,33 +76,75 @@ static void begin_run(struct lane *l, uint32_t receiver, const struct engine_ori
 
 /* ---- messages */
 
+/* As it came: with a header of the relay, if there was one. */
+static struct pkt *packet_of(struct lane *l, const uint8_t *msg, size_t len)
+{
+	struct pkt *p = pkt_get(l->config.engine->config.pool);
+
+	if (!p) {
+		l->config.engine->drops.no_buffer++;
+		return NULL;
+	}
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	return p;
+}
+
 static void hand_over(struct lane *l, uint32_t socket, const struct udp_train *t, const uint8_t *msg,
 		      size_t len, uint64_t now_ms)
 {
-	struct engine *e = l->config.engine;
 	struct pkt *p;
 
+	end_run(l, now_ms);
 	now_ms = lane_lock(l, now_ms);
-	p = pkt_get(e->config.pool);
+	p = packet_of(l, msg, len);
 	if (p) {
-		memcpy(pkt_data(p), msg, len);
-		p->len = (uint32_t)len;
 		p->addr = t->addr;
 		p->local = t->local;
 		p->socket = socket;
-		engine_on_datagram(e, p, now_ms);
+		engine_on_datagram(l->config.engine, p, now_ms);
 		lane_drain(l);
-	} else {
-		e->drops.no_buffer++;
 	}
 	lane_unlock(l);
+}
+
+static void hand_over_linked(struct lane *l, uint32_t session, const uint8_t *msg, size_t len,
+			     uint64_t now_ms)
+{
+	struct pkt *p;
+
+	end_run(l, now_ms);
+	now_ms = lane_lock(l, now_ms);
+	p = packet_of(l, msg, len);
+	if (p) {
+		engine_on_link_datagram(l->config.engine, p, session, now_ms);
+		lane_drain(l);
+	}
+	lane_unlock(l);
+}
+
+/* A data message, for `receiver`. */
+static void on_data(struct lane *l, uint32_t receiver, const struct engine_origin *origin, uint8_t *msg,
+		    size_t len, uint64_t now_ms)
+{
+	struct lane_run *run = &l->run;
+
+	if (!continues(run, receiver, origin))
+		begin_run(l, receiver, origin, now_ms);
+	if (run->refused)
+		return;
+	if (run->count == LANE_RUN)
+		accept_run(l, now_ms);
+	if (opener_open(&run->opener, msg, len, &run->list[run->count]) < 0)
+		run->in.failed++;
+	else
+		run->count++;
 }
 
 static void on_message(struct lane *l, uint32_t socket, const struct udp_train *t, uint8_t *msg, size_t len,
 		       uint64_t now_ms)
 {
 	struct engine_origin origin = { .from = t->addr, .socket = socket };
-	struct lane_run *run = &l->run;
 	size_t header = 0;
 	uint32_t receiver;
 
@@ -111,21 +153,10 @@ static void on_message(struct lane *l, uint32_t socket, const struct udp_train *
 		origin.socket = 0;
 		header = RELAY_HEADER;
 	}
-	if ((header && !origin.relay_session) || !opener_is_data(msg + header, len - header, &receiver)) {
-		end_run(l, now_ms);
+	if ((header && !origin.relay_session) || !opener_is_data(msg + header, len - header, &receiver))
 		hand_over(l, socket, t, msg, len, now_ms);
-		return;
-	}
-	if (!continues(run, receiver, &origin))
-		begin_run(l, receiver, &origin, now_ms);
-	if (run->refused)
-		return;
-	if (run->count == LANE_RUN)
-		accept_run(l, now_ms);
-	if (opener_open(&run->opener, msg + header, len - header, &run->list[run->count]) < 0)
-		run->in.failed++;
 	else
-		run->count++;
+		on_data(l, receiver, &origin, msg + header, len - header, now_ms);
 }
 
 void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, uint64_t now_ms)
@@ -137,6 +168,37 @@ void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, u
 		on_message(l, socket, t, t->data + at, len, now_ms);
 		at += len;
 	} while (at < t->len);
+}
+
+/* The memory that the TUN queue is read to is free meanwhile, and messages are opened in place. */
+static void on_run(struct lane *l, const struct addr *hub, const struct relay_frame *run, uint64_t now_ms)
+{
+	const struct engine_origin origin = { .from = *hub, .relay_session = run->session, .by_link = true };
+	uint32_t receiver;
+	size_t len;
+
+	memcpy(l->in, run->data, run->len);
+	for (size_t at = 0; at < run->len; at += len) {
+		len = run->len - at < run->stride ? run->len - at : run->stride;
+		if (opener_is_data(l->in + at, len, &receiver))
+			on_data(l, receiver, &origin, l->in + at, len, now_ms);
+		else
+			hand_over_linked(l, run->session, l->in + at, len, now_ms);
+	}
+}
+
+void lane_on_run(struct lane *l, const struct addr *hub, const uint8_t *msg, size_t len, uint64_t now_ms)
+{
+	struct relay_frame run;
+
+	if (relay_frame_read(&run, msg, len) && run.session) {
+		on_run(l, hub, &run, now_ms);
+		lane_flush(l, now_ms);
+		return;
+	}
+	lane_lock(l, now_ms);
+	l->config.engine->drops.malformed++;
+	lane_unlock(l);
 }
 
 void lane_flush(struct lane *l, uint64_t now_ms)

@@ -30,7 +30,8 @@ static unsigned collect(const struct lane *l, struct udp_train *list)
 
 	for (unsigned i = l->sent; i < l->train_count; i++) {
 		const struct lane_out *o = &l->trains[i];
-		if (o->socket != first->socket || o->train.addr.family != first->train.addr.family)
+		if (o->socket != first->socket || o->link_session ||
+		    o->train.addr.family != first->train.addr.family)
 			break;
 		list[n++] = o->train;
 	}
@@ -59,10 +60,23 @@ static bool send_some(struct lane *l)
 	return !l->blocked;
 }
 
+/* The main loop carries it on. What does not fit into the queue is lost, as on any network: to hold the TUN queue back
+ * would make peers that are reached otherwise wait for a slow hub. */
+static bool send_run(struct lane *l)
+{
+	const struct lane_out *o = &l->trains[l->sent++];
+
+	lane_lock(l, 0);
+	engine_link_run(l->config.engine, o->train.data, o->train.len);
+	lane_unlock(l);
+	l->linked = true;
+	return true;
+}
+
 static void send_all(struct lane *l)
 {
 	while (l->sent < l->train_count)
-		if (!send_some(l))
+		if (!(l->trains[l->sent].link_session ? send_run(l) : send_some(l)))
 			return;
 	l->train_count = l->sent = 0;
 	l->used = 0;
@@ -79,11 +93,36 @@ static void make_room(struct lane *l)
 
 /* ---- sealing */
 
+static uint32_t link_session(const struct engine_target *to)
+{
+	return to->by_link ? to->relay_session : 0;
+}
+
 static bool joins(const struct lane_out *o, const struct engine_target *to, size_t len)
 {
+	size_t most = to->by_link ? (size_t)RELAY_RUN_MAX : (size_t)UDP_TRAIN_BYTES;
+
 	return !to->singly && !o->ended && o->socket == to->socket && len <= o->train.stride &&
-	       o->count < UDP_TRAIN_SEGMENTS && o->train.len + len <= UDP_TRAIN_BYTES &&
-	       addr_equal(&o->train.addr, &to->addr);
+	       o->count < UDP_TRAIN_SEGMENTS && o->train.len + len <= most &&
+	       o->link_session == link_session(to) && addr_equal(&o->train.addr, &to->addr);
+}
+
+/* Where the first `len` bytes of a new one are written. */
+static uint8_t *begin_train(struct lane *l, const struct engine_target *to, size_t len)
+{
+	size_t header = to->by_link ? RELAY_RUN_HEADER : 0;
+	uint8_t *at = l->out + l->used;
+
+	l->trains[l->train_count++] = (struct lane_out) {
+		.train = { .data = at, .len = header + len, .stride = len, .addr = to->addr },
+		.socket = to->socket,
+		.link_session = link_session(to),
+		.count = 1,
+	};
+	if (header)
+		relay_client_run_header(at, to->relay_session, len);
+	l->used += header + len;
+	return at + header;
 }
 
 /* Where the next `len` bytes for `to` are written. */
@@ -91,29 +130,24 @@ static uint8_t *append(struct lane *l, const struct engine_target *to, size_t le
 {
 	struct lane_out *last = l->train_count ? &l->trains[l->train_count - 1] : NULL;
 
-	if (l->used + len > LANE_OUT || (l->train_count == LANE_TRAINS && !joins(last, to, len))) {
+	if (l->used + RELAY_RUN_HEADER + len > LANE_OUT ||
+	    (l->train_count == LANE_TRAINS && !joins(last, to, len))) {
 		make_room(l);
 		last = NULL;
 	}
+	if (!last || !joins(last, to, len))
+		return begin_train(l, to, len);
 	uint8_t *at = l->out + l->used;
 	l->used += len;
-	if (last && joins(last, to, len)) {
-		last->ended = len < last->train.stride;
-		last->train.len += len;
-		last->count++;
-		return at;
-	}
-	l->trains[l->train_count++] = (struct lane_out) {
-		.train = { .data = at, .len = len, .stride = len, .addr = to->addr },
-		.socket = to->socket,
-		.count = 1,
-	};
+	last->ended = len < last->train.stride;
+	last->train.len += len;
+	last->count++;
 	return at;
 }
 
 static void seal(struct lane *l, struct engine_out *out, const uint8_t *packet, size_t len)
 {
-	size_t header = out->to.relay_session ? RELAY_HEADER : 0;
+	size_t header = out->to.relay_session && !out->to.by_link ? RELAY_HEADER : 0;
 	uint8_t *at = append(l, &out->to, header + sealer_length(&out->sealer, len));
 
 	if (header)
@@ -244,7 +278,9 @@ int lane_on_tun(struct lane *l, uint64_t now_ms)
 {
 	bool drained = false;
 
-	for (int round = 0; round < ROUNDS && !l->blocked && !drained; round++) {
+	l->linked = false;
+	/* What is for the link fills a queue that is carried away between calls. */
+	for (int round = 0; round < ROUNDS && !l->blocked && !l->linked && !drained; round++) {
 		int n = read_frames(l, &drained);
 		if (n < 0)
 			return n;

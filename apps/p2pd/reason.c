@@ -176,6 +176,12 @@ static const char *opened_how(const struct engine_peer *ep)
 	}
 }
 
+const char *reason_relay(const struct engine *e, const struct engine_peer *ep)
+{
+	return e->by_link && engine_way(ep, e) == ENGINE_WAY_RELAY ? "UDP to the hub does not get through"
+								   : NULL;
+}
+
 static bool is_idle(const struct engine *e, const struct engine_peer *ep)
 {
 	return ep->online && e->welcomed && !e->verdict.udp_blocked && !ep->nat.udp_blocked;
@@ -190,7 +196,10 @@ const char *reason_now(const struct engine *e, const struct engine_peer *ep, uin
 	reason_span(now_ms - ep->way_since_ms, span);
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_NONE: strcpy(out, is_idle(e, ep) ? "no way yet" : "no way"); break;
-	case ENGINE_WAY_RELAY: snprintf(out, REASON_MAX, "relayed by the hub for %s", span); break;
+	case ENGINE_WAY_RELAY:
+		snprintf(out, REASON_MAX, "relayed by the hub%s for %s%s%s", e->by_link ? " over TLS" : "",
+			 span, e->by_link ? ": " : "", e->by_link ? reason_relay(e, ep) : "");
+		break;
 	case ENGINE_WAY_DIRECT:
 		snprintf(out, REASON_MAX, "direct to %s for %s: %s", addr_format(direct, at), span,
 			 opened_how(ep));

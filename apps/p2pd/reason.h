@@ -8,6 +8,8 @@ enum { REASON_MAX = 192 };
 
 /* Why packets to this peer do not go directly; NULL when they do. */
 const char *reason_path(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms);
+/* Why the relay carries them over TLS; NULL when it does not. */
+const char *reason_relay(const struct engine *e, const struct engine_peer *ep);
 /* How they go now. */
 const char *reason_now(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms,
 		       char out[static REASON_MAX]);

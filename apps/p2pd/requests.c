@@ -338,8 +338,10 @@ char *requests_pong_line(const struct engine_peer *ep, const struct engine_event
 {
 	char ip[ADDR_TEXT_MAX], from[ADDR_TEXT_MAX];
 	bool direct = pong->way == ENGINE_WAY_DIRECT;
-	json_t *json = json_pack("{ss ss ss sI}", "peer", ep->peer.name, "ip", overlay_ip(ep, ip), "via",
-				 direct ? "direct" : "relay", "rtt_ms", (json_int_t)pong->rtt_ms);
+	const char *kind = direct ? "direct" : pong->by_link ? "relay-tls" : "relay-udp";
+	json_t *json = json_pack("{ss ss ss ss sI}", "peer", ep->peer.name, "ip", overlay_ip(ep, ip), "via",
+				 direct ? "direct" : "relay", "kind", kind, "rtt_ms",
+				 (json_int_t)pong->rtt_ms);
 
 	if (direct && json)
 		json_object_set_new(json, "endpoint", json_string(addr_format(&pong->from, from)));

@@ -28,6 +28,11 @@ static void on_message(void *arg, const uint8_t *msg, size_t len)
 {
 	struct shell *s = arg;
 
+	/* No message of link.proto begins so: relay/relay_wire.h. */
+	if (len && msg[0] == RELAY_DATA) {
+		worker_on_run(&s->worker, &s->engine->hub_link, msg, len);
+		return;
+	}
 	engine_on_hub_message(s->engine, msg, len, shell_now(s));
 	hub_link_spread(s->link, s->engine->hub_spread_ms);
 	shell_settle(s);
@@ -141,12 +146,15 @@ int shell_start_link(struct shell *s)
 
 bool shell_drain_hub(struct shell *s)
 {
-	bool any = s->engine->hub_out.head;
+	bool any = s->engine->hub_out.head, is_data;
 	struct pkt *p;
 
 	/* Of a link that is lost the engine hears, and says it all again to the next. */
-	while ((p = pkt_list_pop(&s->engine->hub_out))) {
-		hub_link_send(s->link, pkt_data(p), p->len);
+	while ((p = engine_next_link_message(s->engine, &is_data))) {
+		if (!is_data)
+			hub_link_send(s->link, pkt_data(p), p->len);
+		else if (hub_link_send_data(s->link, pkt_data(p), p->len) == -ENOBUFS)
+			s->engine->drops.link_full++;
 		pkt_put(&s->pool, p);
 	}
 	return any;

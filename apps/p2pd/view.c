@@ -53,18 +53,19 @@ json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_NONE: break;
 	case ENGINE_WAY_RELAY:
-		kind = "relay-udp";
-		endpoint = &e->relay.server;
+		kind = e->by_link ? "relay-tls" : "relay-udp";
+		endpoint = e->by_link ? &e->hub_link : &e->relay.server;
 		break;
 	case ENGINE_WAY_DIRECT:
 		kind = "direct";
 		endpoint = best ? &best->addr : &ep->peer.endpoint;
 		break;
 	}
-	return json_pack("{ss so so ss? so ss? sb}", "kind", kind, "endpoint", view_endpoint(endpoint),
+	return json_pack("{ss so so ss? so ss? sb ss?}", "kind", kind, "endpoint", view_endpoint(endpoint),
 			 "rtt_ms", best ? json_integer(best->rtt_ms) : json_null(), "technique",
 			 reason_opened_by(e, ep), "since", view_time(now_ms, unix_ns, ep->way_since_ms),
-			 "reason", reason_path(e, ep, now_ms), "trains", engine_uses_trains(ep, now_ms));
+			 "reason", reason_path(e, ep, now_ms), "trains", engine_uses_trains(ep, now_ms),
+			 "relay_reason", reason_relay(e, ep));
 }
 
 json_t *view_attempts(const struct engine_peer *ep, uint64_t now_ms, uint64_t unix_ns)

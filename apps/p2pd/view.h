@@ -14,7 +14,7 @@ json_t *view_time(uint64_t now_ms, uint64_t unix_ns, uint64_t at_ms);
 /* What a NAT does, in the words of natcheck. */
 json_t *view_nat(const struct verdict *v);
 /* Where packets to the peer go, by what that was opened (reason_opened_by), and since when; why not directly; whether in
- * trains. */
+ * trains; why over TLS. */
 json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms, uint64_t unix_ns);
 /* The last ENGINE_ATTEMPTS attempts at a direct path, the latest first. */
 json_t *view_attempts(const struct engine_peer *ep, uint64_t now_ms, uint64_t unix_ns);

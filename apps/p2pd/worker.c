@@ -67,6 +67,17 @@ void worker_on_batch(struct worker *w)
 	w->handler.settle(w->handler.arg);
 }
 
+void worker_on_run(struct worker *w, const struct addr *hub, const uint8_t *msg, size_t len)
+{
+	const struct addr from = *hub;
+	uint64_t now = w->handler.now(w->handler.arg);
+
+	leave(w);
+	lane_on_run(w->lane, &from, msg, len, now);
+	enter(w);
+	w->handler.settle(w->handler.arg);
+}
+
 static void on_train(void *arg, const struct udp_train *t)
 {
 	worker_on_train(arg, 0, t);

@@ -52,5 +52,7 @@ void worker_close(struct worker *w);
 /* For the extra sockets, which belong to the worker of the main loop. */
 void worker_on_train(struct worker *w, uint32_t socket, const struct udp_train *t);
 void worker_on_batch(struct worker *w);
+/* A run that came over the link to the hub at `hub`; for the worker of the main loop. */
+void worker_on_run(struct worker *w, const struct addr *hub, const uint8_t *msg, size_t len);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/bytes.h"
+#include "relay/relay_frame.h"
 #include "tests/sim/sim_impl.h"
 
 /* ---- events */
@@ -88,6 +89,7 @@ static void drain_node(struct sim *s, struct sim_node *n)
 {
 	struct engine_event ev;
 	struct pkt *p;
+	bool is_data;
 
 	while ((p = pkt_list_pop(&n->engine->udp_out))) {
 		sim_send_datagram(s, n, p);
@@ -98,7 +100,7 @@ static void drain_node(struct sim *s, struct sim_node *n)
 		n->received++;
 		pkt_put(&s->pool, p);
 	}
-	while ((p = pkt_list_pop(&n->engine->hub_out))) {
+	while ((p = engine_next_link_message(n->engine, &is_data))) {
 		struct sim_event out = { .kind = EV_TO_HUB, .node = n, .conn = n->conn };
 		out.at_ms = s->now_ms + s->one_way_ms;
 		if (n->conn)
@@ -129,8 +131,7 @@ void sim_node_kill(struct sim *s, struct sim_node *n)
 {
 	n->config.clock_last_ns = n->engine->clock.last_ns;
 	n->config.cert_not_before = n->engine->config.cert_not_before;
-	if (n->conn && s->coord)
-		coord_on_close(s->coord, n->conn, s->now_ms);
+	sim_close_link(s, n);
 	n->conn = 0;
 	sim_close_sockets(n);
 	engine_free(n->engine);
@@ -193,6 +194,20 @@ void sim_deliver(struct sim *s, struct sim_node *n, uint32_t socket, const struc
 	hand_over(s, n, socket, ev->to.port, &ev->from, ev->data, ev->len);
 }
 
+/* What the hub relayed over the link. */
+static void deliver_run(struct sim *s, const struct sim_event *ev)
+{
+	struct relay_frame run;
+	struct pkt *p;
+
+	assert(relay_frame_read(&run, ev->data, ev->len));
+	for (size_t at = 0; at < run.len && (p = pkt_get(&s->pool)); at += run.stride) {
+		p->len = (uint32_t)(run.len - at < run.stride ? run.len - at : run.stride);
+		memcpy(pkt_data(p), run.data + at, p->len);
+		engine_on_link_datagram(ev->node->engine, p, run.session, s->now_ms);
+	}
+}
+
 static void run_event(struct sim *s, const struct sim_event *ev)
 {
 	bool linked = ev->node && ev->node->conn == ev->conn && ev->node->engine;
@@ -200,12 +215,16 @@ static void run_event(struct sim *s, const struct sim_event *ev)
 	switch (ev->kind) {
 	case EV_DATAGRAM: sim_on_arrival(s, ev); break;
 	case EV_TO_HUB:
-		if (linked && s->coord)
+		if (linked && s->coord && ev->data[0] == RELAY_DATA)
+			sim_hub_on_run(s, ev);
+		else if (linked && s->coord)
 			coord_on_message(s->coord, ev->conn, ev->data, ev->len, s->now_ms,
 					 s->unix_base_s + s->now_ms / 1000);
 		break;
 	case EV_TO_NODE:
-		if (linked)
+		if (linked && ev->data[0] == RELAY_DATA)
+			deliver_run(s, ev);
+		else if (linked)
 			engine_on_hub_message(ev->node->engine, ev->data, ev->len, s->now_ms);
 		break;
 	case EV_LINK_UP:

@@ -25,6 +25,8 @@ struct sim_site {
 	unsigned hosts;		 /* ever seen in its network */
 	unsigned hops;		 /* from inside to its router, which is the last of them */
 	uint32_t mtu;		 /* longer IP packets vanish here without a word; 0: none does */
+	bool udp_blocked;	 /* no datagram leaves it; the hub's links go on */
+	bool udp_deaf;		 /* none gets in */
 };
 
 struct sim_node {
@@ -74,6 +76,7 @@ struct sim {
 	bool cut[SIM_NODES][SIM_NODES]; /* [from][to]: what goes directly is lost; see sim_cut */
 	bool cut_direct;		/* nothing passes between nodes, only between node and hub */
 	uint64_t datagrams, direct_datagrams;
+	uint64_t runs; /* that the hub sent over links */
 	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
 	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
 		    size_t len);

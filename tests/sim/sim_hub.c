@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "relay/relay_frame.h"
 #include "tests/sim/sim_impl.h"
 
 enum { HUB_TTL = 58 }; /* what is left of 64 */
@@ -25,6 +26,57 @@ static void answer_stun(struct sim *s, const struct sim_event *ev)
 		hub_send(s, &route.server, &route.client, reply, len);
 }
 
+static struct sim_node *node_of_conn(struct sim *s, uint64_t conn)
+{
+	for (size_t i = 0; i < s->node_count; i++)
+		if (s->nodes[i].conn == conn)
+			return &s->nodes[i];
+	return NULL;
+}
+
+/* ---- the relay */
+
+static void send_run(struct sim *s, uint64_t conn, const void *msg, size_t len)
+{
+	struct sim_event ev = { .kind = EV_TO_NODE, .node = node_of_conn(s, conn), .conn = conn };
+
+	if (!ev.node)
+		return;
+	s->runs++;
+	ev.at_ms = s->now_ms + s->one_way_ms + ev.node->late_ms;
+	sim_push(s, ev, msg, len);
+}
+
+static void forward_datagram(struct sim *s, const struct relay_route *route, const struct sim_event *ev)
+{
+	uint8_t run[RELAY_RUN_MAX];
+	size_t len;
+
+	if (!route->link)
+		hub_send(s, &route->hub, &route->node, ev->data, ev->len);
+	else if (relay_frame_pack(run, &len, ev->data, ev->len, ev->len))
+		send_run(s, route->link, run, len);
+}
+
+void sim_hub_on_run(struct sim *s, const struct sim_event *ev)
+{
+	uint8_t datagrams[RELAY_FRAME_UDP_MAX];
+	struct relay_route route;
+	struct relay_frame run;
+
+	if (relay_server_on_link(s->relay, ev->node->engine->relay.slot, ev->conn, ev->data, ev->len, &route,
+				 s->now_ms) != RELAY_FORWARD)
+		return;
+	if (route.link) {
+		send_run(s, route.link, ev->data, ev->len);
+		return;
+	}
+	assert(relay_frame_read(&run, ev->data, ev->len));
+	size_t len = relay_frame_unpack(datagrams, &run), stride = run.stride + RELAY_HEADER;
+	for (size_t at = 0; at < len; at += stride)
+		hub_send(s, &route.hub, &route.node, datagrams + at, len - at < stride ? len - at : stride);
+}
+
 void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev)
 {
 	uint8_t reply[RELAY_PROVE_LEN];
@@ -38,18 +90,10 @@ void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev)
 		return;
 	}
 	switch (relay_server_on_datagram(s->relay, ev->data, ev->len, &route, s->now_ms, reply, &len)) {
-	case RELAY_FORWARD: hub_send(s, &route.hub, &route.node, ev->data, ev->len); break;
+	case RELAY_FORWARD: forward_datagram(s, &route, ev); break;
 	case RELAY_REPLY: hub_send(s, &route.hub, &route.node, reply, len); break;
 	case RELAY_DROP: break;
 	}
-}
-
-static struct sim_node *node_of_conn(struct sim *s, uint64_t conn)
-{
-	for (size_t i = 0; i < s->node_count; i++)
-		if (s->nodes[i].conn == conn)
-			return &s->nodes[i];
-	return NULL;
 }
 
 void sim_abandon_link(struct sim *s, struct sim_node *n)
@@ -60,10 +104,17 @@ void sim_abandon_link(struct sim *s, struct sim_node *n)
 		engine_on_hub_down(n->engine, s->now_ms);
 }
 
+void sim_close_link(struct sim *s, struct sim_node *n)
+{
+	if (!n->conn || !s->coord)
+		return;
+	relay_slot_unlink(s->relay, n->engine->relay.slot, n->conn);
+	coord_on_close(s->coord, n->conn, s->now_ms);
+}
+
 void sim_drop_link(struct sim *s, struct sim_node *n)
 {
-	if (n->conn && s->coord)
-		coord_on_close(s->coord, n->conn, s->now_ms);
+	sim_close_link(s, n);
 	sim_abandon_link(s, n);
 }
 

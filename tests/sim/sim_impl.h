@@ -38,6 +38,10 @@ struct addr sim_new_address(struct sim_site *site);
 
 /* sim_hub.c */
 void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev);
+/* A message of a node's link that is not the coordination's. */
+void sim_hub_on_run(struct sim *s, const struct sim_event *ev);
+/* As the hub sees it. */
+void sim_close_link(struct sim *s, struct sim_node *n);
 void sim_drop_link(struct sim *s, struct sim_node *n);
 /* The node turns from a link that still looks alive to the hub. */
 void sim_abandon_link(struct sim *s, struct sim_node *n);

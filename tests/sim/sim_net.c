@@ -137,7 +137,7 @@ static bool leave(struct sim *s, struct sim_site *site, struct sim_event *ev, si
 	struct addr inner = ev->from;
 
 	ev->realm = site->parent;
-	return pass_router(site, ev, len) &&
+	return !site->udp_blocked && pass_router(site, ev, len) &&
 	       (site->nat.kind == NAT_NONE || sim_nat_out(&site->nat, &inner, &ev->to, s->now_ms, &ev->from));
 }
 
@@ -146,7 +146,7 @@ static bool enter(struct sim *s, struct sim_site *site, struct sim_event *ev, si
 	struct addr outer = ev->to;
 
 	ev->realm = site;
-	return pass_router(site, ev, len) &&
+	return !site->udp_deaf && pass_router(site, ev, len) &&
 	       (site->nat.kind == NAT_NONE || sim_nat_in(&site->nat, &outer, &ev->from, s->now_ms, &ev->to));
 }
 

@@ -293,7 +293,12 @@ static void a_pong_tells_its_way(void **state)
 	link_member(&nas, "nas", "10.77.0.2");
 	char *line = requests_pong_line(&nas, &pong);
 	assert_string_equal(line,
-			    "{\"peer\":\"nas\",\"ip\":\"10.77.0.2\",\"via\":\"relay\",\"rtt_ms\":41}\n");
+			    "{\"peer\":\"nas\",\"ip\":\"10.77.0.2\",\"via\":\"relay\",\"kind\":\"relay-udp\","
+			    "\"rtt_ms\":41}\n");
+	free(line);
+	pong.by_link = true;
+	line = requests_pong_line(&nas, &pong);
+	assert_non_null(strstr(line, "\"kind\":\"relay-tls\""));
 	free(line);
 	pong.way = ENGINE_WAY_DIRECT;
 	pong.from = at("203.0.113.7:4242");
