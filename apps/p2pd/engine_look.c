@@ -9,7 +9,7 @@ enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *
 {
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_DIRECT: return ENGINE_KIND_DIRECT;
-	case ENGINE_WAY_RELAY: return ENGINE_KIND_RELAY_UDP;
+	case ENGINE_WAY_RELAY: return e->by_link ? ENGINE_KIND_RELAY_TLS : ENGINE_KIND_RELAY_UDP;
 	case ENGINE_WAY_NONE: break;
 	}
 	return ENGINE_KINDS;
@@ -17,6 +17,8 @@ enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *
 
 enum engine_kind engine_kind_of_origin(const struct engine_origin *origin)
 {
+	if (origin->by_link)
+		return ENGINE_KIND_RELAY_TLS;
 	return origin->relay_session ? ENGINE_KIND_RELAY_UDP : ENGINE_KIND_DIRECT;
 }
 
