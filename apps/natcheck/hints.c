@@ -5,8 +5,8 @@ static const char symmetric[] =
 	"beforehand where to reach you. Direct with NAT1 to NAT3, if need be after a search; hardly\n"
 	"with NAT4.";
 
-static const char blocked[] = "UDP is blocked, or the servers are down: none answered. "
-			      "Without UDP\np2pd reaches nobody directly: its hub relays all, over TLS.";
+static const char blocked[] = "UDP is blocked, or the servers are down: none answered.\n"
+			      "Without UDP p2pd reaches nobody directly: its hub relays all, over TLS.";
 
 static const char *const by_type[] = {
 	[NAT_TYPE_UNKNOWN] = "UDP works. What the NAT does cannot be told in full by these servers.",

@@ -13,6 +13,7 @@
 #include "apps/p2pd/lane.h"
 #include "core/bytes.h"
 #include "core/log.h"
+#include "relay/relay_frame.h"
 #include "tests/sim/sim.h"
 #include "tun/device_mock.h"
 #include "tun/vnet.h"
@@ -370,6 +371,83 @@ static void datagrams_without_sense_do_no_harm(void **state)
 	assert_int_equal(taken(w), -1);
 }
 
+/* ---- over the link to the hub */
+
+enum { SESSION = 7 };
+
+static void go_by_link(struct world *w)
+{
+	struct engine_peer *ep = sim_peer(w->a, w->b);
+
+	ep->peer.best = NULL;
+	ep->relay_session = SESSION;
+	w->a->engine->by_link = true;
+}
+
+static void a_superframe_becomes_runs_in_order(void **state)
+{
+	struct world *w = *state;
+	struct relay_frame run;
+	struct pkt *p;
+	bool is_data;
+	unsigned runs = 0;
+
+	go_by_link(w);
+	give_superframe(w);
+	lane_on_tun(w->lane, w->sim.now_ms);
+	assert_int_equal(calls, 0);
+	for (; (p = engine_next_link_message(w->a->engine, &is_data)); runs += is_data) {
+		if (is_data) {
+			assert_true(relay_frame_read(&run, pkt_data(p), p->len));
+			assert_int_equal(run.session, SESSION);
+			for (size_t at = 0; at < run.len; at += run.stride)
+				note(run.data + at, run.len - at < run.stride ? run.len - at : run.stride);
+		}
+		pkt_put(&w->sim.pool, p);
+	}
+	assert_sent_once_in_order(40);
+	assert_in_range(runs, 3, 4);
+	assert_int_equal(w->a->engine->link_bytes, 0);
+}
+
+static void a_queue_for_the_link_is_bounded(void **state)
+{
+	struct world *w = *state;
+	struct engine *e = w->a->engine;
+
+	go_by_link(w);
+	for (int i = 0; i < 20; i++) {
+		give_superframe(w);
+		lane_on_tun(w->lane, w->sim.now_ms);
+	}
+	assert_in_range(e->link_bytes, ENGINE_LINK_BYTES / 2, ENGINE_LINK_BYTES);
+	assert_true(e->drops.link_full > 0);
+	assert_int_equal(engine_ping(e, sim_peer(w->a, w->b), 1, w->sim.now_ms), 0);
+}
+
+static void of_a_run_all_comes_in_and_bad_ones_are_counted(void **state)
+{
+	static uint8_t msg[RELAY_RUN_HEADER + PACKETS * MESSAGE_MAX];
+	struct world *w = *state;
+	struct engine *e = w->a->engine;
+	size_t each = seal_all(w, msg + RELAY_RUN_HEADER), len = RELAY_RUN_HEADER + PACKETS * each;
+	uint64_t before = e->drops.malformed;
+
+	relay_client_run_header(msg, 0, each);
+	lane_on_run(w->lane, &e->hub_link, msg, len, w->sim.now_ms);
+	relay_client_run_header(msg, SESSION, 0);
+	lane_on_run(w->lane, &e->hub_link, msg, len, w->sim.now_ms);
+	relay_client_run_header(msg, SESSION, each);
+	for (size_t n = 1; n <= RELAY_RUN_HEADER; n++)
+		lane_on_run(w->lane, &e->hub_link, msg, n, w->sim.now_ms);
+	assert_int_equal(e->drops.malformed, before + 2 + RELAY_RUN_HEADER);
+	assert_int_equal(taken(w), -1);
+	lane_on_run(w->lane, &e->hub_link, msg, len, w->sim.now_ms);
+	for (int i = 0; i < PACKETS; i++)
+		assert_int_equal(taken(w), i);
+	assert_int_equal(taken(w), -1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -389,6 +467,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(runs_go_on_from_train_to_train_and_end_at_the_flush, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(datagrams_without_sense_do_no_harm, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_superframe_becomes_runs_in_order, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_queue_for_the_link_is_bounded, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(of_a_run_all_comes_in_and_bad_ones_are_counted, set_up,
+						tear_down),
 	};
 	log_set_level(LOG_LVL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -288,6 +288,31 @@ static void a_relay_that_went_silent_is_given_up_and_found_again(void **state)
 	relay_server_destroy(w.r);
 }
 
+/* A check asks without a change; what is lost is lost at once, and found again. */
+static void a_check_is_answered_and_a_loss_is_taken_at_word(void **state)
+{
+	(void)state;
+	struct world w;
+	struct relay_client before;
+	uint8_t out[RELAY_PROVE_LEN], reply[RELAY_PROVE_LEN];
+	size_t n;
+
+	world_start(&w, 1, 20, 0);
+	run(&w, 6000);
+	before = w.c;
+	relay_client_check(&w.c, out);
+	struct relay_route route = { .node = w.client };
+	assert_int_equal(relay_server_on_datagram(w.r, out, RELAY_BIND_LEN, &route, w.now, reply, &n),
+			 RELAY_REPLY);
+	assert_true(relay_client_on_message(&w.c, reply, n, &w.server, w.now));
+	assert_memory_equal(&before, &w.c, sizeof before);
+	relay_client_lose(&w.c, w.now);
+	assert_false(relay_client_bound(&w.c));
+	run(&w, 6100);
+	assert_true(relay_client_bound(&w.c));
+	relay_server_destroy(w.r);
+}
+
 /* Nothing but the true "bound" from the true address makes it bound. */
 static void forged_messages_do_not_bind(void **state)
 {
@@ -385,6 +410,7 @@ int main(void)
 		cmocka_unit_test(many_rebinds_are_one_and_are_not_put_off_for_ever),
 		cmocka_unit_test(starting_what_runs_already_lets_data_go_on),
 		cmocka_unit_test(a_relay_that_went_silent_is_given_up_and_found_again),
+		cmocka_unit_test(a_check_is_answered_and_a_loss_is_taken_at_word),
 		cmocka_unit_test(forged_messages_do_not_bind),
 		cmocka_unit_test(a_forged_challenge_delays_but_does_not_prevent),
 		cmocka_unit_test(the_wrong_token_never_binds),
