@@ -246,7 +246,9 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 	hear(e, ep, &in->origin, now_ms);
 	if (confirmed)
 		engine_flush_staged(e, ep, now_ms);
-	report_gaps(e, ep, in->receiver, now_ms);
+	/* What a link had no room for is no train that a card broke. */
+	if (!in->origin.by_link)
+		report_gaps(e, ep, in->receiver, now_ms);
 	last.expired = has_expired(e, ep, now_ms);
 	for (unsigned i = 0; i < count; i++)
 		if (list[i].data && !is_for_tun(e, ep, &list[i], &in->origin, &last, now_ms))

@@ -169,9 +169,10 @@ void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *
 
 	if (ep->peer.own_kind && control_type(msg, len) == CONTROL_OFFER)
 		engine_round_on_offer(e, ep, msg + CONTROL_HEADER, len - CONTROL_HEADER, now_ms);
-	else if (ep->peer.own_kind && control_read_gaps(&gaps, msg, len))
-		gaps_on_report(engine_gaps(ep), &gaps, ep->peer.name, now_ms);
-	else if (!ep->peer.own_kind || !control_read(msg, len, &type, &id))
+	else if (ep->peer.own_kind && control_read_gaps(&gaps, msg, len)) {
+		if (!e->by_link || ep->peer.best)
+			gaps_on_report(engine_gaps(ep), &gaps, ep->peer.name, now_ms);
+	} else if (!ep->peer.own_kind || !control_read(msg, len, &type, &id))
 		e->drops.malformed++;
 	else if (type == CONTROL_PONG)
 		on_pong(e, ep, id, origin, now_ms);
