@@ -345,6 +345,7 @@ void sim_init(struct sim *s, uint64_t seed)
 	static const char *const hub_addr[] = { "198.51.100.1:3478", "198.51.100.1:3479", "198.51.100.2:3478",
 						"198.51.100.2:3479" };
 
+	assert(crypto_init() == 0); /* without it the ciphers work, and slowly */
 	memset(s, 0, sizeof *s);
 	s->seed = seed;
 	rng_init_seed(&s->rng, seed);
