@@ -26,8 +26,8 @@ enum {
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
 	STREAM_NOT_SENT_MAX = 131072,
-	STREAM_BACKLOG = 2048,	     /* a queue of about 4 s */
-	STREAM_ACCEPTS = 16,	     /* connections that a listener takes in one turn of the loop */
+	STREAM_BACKLOG = 2048, /* a queue of about 4 s */
+	STREAM_ACCEPTS = 16,   /* connections that a listener takes in one turn of the loop */
 };
 
 /* What stream_proxy_status() tells beside the proxy's HTTP status. */

@@ -61,14 +61,13 @@ static int merge(const uint8_t *a, const uint8_t *b)
 
 static json_t *network_json(const struct store_network *kept, const struct coord_network *now)
 {
-	uint32_t nodes = kept ? kept->nodes : 0;
+	static const struct store_network not_kept;
+	const struct store_network *k = kept ? kept : &not_kept;
+	uint32_t nodes = now && now->members > k->nodes ? now->members : k->nodes;
 
-	if (now && now->members > nodes)
-		nodes = now->members;
-	return json_pack("{s:o, s:i, s:i, s:o, s:o}", "netid", rest_key_json(now ? now->netid : kept->netid),
+	return json_pack("{s:o, s:i, s:i, s:o, s:o}", "netid", rest_key_json(now ? now->netid : k->netid),
 			 "nodes", (int)nodes, "online", now ? (int)now->online : 0, "first_seen",
-			 rest_time_json(kept ? kept->first_s : 0), "last_seen",
-			 rest_time_json(kept ? kept->last_s : 0));
+			 rest_time_json(k->first_s), "last_seen", rest_time_json(k->last_s));
 }
 
 static void merge_networks(struct key_page *p, const struct store_network *kept, size_t kept_count,
@@ -168,18 +167,19 @@ void rest_network(struct rest_call *c)
 static json_t *node_json(const struct rest_call *c, const struct store_node *kept,
 			 const struct coord_node *now)
 {
+	static const struct store_node not_kept;
+	const struct store_node *k = kept ? kept : &not_kept;
 	struct addr bound = { 0 };
 
 	if (now && now->slot && c->rest->config.relay)
 		relay_server_bound(c->rest->config.relay, now->slot, &bound);
 	return json_pack("{s:o, s:o, s:b, s:o, s:o, s:I, s:I, s:o, s:o}", "netid",
-			 rest_key_json(now ? now->netid : kept->netid), "ik",
-			 rest_key_json(now ? now->ik : kept->ik), "online", now && now->online, "rtt_ms",
+			 rest_key_json(now ? now->netid : k->netid), "ik",
+			 rest_key_json(now ? now->ik : k->ik), "online", now && now->online, "rtt_ms",
 			 now && now->rtt_ms ? json_integer(now->rtt_ms) : json_null(), "relay_endpoint",
-			 rest_addr_json(&bound), "record_seq", (json_int_t)(now ? now->seq : kept->seq),
-			 "record_bytes", (json_int_t)(now ? now->record_len : kept->record_len), "first_seen",
-			 rest_time_json(kept ? kept->first_s : 0), "last_seen",
-			 rest_time_json(kept ? kept->last_s : 0));
+			 rest_addr_json(&bound), "record_seq", (json_int_t)(now ? now->seq : k->seq),
+			 "record_bytes", (json_int_t)(now ? now->record_len : k->record_len), "first_seen",
+			 rest_time_json(k->first_s), "last_seen", rest_time_json(k->last_s));
 }
 
 static void merge_nodes(struct rest_call *c, struct key_page *p, const struct store_node *kept,
@@ -336,16 +336,17 @@ void rest_sessions(struct rest_call *c)
 /* "2026-01"; the present month if it is not given. */
 static bool month_read(struct rest_call *c, uint32_t *month)
 {
-	char text[REST_VALUE], rest;
-	unsigned year, of_year;
+	char text[REST_VALUE];
 
 	*month = quota_month(c->request->unix_s);
 	if (!rest_query(c, "month", text))
 		return true;
-	if (strlen(text) == 7 && strspn(text, "0123456789") == 4 && strspn(text + 5, "0123456789") == 2 &&
-	    sscanf(text, "%4u-%2u%c", &year, &of_year, &rest) == 2 && of_year >= 1 && of_year <= 12) {
-		*month = year * 12 + of_year - 1;
-		return true;
+	if (strlen(text) == 7 && strspn(text, "0123456789") == 4 && text[4] == '-' &&
+	    strspn(text + 5, "0123456789") == 2) {
+		unsigned long of_year = strtoul(text + 5, NULL, 10);
+		*month = (uint32_t)(strtoul(text, NULL, 10) * 12 + of_year - 1);
+		if (of_year >= 1 && of_year <= 12)
+			return true;
 	}
 	rest_problem(c, 400, "month is a year and a month: 2026-01");
 	return false;

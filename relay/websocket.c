@@ -106,7 +106,8 @@ static size_t write_head(uint8_t head[static HEAD_MAX], enum opcode opcode, size
 }
 
 /* One frame, its size. `len` is at most WEBSOCKET_MESSAGE_MAX. */
-static size_t put_frame(struct websocket *w, uint8_t *out, enum opcode opcode, const void *payload, size_t len)
+static size_t put_frame(struct websocket *w, uint8_t *out, enum opcode opcode, const void *payload,
+			size_t len)
 {
 	size_t head = write_head(out, opcode, len);
 

@@ -106,8 +106,7 @@ static void write_drops(struct metrics *m, const struct engine_drops *d)
 		{ "bad_auth", (double)d->bad_auth },	 { "replayed", (double)d->replayed },
 		{ "bad_source", (double)d->bad_source }, { "no_route", (double)d->no_route },
 		{ "no_way", (double)d->no_way },	 { "no_buffer", (double)d->no_buffer },
-		{ "under_load", (double)d->under_load },
-		{ "link_full", (double)d->link_full },
+		{ "under_load", (double)d->under_load }, { "link_full", (double)d->link_full },
 	};
 
 	metrics_begin(m, "p2pd_drops_total", METRICS_COUNTER,

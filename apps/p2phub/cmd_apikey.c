@@ -280,7 +280,7 @@ int cmd_apikey(int argc, char **argv)
 		.max_args = 2,
 	};
 	struct options_list args;
-	struct store *s;
+	struct store *s = NULL;
 	int code;
 
 	if (!options_parse(&options, argc, argv, &args, &code))

@@ -125,6 +125,8 @@ static int run(struct arguments *a, int dir, struct serve_config *c, struct tls_
 	c->url_port = reload.url.port;
 	raise_file_limit();
 	code = run_loop(l, c, &reload);
+	c->front = NULL;
+	c->url_host = NULL;
 	loop_destroy(l);
 	return code;
 }

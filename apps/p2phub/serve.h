@@ -35,8 +35,8 @@ struct serve_config {
 	/* A proxy ends TLS before us, at this URL: see relay/login.h. NULL: none. Only for the call. */
 	const struct hub_url *front;
 	struct serve_limits limits;
-	const char *data;	   /* the data folder; NULL: nothing is kept, and there is no API */
-	const char *url_host;	   /* the hub's own name, for the API; may be ""; it stays */
+	const char *data;     /* the data folder; NULL: nothing is kept, and there is no API */
+	const char *url_host; /* the hub's own name, for the API; may be ""; it stays */
 	uint16_t url_port;
 };
 

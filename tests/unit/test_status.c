@@ -13,7 +13,9 @@
 
 static json_t *status(void)
 {
-	const struct status s = { &engine, "https://hub.example", NULL, "p2pd0", "no-gro", 4, NOW_MS, UNIX_NS };
+	const struct status s = {
+		&engine, "https://hub.example", NULL, "p2pd0", "no-gro", 4, NOW_MS, UNIX_NS
+	};
 	char *text = status_format(&s);
 	json_t *json = json_loads(text, 0, NULL);
 
