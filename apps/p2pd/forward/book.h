@@ -1,0 +1,50 @@
+/* The rules of this node, on disk before anybody hears of a change; removed ones stay as tombstones for BOOK_KEEP_S. Also
+ * what goes with a rule over restarts: tokens, counts. One JSON file, replaced whole (core/file). No clock of its own. */
+#ifndef P2PD_APPS_P2PD_FORWARD_BOOK_H
+#define P2PD_APPS_P2PD_FORWARD_BOOK_H
+
+#include "apps/p2pd/forward/rule.h"
+#include "core/crypto.h"
+
+enum {
+	BOOK_RULES_MAX = 1024, /* tombstones among them */
+	BOOK_KEEP_S = 30 * 86400,
+	BOOK_FILE_MAX = 8 << 20,
+};
+
+struct book; /* opaque */
+
+/* `dir` is the state folder (core/file), stays the caller's. 0; -EBADMSG: the file is spoilt (the log says where it was put
+ * aside); or another negative errno. */
+int book_open(struct book **out, int dir);
+void book_close(struct book *b);
+size_t book_count(const struct book *b);
+/* In the order of making, tombstones among them (removed_at). Valid until the next change. */
+const struct rule *book_at(const struct book *b, size_t i);
+/* By forward_id or, where only one living rule has it, name. NULL: none. */
+const struct rule *book_find(const struct book *b, const char *id_or_name);
+const struct rule *book_by_id(const struct book *b, const uint8_t id[static FORWARD_ID]);
+/* The living rule that overlaps with `r`, itself left out; NULL: none. */
+const struct rule *book_conflict(const struct book *b, const struct rule *r);
+
+/* Each is on disk when it returns 0; on any error nothing has changed. -EEXIST: book_conflict(); -ENOENT; -ENOSPC. */
+/* Gives it id and times. `force`: those that overlap are removed. */
+int book_add(struct book *b, struct rule *r, bool force, uint64_t unix_s, struct rng *rng);
+int book_set(struct book *b, const struct rule *r, bool force, uint64_t unix_s);
+int book_pause(struct book *b, const uint8_t id[static FORWARD_ID], bool paused, uint64_t unix_s);
+int book_remove(struct book *b, const uint8_t id[static FORWARD_ID], uint64_t unix_s);
+int book_restore(struct book *b, const uint8_t id[static FORWARD_ID], uint64_t unix_s);
+/* Forgets tombstones that are old enough. True if there were any. */
+bool book_prune(struct book *b, uint64_t unix_s);
+/* Several changes, on disk together or not at all: begin, then any of the above (which write nothing now), then commit or
+ * roll back. */
+void book_begin(struct book *b);
+int book_commit(struct book *b);
+void book_rollback(struct book *b);
+
+/* Counts, kept over restarts; written with the next change, or by book_save(). */
+void book_keep_stats(struct book *b, const uint8_t id[static FORWARD_ID], const struct forward_stats *stats);
+bool book_stats(const struct book *b, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
+int book_save(struct book *b);
+
+#endif

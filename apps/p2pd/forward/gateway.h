@@ -1,0 +1,59 @@
+/* The gateway's side: which leases it has given to whom, within what its administrator allows; kept on disk before the
+ * owner hears of it. No sockets. */
+#ifndef P2PD_APPS_P2PD_FORWARD_GATEWAY_H
+#define P2PD_APPS_P2PD_FORWARD_GATEWAY_H
+
+#include "apps/p2pd/forward/lease.h"
+#include "apps/p2pd/forward/pass.h"
+
+enum { GATEWAY_LEASES_MAX = 1024, GATEWAY_OWNER_MAX = 256, GATEWAY_PORT_SETS = 16 };
+
+/* What the gateway's administrator decided: `p2pd up --gateway ADDR`, `gateway:` in p2pd.yaml. */
+struct gateway_config {
+	struct addr public4, public6; /* ADDR_NONE: not by that family */
+	struct rule_range
+		ports[GATEWAY_PORT_SETS]; /* that owners may have; none: 1024 to 65535, and 80 and 443 */
+	unsigned port_count;
+	char owners[RULE_TO_MAX][CERT_NAME_MAX + 1]; /* who may have some; none: all members */
+	unsigned owner_count;
+	uint64_t max_rate;  /* bytes a second of one rule; 0: no limit */
+	uint32_t max_conn;  /* of one rule; 0: no limit */
+	uint32_t max_ports; /* of one owner, all rules together; 0: 4096 */
+};
+
+struct gateway_owner {
+	uint8_t ik[32];
+	char name[CERT_NAME_MAX + 1];
+	struct addr ip4, ip6; /* overlay */
+};
+
+struct gateway; /* opaque */
+
+/* Reads what it gave before the last end. `dir` as in book.h. `port_in_use`: whether another program of this machine has
+ * it. 0 or a negative errno. */
+int gateway_open(struct gateway **out, int dir, const struct gateway_config *config,
+		 bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port), void *arg);
+void gateway_close(struct gateway *g);
+/* 0 and *grant; or, with `why` for the owner's person: -EACCES (not allowed here), -EADDRINUSE (`conflict` is the id of the
+ * lease that has it, zero for another program), -ENOSPC. `kernel_why`: why the kernel's NAT cannot be used here, "" if it
+ * can. */
+int gateway_lease(struct gateway *g, const struct gateway_owner *owner, const struct lease_request *r,
+		  const char *kernel_why, uint64_t unix_s, struct lease_grant *grant,
+		  uint8_t conflict[static FORWARD_ID], char why[static RULE_WHY]);
+/* 0, or -ENOENT: that owner has no such lease. */
+int gateway_release(struct gateway *g, const uint8_t owner[static 32], const uint8_t id[static FORWARD_ID]);
+/* A visitor may come until then. 0, -ENOENT, -ENOSPC. */
+int gateway_admit(struct gateway *g, const uint8_t id[static FORWARD_ID], const struct addr *visitor,
+		  uint64_t until_unix_s);
+/* Ends what has run out. True if something changed. */
+bool gateway_tick(struct gateway *g, uint64_t unix_s);
+uint64_t gateway_next_unix_s(const struct gateway *g); /* when to tick; UINT64_MAX: never */
+
+/* What is to be carried now, and let through. Count; at most `cap` are written. */
+size_t gateway_entries(const struct gateway *g, struct forward_entry *kernel, size_t cap);
+size_t gateway_user_entries(const struct gateway *g, struct forward_entry *user, size_t cap);
+size_t gateway_passes(const struct gateway *g, struct pass_entry *out, size_t cap);
+/* The owner of a lease; NULL: there is no such lease. */
+const struct gateway_owner *gateway_owner(const struct gateway *g, const uint8_t id[static FORWARD_ID]);
+
+#endif

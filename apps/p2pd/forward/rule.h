@@ -1,0 +1,81 @@
+/* A forwarding rule: what a person asked for, checked; as JSON and back. Pure.
+ *
+ * As JSON, in the local API, in `portmap show`, in the file that keeps them and (without "state" to "addresses") in what a
+ * person asks for; only "local" is needed there:
+ *   forward_id "0198...": UUIDv7     name "till-lyon-3306"          local "192.168.50.10:3306", "...:80,443,9000-9099"
+ *   proto "tcp|udp|both"             scope "org|nodes|public"       to ["NODE", ...]         via "GATEWAY"
+ *   public_port N (0: the local one) domain "shop.example.org"      allow ["198.51.100.0/24", ...]
+ *   max_conn N  idle_s N  rate N (bytes a second, 0: none)          expires_at UNIX-SECONDS (0: never)
+ *   source_ip "kernel|proxy-v2|nat"  paused true|false              created_at, changed_at UNIX-SECONDS
+ *   state "active|pending|paused|expired|failed|removed"            why "": what it waits for, or why it failed
+ *   mode "kernel|user"               mode_why "": why not the kernel
+ *   addresses ["203.0.113.5:8443/tcp", ...]: where visitors go      removed_at UNIX-SECONDS, of a tombstone */
+#ifndef P2PD_APPS_P2PD_FORWARD_RULE_H
+#define P2PD_APPS_P2PD_FORWARD_RULE_H
+
+#include "core/cert.h"
+#include "core/forward.h"
+
+struct json_t;
+
+enum {
+	RULE_RANGES_MAX = 16,
+	RULE_PORTS_MAX = 4096, /* of a rule, all ranges together */
+	RULE_TO_MAX = 32,
+	RULE_ALLOW_MAX = 32,
+	RULE_NAME = 64,
+	RULE_DOMAIN = 254,
+	RULE_ID_TEXT = 37,
+	RULE_WHY = 240,
+};
+
+enum rule_scope { RULE_ORG, RULE_NODES, RULE_PUBLIC };
+enum rule_source { RULE_KERNEL, RULE_PROXY_V2, RULE_NAT };
+
+struct rule_range {
+	uint16_t first, count;
+};
+
+struct rule {
+	uint8_t id[FORWARD_ID];
+	char name[RULE_NAME];
+	struct addr local; /* port 0 */
+	struct rule_range ranges[RULE_RANGES_MAX];
+	unsigned range_count;
+	bool tcp, udp;
+	enum rule_scope scope;
+	char to[RULE_TO_MAX][CERT_NAME_MAX + 1];
+	unsigned to_count;
+	char via[CERT_NAME_MAX + 1];
+	uint16_t
+		public_port; /* of the first range's first; the others keep their distance to it. 0: the same numbers */
+	char domain[RULE_DOMAIN];
+	struct forward_prefix allow[RULE_ALLOW_MAX];
+	unsigned allow_count;
+	uint32_t max_conn, idle_s;
+	uint64_t rate;						 /* bytes a second */
+	uint64_t expires_at, created_at, changed_at, removed_at; /* Unix seconds; 0: not */
+	enum rule_source source_ip;
+	bool paused;
+};
+
+/* What must hold for any rule: RULE_WHY says what does not, in words for who typed it. 0 or -EINVAL. */
+int rule_check(const struct rule *r, char why[static RULE_WHY]);
+/* The defaults. */
+void rule_init(struct rule *r);
+/* Reads what `spec` has over what is in `r` (so rule_init() first, or the rule to be changed); unknown keys and wrong
+ * types are errors. Does not check. 0 or -EINVAL. */
+int rule_read(struct rule *r, const struct json_t *spec, char why[static RULE_WHY]);
+/* All but state, why, mode, mode_why, addresses. A new reference, NULL without memory. */
+struct json_t *rule_json(const struct rule *r);
+/* "IP:PORT[-PORT][,PORT...]", IPv6 in brackets. 0 or -EINVAL with `why`. */
+int rule_read_local(struct rule *r, const char *text, char why[static RULE_WHY]);
+/* The port that visitors use for the first of range `i`. */
+uint16_t rule_public_port(const struct rule *r, unsigned i);
+/* Whether both claim a port at the same place: the owner's overlay address, or one gateway. */
+bool rule_overlap(const struct rule *a, const struct rule *b);
+const char *rule_id_text(const uint8_t id[static FORWARD_ID], char out[static RULE_ID_TEXT]);
+/* 0 or -EINVAL. */
+int rule_id_parse(uint8_t id[static FORWARD_ID], const char *text);
+
+#endif
