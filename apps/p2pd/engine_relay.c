@@ -216,7 +216,7 @@ static void run_checks(struct engine *e, uint64_t now_ms)
 
 void engine_run_relay(struct engine *e, uint64_t now_ms)
 {
-	uint8_t msg[RELAY_PROVE_LEN];
+	uint8_t msg[RELAY_CLIENT_MESSAGE_MAX];
 	size_t len;
 
 	run_checks(e, now_ms);
