@@ -298,6 +298,8 @@ void engine_away_of_peer(struct engine *e, struct engine_peer *ep, uint64_t now_
 {
 	struct engine_away *at = ep->home.family ? find(e, &ep->home) : NULL;
 
+	if (!at && !ep->away.relay)
+		return;
 	/* The list may have moved. */
 	if (at && ep->away.relay && addr_equal(&at->at, &ep->away.at)) {
 		ep->away.relay = at;
