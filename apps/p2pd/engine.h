@@ -7,8 +7,9 @@
  * Data has a shorter way, in bulk: a lane (lane.h) seals and opens by itself, with what engine_out_begin() and
  * engine_in_begin() give it.
  *
- * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_rx.c (datagrams in), engine_tx.c
- * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
+ * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_pass.c (what is let through from and to the world
+ * outside), engine_rx.c (datagrams in), engine_tx.c
+ * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_away.c (other relays), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
  * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
  * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
  * engine_peer.h: what it knows of a peer. */
@@ -23,6 +24,7 @@
 #include "apps/p2pd/engine_peer.h"
 #include "core/bucket.h"
 #include "core/cookie.h"
+#include "core/ip.h"
 #include "core/lpm.h"
 #include "core/map.h"
 #include "core/network.h"
@@ -60,6 +62,7 @@ enum {
 	ENGINE_ASKS_BURST = 200,
 	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
 	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
+	ENGINE_AWAYS = 8,
 	ENGINE_LINK_BYTES =
 		256 << 10, /* of data for the hub's link that wait for the shell; more is dropped */
 };
@@ -88,6 +91,8 @@ struct engine_config {
 	uint64_t seed;		      /* 0: system randomness; else a simulation's */
 };
 
+struct pass;
+
 enum engine_event_kind {
 	ENGINE_EV_JOINED,		/* the hub welcomed us, and our record is published */
 	ENGINE_EV_REFUSED,		/* code: enum Link__RefusedReason; the shell ends */
@@ -110,8 +115,8 @@ struct engine_event {
 };
 
 struct engine_drops {
-	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer,
-		under_load, link_full;
+	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, bad_destination, no_route, no_way,
+		no_buffer, under_load, link_full;
 };
 
 struct engine {
@@ -134,6 +139,7 @@ struct engine {
 	uint64_t last_number;		 /* of a peer */
 	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;
+	struct pass *pass; /* what is forwarded by the kernel; the shell's, NULL: nothing */
 
 	struct addr hosts[ENGINE_HOSTS];
 	size_t host_count;
@@ -182,6 +188,18 @@ struct engine {
 	uint64_t relay_answer_ms, relay_used_ms, relay_check_ms;
 	unsigned relay_checks;
 	uint64_t relay_stray_ms; /* data came over the link though we are bound by UDP */
+
+	/* engine_away.c: relays other than the hub's */
+	struct engine_away aways[ENGINE_AWAYS];
+	size_t away_count;
+	struct engine_away *home, *next_home; /* NULL: the hub's; and what home becomes once bound */
+	uint8_t ticket[RELAY_TICKET], ticket_token[RELAY_TOKEN];
+	bool measured_aways;
+	unsigned probes_of_aways;
+	uint64_t measure_aways_ms;
+	uint32_t hub_relay_rtt_ms;
+	bool hub_relay_rtt_known;
+	uint64_t hub_relay_probed_ms;
 
 	/* load measure for cookies: handshakes seen in this second */
 	uint64_t load_second_ms, load_until_ms;
@@ -262,8 +280,9 @@ struct engine_target {
 };
 /* IP packets for one destination that are about to be sent. */
 struct engine_burst {
-	enum addr_family family;
-	const uint8_t *dst; /* 4 or 16 bytes */
+	const struct ip_view *ip; /* of the first, */
+	const uint8_t *packet;	  /* which may be a superframe */
+	bool one_flow;		  /* all have its protocol, addresses and ports */
 	unsigned count;
 	size_t largest, bytes; /* of the largest one, of all */
 };
@@ -272,7 +291,7 @@ struct engine_out {
 	struct engine_target to;
 };
 /* 0: seal and send them. -EHOSTUNREACH: drop them (counted). -EAGAIN: not so; hand each to engine_on_tun(): there are no
- * keys or no way yet, or the path carries no packets of that size. */
+ * keys or no way yet, or the path carries no packets of that size. -EXDEV: ask for each flow alone. */
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out);
 /* Sends a run of at most RELAY_RUN_MAX bytes over the link. */
 void engine_link_run(struct engine *e, const void *run, size_t len);
@@ -313,6 +332,8 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 
 /* --- Looked at. */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
+/* Whether what is relayed to the peer goes by its home relay (ep->away.at), else by the hub's. */
+bool engine_away_is_used(const struct engine_peer *ep);
 /* ENGINE_KINDS: there is no way. */
 enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *e);
 /* By what kind of path something came. */

@@ -98,11 +98,13 @@ static void drain_node(struct sim *s, struct sim_node *n)
 	sim_close_unused(n);
 	while ((p = pkt_list_pop(&n->engine->tun_out))) {
 		n->received++;
+		if (s->tun)
+			s->tun(s, n, pkt_data(p), p->len);
 		pkt_put(&s->pool, p);
 	}
 	while ((p = engine_next_link_message(n->engine, &is_data))) {
 		struct sim_event out = { .kind = EV_TO_HUB, .node = n, .conn = n->conn };
-		out.at_ms = s->now_ms + s->one_way_ms;
+		out.at_ms = s->now_ms + s->one_way_ms + s->hub_ms;
 		if (n->conn)
 			sim_push(s, out, pkt_data(p), p->len);
 		pkt_put(&s->pool, p);
@@ -152,7 +154,7 @@ static void connect_node(struct sim *s, struct sim_node *n)
 	ev.conn = n->conn;
 	rng_fill(&s->rng, exporter, sizeof exporter);
 	/* TCP and TLS 1.3: two round trips until the hub knows of it and the node may speak. */
-	ev.at_ms = s->now_ms + 4 * s->one_way_ms;
+	ev.at_ms = s->now_ms + 4 * (s->one_way_ms + s->hub_ms);
 	sim_push(s, ev, exporter, sizeof exporter);
 }
 
@@ -377,6 +379,8 @@ void sim_free(struct sim *s)
 	free(s->events);
 	coord_destroy(s->coord);
 	relay_server_destroy(s->relay);
+	for (size_t i = 0; i < s->relay_count; i++)
+		relay_server_destroy(s->relays[i].server);
 	assert(s->pool.in_use == 0);
 	pkt_pool_free(&s->pool);
 }
@@ -450,21 +454,25 @@ enum engine_way sim_way(struct sim_node *a, struct sim_node *b)
 	return ep ? engine_way(ep, a->engine) : ENGINE_WAY_NONE;
 }
 
-void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b)
+void sim_send_packet(struct sim *s, struct sim_node *a, const uint8_t *packet, size_t len)
 {
 	struct pkt *p = pkt_get(&s->pool);
-	uint8_t *ip;
 
 	assert(p);
-	ip = pkt_data(p);
-	p->len = 100;
-	memset(ip, 0, p->len);
-	ip[0] = 0x45;
-	store_be16(ip + 2, 100);
-	memcpy(ip + 12, a->engine->ip4.ip, 4);
-	memcpy(ip + 16, b->engine->ip4.ip, 4);
+	p->len = (uint32_t)len;
+	memcpy(pkt_data(p), packet, len);
 	engine_on_tun(a->engine, p, s->now_ms);
 	drain_node(s, a);
+}
+
+void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b)
+{
+	uint8_t ip[100] = { 0x45 };
+
+	store_be16(ip + 2, sizeof ip);
+	memcpy(ip + 12, a->engine->ip4.ip, 4);
+	memcpy(ip + 16, b->engine->ip4.ip, 4);
+	sim_send_packet(s, a, ip, sizeof ip);
 }
 
 void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b)
