@@ -111,6 +111,7 @@ struct engine_event {
 	enum engine_way way;
 	struct addr from;
 	bool by_link; /* by the relay, over the hub's link */
+	bool by_home; /* by our home relay, which is not the hub's */
 	uint32_t rtt_ms;
 };
 
