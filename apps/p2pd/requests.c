@@ -343,8 +343,8 @@ char *requests_pong_line(const struct engine_peer *ep, const struct engine_event
 				 direct ? "direct" : "relay", "kind", kind, "rtt_ms",
 				 (json_int_t)pong->rtt_ms);
 
-	if (json)
-		json_object_set_new(json, "home_relay", json_boolean(pong->by_home));
+	if (pong->by_home && json)
+		json_object_set_new(json, "home_relay", json_true());
 	if ((direct || pong->by_home) && json)
 		json_object_set_new(json, "endpoint", json_string(addr_format(&pong->from, from)));
 	return line_of(json);
