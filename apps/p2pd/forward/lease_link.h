@@ -83,19 +83,22 @@ struct lease_reply {
 		struct admit_grant admit;
 	};
 };
-/* Called once, from the loop, never from within the call that asked; the lease_call is dead then. */
-typedef void lease_done(void *arg, const struct lease_reply *reply);
 
 /* To the member with that overlay address (port ignored). 0, -ENOENT (key_of() knows none), -EAGAIN (too many under way),
- * -ENOMEM; then `done` is not called. `out` may be NULL. Nothing is tried again: that is the caller's. */
+ * -ENOMEM; then `done` is not called. `out` may be NULL. `done` is called once, from the loop, never from within the call that asked; the lease_call is dead
+ * then. Nothing is tried again: that is the caller's. */
 int lease_link_put(struct lease_link *k, const struct addr *peer, const struct lease_request *r,
-		   lease_done *done, void *arg, struct lease_call **out);
+		   void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		   struct lease_call **out);
 int lease_link_delete(struct lease_link *k, const struct addr *peer, const uint8_t id[static FORWARD_ID],
-		      lease_done *done, void *arg, struct lease_call **out);
+		      void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		      struct lease_call **out);
 int lease_link_stats(struct lease_link *k, const struct addr *peer, const uint8_t id[static FORWARD_ID],
-		     lease_done *done, void *arg, struct lease_call **out);
+		     void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		     struct lease_call **out);
 int lease_link_admit(struct lease_link *k, const struct addr *peer, const struct admit_request *r,
-		     lease_done *done, void *arg, struct lease_call **out);
+		     void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		     struct lease_call **out);
 /* `done` is not called. NULL is allowed. */
 void lease_call_cancel(struct lease_call *call);
 
