@@ -284,16 +284,17 @@ enum { PACKETS = 24, PACKET = 208, MESSAGE_MAX = PACKET + SEALER_OVERHEAD_MAX };
 /* b's messages, one after the other, each packet with its number as its last byte. Returns the length of each. */
 static size_t seal_all(struct world *w, uint8_t *out)
 {
-	struct engine_burst burst = { .family = ADDR_V4,
-				      .dst = w->a->engine->ip4.ip,
-				      .count = PACKETS,
-				      .largest = PACKET,
-				      .bytes = PACKETS * PACKET };
+	struct ip_view ip;
+	struct engine_burst burst = {
+		.ip = &ip, .count = PACKETS, .largest = PACKET, .bytes = PACKETS * PACKET
+	};
 	struct engine_out begun;
 	uint8_t packet[PACKET];
 	size_t len = 0;
 
 	write_ip(packet, sizeof packet, w->b->engine->ip4.ip, w->a->engine->ip4.ip, PROTOCOL);
+	assert_true(ip_parse(&ip, packet, sizeof packet));
+	burst.packet = packet;
 	assert_int_equal(engine_out_begin(w->b->engine, &burst, w->sim.now_ms, &begun), 0);
 	for (uint8_t i = 0; i < PACKETS; i++) {
 		packet[PACKET - 1] = i;
