@@ -197,14 +197,20 @@ bool addr_is_loopback(const struct addr *a)
 	return a->family == ADDR_V4 ? a->ip[0] == 127 : memcmp(a->ip, one, 16) == 0;
 }
 
+bool addr_is_any(const struct addr *a)
+{
+	static const uint8_t any[sizeof a->ip];
+
+	return memcmp(a->ip, any, sizeof any) == 0;
+}
+
 bool addr_is_unusable(const struct addr *a)
 {
-	static const uint8_t zero[16];
 	if (a->family == ADDR_NONE || a->port == 0 || addr_is_loopback(a))
 		return true;
 	if (a->family == ADDR_V4)
 		return a->ip[0] == 0 || a->ip[0] >= 224;
-	return a->ip[0] == 0xff || memcmp(a->ip, zero, 16) == 0;
+	return a->ip[0] == 0xff || addr_is_any(a);
 }
 
 bool addr_is_link_local(const struct addr *a)

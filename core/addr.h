@@ -43,6 +43,8 @@ uint32_t addr_hash(const struct addr *a, uint32_t seed);
 
 /* Loopback, unspecified, multicast and broadcast addresses: never a place to send to. Port 0 counts too. */
 bool addr_is_unusable(const struct addr *a);
+/* 0.0.0.0 or :: */
+bool addr_is_any(const struct addr *a);
 bool addr_is_loopback(const struct addr *a);
 /* RFC 1918, RFC 6598, RFC 4193 and link-local. */
 bool addr_is_private(const struct addr *a);

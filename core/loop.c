@@ -38,6 +38,8 @@ struct loop {
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
 	struct loop_orphan *orphans;
+	struct loop_late *late, **late_end; /* in the order of asking */
+	uv_prepare_t before_wait;
 	bool stopped; /* loop_run_locked() is to end */
 };
 
@@ -178,6 +180,54 @@ void loop_timer_destroy(struct loop_timer *t)
 /* --- Life */
 
 /* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
+/* --- Late work. */
+
+void loop_late(struct loop *l, struct loop_late *late)
+{
+	if (late->at)
+		return;
+	late->next = NULL;
+	late->at = l->late_end;
+	*l->late_end = late;
+	l->late_end = &late->next;
+	late->end = &l->late_end;
+}
+
+void loop_late_cancel(struct loop_late *late)
+{
+	if (!late->at)
+		return;
+	*late->at = late->next;
+	if (late->next)
+		late->next->at = late->at;
+	else
+		*late->end = late->at;
+	late->at = NULL;
+}
+
+static void run_late(struct loop *l)
+{
+	while (l->late) {
+		struct loop_late *late = l->late;
+		loop_late_cancel(late);
+		late->run(late);
+	}
+}
+
+static void before_wait(uv_prepare_t *uv)
+{
+	run_late(uv->data);
+}
+
+static void start_late(struct loop *l)
+{
+	l->late_end = &l->late;
+	uv_prepare_init(&l->uv, &l->before_wait);
+	l->before_wait.data = l;
+	uv_prepare_start(&l->before_wait, before_wait);
+	uv_unref((uv_handle_t *)&l->before_wait);
+}
+
 struct loop *loop_create(void)
 {
 	struct loop *l = calloc(1, sizeof *l);
@@ -192,12 +242,14 @@ struct loop *loop_create(void)
 		free(l);
 		return NULL;
 	}
+	start_late(l);
 	return l;
 }
 
 void loop_run(struct loop *l)
 {
 	uv_run(&l->uv, UV_RUN_DEFAULT);
+	run_late(l);
 	l->stopped = false;
 }
 
@@ -208,11 +260,13 @@ void loop_run_locked(struct loop *l, pthread_mutex_t *lock)
 
 	pthread_mutex_lock(lock);
 	while (!l->stopped && uv_run(&l->uv, UV_RUN_NOWAIT)) {
+		run_late(l);
 		int timeout = l->stopped ? 0 : uv_backend_timeout(&l->uv);
 		pthread_mutex_unlock(lock);
 		poll(&backend, 1, timeout);
 		pthread_mutex_lock(lock);
 	}
+	run_late(l);
 	l->stopped = false;
 	pthread_mutex_unlock(lock);
 }
@@ -246,6 +300,7 @@ void loop_destroy(struct loop *l)
 		l->orphans->drop(l->orphans);
 	for (unsigned i = 0; i < l->signal_count; i++)
 		uv_close((uv_handle_t *)&l->signals[i].uv, NULL);
+	uv_close((uv_handle_t *)&l->before_wait, NULL);
 	uv_walk(&l->uv, name_open, l);
 	run_turns(l);
 	size_t timers_open = l->timer_count;

@@ -29,6 +29,16 @@ struct loop_orphan {
 void loop_orphan_add(struct loop *l, struct loop_orphan *o);
 void loop_orphan_remove(struct loop_orphan *o);
 
+/* Something to be done once, after the callbacks of this turn and before the loop waits: embed by value, zero it. */
+struct loop_late {
+	struct loop_late *next, **at; /* `at` NULL: not to be done */
+	struct loop_late ***end;      /* of the list */
+	void (*run)(struct loop_late *late);
+};
+/* Again before it has run is once. */
+void loop_late(struct loop *l, struct loop_late *late);
+void loop_late_cancel(struct loop_late *late);
+
 /* The `now` of all protocol code: monotonic, goes on while the machine sleeps. */
 uint64_t loop_now_ms(void);
 

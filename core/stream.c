@@ -29,6 +29,8 @@ struct lingering {
 	struct loop_timer *timer;
 };
 
+static void flush_late(struct loop_late *late);
+
 static void timed_out(void *arg)
 {
 	struct stream *s = arg;
@@ -46,6 +48,7 @@ struct stream *stream_create(struct loop *l, struct tls_config *tls, const char 
 	if (!s)
 		return NULL;
 	s->loop = l;
+	s->flush.run = flush_late;
 	s->timer = loop_timer_create(l, timed_out, s);
 	if (tls)
 		s->tls = tls_create(tls, host);
@@ -111,6 +114,7 @@ static void leave(struct stream *s)
 static void let_go(struct stream *s)
 {
 	s->state = STREAM_ENDED;
+	loop_late_cancel(&s->flush);
 	stream_listener_forget(s);
 	stream_connecting_free(s->connecting);
 	s->connecting = NULL;
@@ -190,6 +194,28 @@ static int flush(struct stream *s)
 	return rc;
 }
 
+static void flush_late(struct loop_late *late)
+{
+	struct stream *s = (struct stream *)(void *)((uint8_t *)late - offsetof(struct stream, flush));
+	int rc = flush(s);
+
+	if (rc)
+		stream_fail(s, rc);
+}
+
+/* A system call for several records: each would wake the other end. */
+static int flush_soon(struct stream *s)
+{
+	const uint8_t *data;
+	size_t len = tls_output(s->tls, &data);
+
+	if (len >= STREAM_TOGETHER)
+		return flush(s);
+	if (len)
+		loop_late(s->loop, &s->flush);
+	return 0;
+}
+
 size_t stream_queued(const struct stream *s)
 {
 	return s->io ? uv_stream_get_write_queue_size(&s->io->stream) : 0;
@@ -209,7 +235,7 @@ int stream_write(struct stream *s, const void *data, size_t len)
 	for (size_t at = 0; at < len && rc == 0; at += WRITE_CHUNK) {
 		rc = tls_write(s->tls, p + at, len - at < WRITE_CHUNK ? len - at : WRITE_CHUNK);
 		if (rc == 0)
-			rc = flush(s);
+			rc = flush_soon(s);
 	}
 	return rc;
 }
@@ -239,7 +265,7 @@ static void deliver_plaintext(struct stream *s)
 {
 	while (s->state == STREAM_UP) {
 		ssize_t n = tls_read(s->tls, plain_buffer, sizeof plain_buffer);
-		int rc = flush(s);
+		int rc = flush_soon(s);
 		if (n > 0 && rc == 0)
 			s->handler.on_data(s->arg, plain_buffer, (size_t)n);
 		else if (n != -EAGAIN || rc)

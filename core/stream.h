@@ -26,6 +26,8 @@ enum {
 	STREAM_HOST_MAX = 253,	     /* RFC 1035 section 2.3.4 */
 	/* What the kernel takes of a stream and cannot send yet: the rest waits with us, where its owner sees it. */
 	STREAM_NOT_SENT_MAX = 131072,
+	/* What is written with TLS leaves at the end of the loop's turn, together, or when there is so much of it. */
+	STREAM_TOGETHER = 65536,
 	STREAM_BACKLOG = 2048, /* a queue of about 4 s */
 	STREAM_ACCEPTS = 16,   /* connections that a listener takes in one turn of the loop */
 };
@@ -64,6 +66,7 @@ int stream_proxy_status(const struct stream *s);
 /* All or nothing: 0, -ENOBUFS (over STREAM_QUEUE_MAX), -ENOTCONN (not up), or another negative errno; on_close may or may
  * not come after an error: close the stream. */
 int stream_write(struct stream *s, const void *data, size_t len);
+/* What the kernel did not take; without what leaves at the end of this turn. */
 size_t stream_queued(const struct stream *s);
 /* Ends the stream with -ETIMEDOUT after `ms` milliseconds, counted anew with each call; 0: never. */
 int stream_set_timeout(struct stream *s, uint64_t ms);

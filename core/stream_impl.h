@@ -30,7 +30,8 @@ struct stream {
 	struct stream_handler handler;
 	void *arg;
 	struct addr remote;
-	unsigned busy; /* callbacks under way: the memory stays until they return */
+	struct loop_late flush; /* what TLS has to send */
+	unsigned busy;		/* callbacks under way: the memory stays until they return */
 	struct stream_connecting *connecting;
 	int proxy_status;
 	/* Accepted, in its handshake: in the listener's list, the oldest first. */

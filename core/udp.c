@@ -199,9 +199,11 @@ int udp_want_local(struct udp_socket *s)
 
 	if (!s->watch)
 		return -EBADF;
+	s->wants_local = true;
+	if (!addr_is_any(&s->local))
+		return 0; /* it is that one */
 	if (setsockopt(s->fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_RECVPKTINFO : IP_PKTINFO, &on,
 		       sizeof on) != 0)
 		return -errno;
-	s->wants_local = true;
 	return 0;
 }

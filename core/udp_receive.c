@@ -92,20 +92,22 @@ static size_t stride_of(const struct cmsghdr *c, size_t len)
 	return stride > 0 && (size_t)stride < len ? (size_t)stride : len;
 }
 
-static struct udp_train train_of(const struct udp_slab *slab, unsigned slot, uint16_t port)
+static struct udp_train train_of(const struct udp_slab *slab, unsigned slot, const struct udp_socket *s)
 {
 	struct msghdr *m = (struct msghdr *)(uintptr_t)&slab->m[slot].msg_hdr;
 	size_t len = slab->m[slot].msg_len;
 	struct udp_train t = { .data = slab->iov[slot].iov_base, .len = len, .stride = len };
 
 	t.addr = addr_from_sockaddr((const struct sockaddr *)&slab->from[slot]);
+	if (s->wants_local)
+		t.local = s->local;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
 		if (c->cmsg_level == SOL_UDP && c->cmsg_type == UDP_GRO)
 			t.stride = stride_of(c, len);
 		else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_PKTINFO)
-			t.local = local4(c, port);
+			t.local = local4(c, s->local.port);
 		else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO)
-			t.local = local6(c, port);
+			t.local = local6(c, s->local.port);
 	}
 	return t;
 }
@@ -116,7 +118,7 @@ static size_t deliver(struct udp_slab *slab, struct udp_socket *s, unsigned coun
 	size_t bytes = 0;
 
 	for (unsigned i = 0; i < count && slab->receiving; i++) {
-		struct udp_train t = train_of(slab, i, s->local.port);
+		struct udp_train t = train_of(slab, i, s);
 		if (slab->m[i].msg_hdr.msg_flags & MSG_TRUNC) {
 			s->stats.rx_errors++;
 			continue;

@@ -73,13 +73,14 @@ static void attach_local(struct msghdr *m, const struct addr *local)
 }
 
 /* A message without data yet: where it goes and how. */
-static void begin_message(struct msghdr *m, struct head *head, const struct udp_train *t)
+static void begin_message(const struct udp_socket *s, struct msghdr *m, struct head *head,
+			  const struct udp_train *t)
 {
 	*m = (struct msghdr) { .msg_name = &head->to, .msg_control = &head->control, .msg_iovlen = 1 };
 	m->msg_namelen = addr_to_sockaddr(&t->addr, &head->to);
 	if (t->ttl)
 		attach_ttl(m, t->addr.family, t->ttl);
-	if (t->local.family != ADDR_NONE)
+	if (t->local.family != ADDR_NONE && !addr_same_ip(&t->local, &s->local))
 		attach_local(m, &t->local);
 }
 
@@ -157,7 +158,7 @@ static bool add_train(struct udp_socket *s, struct layout *l, const struct udp_t
 	size_t left = t->len - off, step = left;
 	struct msghdr like;
 
-	begin_message(&like, head, t);
+	begin_message(s, &like, head, t);
 	if (left > t->stride) {
 		uint16_t stride = (uint16_t)t->stride;
 		if (s->gso && !is_narrow(s, t))
@@ -319,7 +320,7 @@ static int send_one(struct udp_socket *s, const struct udp_train *t)
 		return rc;
 	if (t->dont_fragment != s->dont_fragment)
 		udp_set_dont_fragment(s, t->dont_fragment);
-	begin_message(&m, &head, t);
+	begin_message(s, &m, &head, t);
 	m.msg_iov = &iov;
 	return send_message(s, &m);
 }

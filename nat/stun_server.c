@@ -55,11 +55,9 @@ static bool may_answer(struct stun_server *s, const struct stun_msg *request, co
 /* What differs from `at` in the flags' sense, and in nothing else; ADDR_NONE if there is no such endpoint. */
 static struct addr alternate(const struct stun_server *s, const struct addr *at, uint32_t flags)
 {
-	static const uint8_t any[sizeof at->ip];
-
 	for (size_t i = 0; i < s->endpoint_count; i++) {
 		const struct addr *e = &s->endpoints[i];
-		bool is_any = memcmp(e->ip, any, sizeof any) == 0;
+		bool is_any = addr_is_any(e);
 		bool has_ip = is_any || addr_same_ip(e, at);
 		bool other_ip = !is_any && !addr_same_ip(e, at);
 		if (e->family != at->family || (e->port != at->port) != !!(flags & STUN_CHANGE_PORT) ||

@@ -27,13 +27,6 @@ size_t endpoints_local(struct addr *out, size_t cap)
 	return n;
 }
 
-static bool is_any(const struct addr *a)
-{
-	static const uint8_t any[sizeof a->ip];
-
-	return memcmp(a->ip, any, sizeof any) == 0;
-}
-
 /* The first two of `local` that are of the family, or fewer. */
 static size_t choose(struct addr *out, uint8_t family, const struct addr *local, size_t count)
 {
@@ -52,7 +45,8 @@ size_t endpoints_of(const struct addr *bound, size_t bound_count, const struct a
 	size_t n = 0;
 
 	for (size_t i = 0; i < bound_count; i++) {
-		if (!is_any(&bound[i]) || choose(chosen, bound[i].family, local, local_count) < ALTERNATES)
+		if (!addr_is_any(&bound[i]) ||
+		    choose(chosen, bound[i].family, local, local_count) < ALTERNATES)
 			continue;
 		for (size_t k = 0; k < ALTERNATES && n < cap; k++) {
 			out[n] = chosen[k];

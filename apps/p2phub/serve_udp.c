@@ -6,13 +6,6 @@
 #include "apps/p2phub/endpoints.h"
 #include "relay/relay_server.h"
 
-static bool is_any(const struct addr *a)
-{
-	static const uint8_t any[sizeof a->ip];
-
-	return memcmp(a->ip, any, sizeof any) == 0;
-}
-
 /* A node is bound at the socket where it came in, and its NAT lets in only what comes from there: so the relay is at the
  * first socket of each family, and at no other. */
 static struct door *relay_door(struct serve *s, uint8_t family)
@@ -29,7 +22,7 @@ static struct udp_socket *socket_at(struct serve *s, const struct addr *local)
 	for (size_t i = 0; i < s->door_count; i++) {
 		const struct addr *bound = &s->doors[i].udp.local;
 		if (bound->family == local->family && bound->port == local->port &&
-		    (is_any(bound) || addr_same_ip(bound, local)))
+		    (addr_is_any(bound) || addr_same_ip(bound, local)))
 			return &s->doors[i].udp;
 	}
 	return NULL;
@@ -152,7 +145,7 @@ void serve_announce(struct serve *s, struct coord_config *c, bool relays)
 		struct addr a = s->doors[i].udp.local;
 		if ((&s->doors[i] == relay_door(s, a.family)) != relays)
 			continue;
-		if (is_any(&a))
+		if (addr_is_any(&a))
 			a = (struct addr) { .port = a.port };
 		c->udp[c->udp_count++] = a;
 	}
