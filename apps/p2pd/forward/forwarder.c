@@ -124,22 +124,33 @@ static uint64_t deadline(const struct forwarder *f, uint64_t now_ms)
 	return least;
 }
 
+static void bring_about(struct forwarder *f, uint64_t now_ms)
+{
+	f->stepping = true;
+	if (f->refresh_wanted) {
+		f->refresh_wanted = false;
+		forwarder_recompute(f);
+	}
+	forwarder_lease_run(f, now_ms);
+	forwarder_kernel_run(f, now_ms);
+	forwarder_gate_run(f);
+	f->stepping = false;
+}
+
+static void set_timer(struct forwarder *f, uint64_t now_ms)
+{
+	loop_timer_set(f->timer, f->refresh_wanted ? now_ms : deadline(f, now_ms));
+}
+
 void forwarder_step(struct forwarder *f)
 {
 	uint64_t now = loop_now_ms();
 
 	if (f->stepping || f->stopping)
 		return;
-	f->stepping = true;
-	if (f->refresh_wanted) {
-		f->refresh_wanted = false;
-		forwarder_recompute(f);
-	}
-	forwarder_lease_run(f, now);
-	forwarder_kernel_run(f, now);
-	forwarder_gate_run(f);
-	f->stepping = false;
-	loop_timer_set(f->timer, f->refresh_wanted ? now : deadline(f, now));
+	bring_about(f, now);
+	f->news = true;
+	set_timer(f, now);
 }
 
 void forwarder_refresh(struct forwarder *f)
@@ -184,9 +195,11 @@ static void on_due(void *arg)
 	}
 	if (tokens_tick(f->tokens, forwarder_unix_s()) || now >= next_expiry(f, now))
 		f->refresh_wanted = true;
+	bring_about(f, now);
+	f->news = false;
 	forwarder_wait_run(f, now);
 	forwarder_ping_run(f, now);
-	forwarder_step(f);
+	set_timer(f, now);
 }
 
 /* ---- For people */

@@ -32,7 +32,7 @@ struct forwarder_lease {
 	bool outdated;		 /* what is to be had is not what was sent */
 	bool held;
 	bool sent;		/* the gateway may have it */
-	bool no_kernel;		/* the last grant was without it */
+	bool no_kernel;		/* the last grant was without, though it was asked for */
 	int error;		/* of the last reply */
 	char why[RULE_WHY];
 	unsigned failures;	/* in a row, without an answer */
@@ -61,8 +61,6 @@ struct forwarder_item {
 	int user_error;
 	char user_why[RULE_WHY]; /* why our sockets could not */
 	unsigned moved;		 /* how often its tunnel ports were changed since others had them */
-	bool can_known, can;	 /* what host_nat_can() said, for this rule and way */
-	char can_why[RULE_WHY];
 	enum forwarder_state told; /* in the audit */
 };
 
@@ -129,9 +127,10 @@ struct forwarder {
 	struct forwarder_kernel kernel;
 	struct forwarder_gate gate;
 	struct forward_list user, scratch;
-	struct forwarder_waiter *waiters;
+	struct forwarder_wait *waits;
 	struct forwarder_ping *pings;
 	bool refresh_wanted, stepping, stopping;
+	bool news; /* who waits is to be looked at */
 	uint64_t check_ms, keep_ms, retry_ms; /* next times */
 };
 
@@ -199,8 +198,14 @@ void forwarder_count_kernel(struct forwarder *f);
 void forwarder_count_gateway(struct forwarder_item *it, const struct forward_stats *s);
 struct forward_stats forwarder_counted(const struct forwarder_item *it);
 void forwarder_counts_restore(struct forwarder_item *it);
+/* To the book, with what was refused since to the audit. */
 void forwarder_counts_keep(struct forwarder *f);
+void forwarder_counts_drop(struct forwarder_item *it);
 bool forwarder_stats_of(struct forwarder *f, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
+
+/* forwarder_look.c */
+/* Whether it is known what becomes of it. */
+bool forwarder_settled(const struct forwarder_item *it);
 
 /* forwarder_wait.c */
 void forwarder_wait_run(struct forwarder *f, uint64_t now_ms);

@@ -51,7 +51,6 @@ static void update_item(struct forwarder_item *it, const struct rule *r)
 	if (strcmp(it->rule.via, r->via) || r->scope != RULE_PUBLIC)
 		forwarder_lease_want(it, NULL, NULL); /* by what it was */
 	it->rule = *r;
-	it->can_known = false;
 	it->moved = 0;
 }
 
@@ -158,15 +157,16 @@ static bool kernel_can(struct forwarder_item *it, struct forward_plan *p)
 {
 	struct forwarder *f = it->f;
 	struct forward_list *l = &f->scratch, none = { 0 };
+	char why[HOST_NAT_WHY] = "";
 
 	p->kernel = true;
 	forward_list_clear(l);
 	int ret = forward_plan_entries(&it->rule, p, l, &none);
 	forward_list_free(&none);
 	for (size_t i = 0; i < l->count && !ret; i++)
-		ret = host_nat_can(f->kernel.nat, &l->items[i], it->can_why);
-	if (ret == -ENOMEM)
-		snprintf(it->can_why, sizeof it->can_why, "out of memory");
+		ret = host_nat_can(f->kernel.nat, &l->items[i], why);
+	if (ret)
+		snprintf(it->mode_why, sizeof it->mode_why, "%s", *why ? why : strerror(-ret));
 	return ret == 0;
 }
 
@@ -174,7 +174,6 @@ static bool kernel_can(struct forwarder_item *it, struct forward_plan *p)
 static bool choose_mode(struct forwarder_item *it, struct forward_plan *p)
 {
 	struct forwarder *f = it->f;
-	const struct forwarder_lease *l = &it->lease;
 
 	p->kernel = false;
 	it->mode_why[0] = '\0';
@@ -190,10 +189,7 @@ static bool choose_mode(struct forwarder_item *it, struct forward_plan *p)
 		snprintf(it->mode_why, sizeof it->mode_why, "%s", f->kernel.why);
 		return true;
 	}
-	it->can = kernel_can(it, p);
-	p->kernel = it->can;
-	if (!it->can)
-		snprintf(it->mode_why, sizeof it->mode_why, "%s", it->can_why);
+	p->kernel = kernel_can(it, p);
 	return true;
 }
 
@@ -378,6 +374,14 @@ static void tell_changes(struct forwarder *f)
 	}
 }
 
+static void set_passes(struct forwarder *f, const struct pass_entry *entries, size_t count)
+{
+	int ret = f->config.engine->pass ? pass_set(f->config.engine->pass, entries, count) : 0;
+
+	if (ret)
+		log_error("forward", "packets of visitors are not let through: %s", strerror(-ret));
+}
+
 void forwarder_recompute(struct forwarder *f)
 {
 	struct pass_entry *passes = calloc(PASS_MAX, sizeof *passes);
@@ -399,7 +403,7 @@ void forwarder_recompute(struct forwarder *f)
 	if (ret)
 		log_error("forward", "the tunnel ports cannot be kept: %s", strerror(-ret));
 	if (passes)
-		forwarder_set_passes(f, passes, out.pass_count);
+		set_passes(f, passes, out.pass_count);
 	free(passes);
 	apply_user(f);
 	set_kernel(f, &kernel);
