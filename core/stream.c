@@ -84,6 +84,19 @@ void stream_io_tune(struct stream_io *io)
 		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
 }
 
+int stream_io_bind(struct stream_io *io, const char *device, const struct addr *local)
+{
+	struct sockaddr_storage sa;
+	int fd, rc = uv_fileno(&io->handle, &fd);
+
+	if (rc)
+		return rc;
+	if (*device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) != 0)
+		return -errno;
+	addr_to_sockaddr(local, &sa);
+	return uv_tcp_bind(&io->tcp, (struct sockaddr *)&sa, local->family == ADDR_V6 ? UV_TCP_IPV6ONLY : 0);
+}
+
 static void free_io(uv_handle_t *handle)
 {
 	free(handle);
