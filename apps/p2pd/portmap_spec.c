@@ -87,7 +87,7 @@ __attribute__((format(printf, 2, 3))) static void complain(struct reading *r, co
 static void put(struct reading *r, const char *key, json_t *value)
 {
 	if (json_object_set_new(r->json, key, value))
-		complain(r, "'%s' is no plain text", key);
+		complain(r, "'%s' is no text in UTF-8", key);
 }
 
 static void put_text(struct reading *r, const char *key, const char *text)
@@ -129,7 +129,7 @@ static void add_items(struct reading *r, json_t *items, const char *option, cons
 		memcpy(item, at, len);
 		item[len] = 0;
 		if (json_array_append_new(items, json_string(item)))
-			complain(r, "--%s: '%.60s' is no plain text", option, text);
+			complain(r, "--%s: '%.60s' is no text in UTF-8", option, text);
 		at += len;
 		if (!*at)
 			return;
