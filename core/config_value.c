@@ -15,7 +15,8 @@ static const struct unit rates[] = { { "gbit", 125000000 }, { "mbit", 125000 }, 
 static const struct unit sizes[] = { { "TB", 1000000000000 }, { "TiB", 1ull << 40 }, { "GB", 1000000000 },
 				     { "GiB", 1 << 30 },      { "MB", 1000000 },     { "MiB", 1 << 20 },
 				     { "kB", 1000 },	      { "KiB", 1 << 10 },    { 0 } };
-static const struct unit times[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 }, { "s", 1 }, { 0 } };
+static const struct unit times[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 },
+				     { "m", 60 },    { "s", 1 },    { 0 } };
 
 static const struct unit *units_of(enum config_kind kind)
 {
