@@ -51,20 +51,11 @@ static uint8_t whole(const struct addr *a)
 	return a->family == ADDR_V4 ? 32 : 128;
 }
 
-static bool listed(const struct rule *r, const struct addr *a)
-{
-	for (unsigned i = 0; i < r->allow_count; i++)
-		if (r->allow[i].prefix.family == a->family &&
-		    addr_in_prefix(a, &r->allow[i].prefix, r->allow[i].bits))
-			return true;
-	return r->allow_count == 0;
-}
-
-static void allow_members(struct forward_entry *e, const struct rule *r, const struct forward_plan *p)
+static void allow_members(struct forward_entry *e, const struct forward_plan *p)
 {
 	for (unsigned i = 0; i < p->member_count; i++) {
 		const struct addr *a = e->listen.family == ADDR_V4 ? &p->members[i].ip4 : &p->members[i].ip6;
-		if (a->family && listed(r, a))
+		if (a->family)
 			allow(e, a, whole(a));
 	}
 }
@@ -83,15 +74,14 @@ static void set_allow(struct forward_entry *e, const struct rule *r, const struc
 	/* A gateway's sockets bring visitors of both families by either of our addresses. */
 	enum addr_family family = e->header_in ? ADDR_NONE : (enum addr_family)e->listen.family;
 
-	e->restricted = r->scope == RULE_NODES || r->allow_count || p->tokens;
+	e->restricted = r->scope == RULE_NODES || rule_restricted(r);
 	if (r->scope == RULE_NODES) {
-		allow_members(e, r, p);
+		allow_members(e, p);
 		return;
 	}
-	/* Those who were let in for a while first: a list that is full must not keep them out for good. */
-	if (r->scope == RULE_PUBLIC)
-		allow_prefixes(e, p->admitted, p->admitted_count, family);
 	allow_prefixes(e, r->allow, r->allow_count, family);
+	if (r->allow_token)
+		allow_prefixes(e, p->admitted, p->admitted_count, family);
 }
 
 /* ---- Entries */
@@ -129,14 +119,12 @@ static bool by_kernel(const struct rule *r, const struct forward_plan *p, enum a
 
 static void common(struct forward_entry *e, const struct rule *r)
 {
-	*e = (struct forward_entry) {
-		.side = FORWARD_OWNER,
-		.paused = r->paused,
-		.max_conn = r->max_conn,
-		.idle_s = r->idle_s,
-		.rate = r->rate,
-	};
 	memcpy(e->id, r->id, FORWARD_ID);
+	e->side = FORWARD_OWNER;
+	e->paused = r->paused;
+	e->max_conn = r->max_conn;
+	e->idle_s = r->idle_s;
+	e->rate = r->rate;
 }
 
 static int add_entry(const struct rule *r, const struct forward_plan *p, const struct addr *own,
@@ -144,6 +132,7 @@ static int add_entry(const struct rule *r, const struct forward_plan *p, const s
 {
 	struct forward_entry e;
 
+	memset(&e, 0, sizeof e); /* padding, too: lists are compared as bytes */
 	common(&e, r);
 	e.proto = proto;
 	e.listen = *own;
@@ -214,14 +203,19 @@ unsigned forward_plan_passes(const struct rule *r, const struct forward_plan *p,
 	return count;
 }
 
+static void add_allow(struct lease_request *out, const struct forward_prefix *list, unsigned count)
+{
+	for (unsigned i = 0; i < count && out->allow_count < FORWARD_PREFIXES_MAX; i++)
+		out->allow[out->allow_count++] = list[i];
+}
+
 void forward_plan_lease(const struct rule *r, const struct forward_plan *p, struct lease_request *out)
 {
 	*out = (struct lease_request) {
 		.tcp = r->tcp,
 		.udp = r->udp,
 		.range_count = r->range_count,
-		.restricted = r->allow_count || p->tokens,
-		.allow_count = r->allow_count,
+		.restricted = rule_restricted(r),
 		.max_conn = r->max_conn,
 		.idle_s = r->idle_s,
 		.rate = r->rate,
@@ -229,12 +223,14 @@ void forward_plan_lease(const struct rule *r, const struct forward_plan *p, stru
 		.paused = r->paused,
 		.kernel = by_kernel(r, p, r->local.family),
 		.family = r->local.family,
-		.tokens = p->tokens,
+		.tokens = r->allow_token,
 	};
 	memcpy(out->id, r->id, FORWARD_ID);
 	memcpy(out->name, r->name, sizeof out->name);
 	memcpy(out->domain, r->domain, sizeof out->domain);
-	memcpy(out->allow, r->allow, r->allow_count * sizeof *r->allow);
+	add_allow(out, r->allow, r->allow_count);
+	if (r->allow_token)
+		add_allow(out, p->admitted, p->admitted_count);
 	for (unsigned i = 0; i < r->range_count; i++)
 		out->ranges[i] = (struct lease_range) { rule_public_port(r, i), arrival_port(r, p, i),
 							r->ranges[i].count };

@@ -29,10 +29,8 @@ struct forward_plan {
 	uint16_t tunnel; /* the first tunnel port of a public rule, whose ranges take theirs one after the other */
 	const struct forward_node *members; /* those of `to` that are known */
 	unsigned member_count;
-	/* Admitted by token; the rule is restricted, also without an allow-list of its own. */
-	const struct forward_prefix *admitted;
+	const struct forward_prefix *admitted; /* by token */
 	unsigned admitted_count;
-	bool tokens;
 	bool kernel; /* carries the service's family, our own sockets the other; else sockets both */
 };
 

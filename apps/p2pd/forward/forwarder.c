@@ -82,7 +82,7 @@ const struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const
 
 /* ---- One step */
 
-static uint64_t in_seconds(uint64_t unix_s, uint64_t now_ms)
+uint64_t forwarder_in_seconds(uint64_t unix_s, uint64_t now_ms)
 {
 	uint64_t unix_now = forwarder_unix_s();
 
@@ -100,7 +100,7 @@ static uint64_t next_expiry(const struct forwarder *f, uint64_t now_ms)
 	for (const struct forwarder_item *it = f->items; it; it = it->next)
 		if (it->rule.expires_at && it->told != FORWARDER_EXPIRED && it->rule.expires_at < least)
 			least = it->rule.expires_at;
-	return in_seconds(least, now_ms);
+	return forwarder_in_seconds(least, now_ms);
 }
 
 static uint64_t deadline(const struct forwarder *f, uint64_t now_ms)
@@ -110,7 +110,7 @@ static uint64_t deadline(const struct forwarder *f, uint64_t now_ms)
 		f->keep_ms,
 		f->retry_ms,
 		next_expiry(f, now_ms),
-		in_seconds(tokens_next_unix_s(f->tokens), now_ms),
+		forwarder_in_seconds(tokens_next_unix_s(f->tokens), now_ms),
 		forwarder_lease_deadline(f),
 		forwarder_kernel_deadline(f),
 		forwarder_gate_deadline(f, now_ms),

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/log.h"
 
@@ -16,7 +17,7 @@ static void add(struct forward_stats *sum, const struct forward_stats *s)
 	sum->total += s->total;
 	for (int i = 0; i < FORWARD_REJECTS; i++)
 		sum->rejected[i] += s->rejected[i];
-	if (s->last_visitor.family && s->last_ms >= sum->last_ms) {
+	if (s->last_visitor.family && (int64_t)(s->last_ms - sum->last_ms) >= 0) {
 		sum->last_visitor = s->last_visitor;
 		sum->last_ms = s->last_ms;
 	}
@@ -109,7 +110,22 @@ bool forwarder_stats_of(struct forwarder *f, const uint8_t id[static FORWARD_ID]
 	return by_kernel || by_user;
 }
 
-/* ---- Over restarts */
+/* ---- Over restarts: the book keeps Unix milliseconds */
+
+static uint64_t unix_offset_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000 - loop_now_ms();
+}
+
+static void keep(struct forwarder_item *it, struct forward_stats *s)
+{
+	if (s->last_visitor.family)
+		s->last_ms += unix_offset_ms();
+	book_keep_stats(it->f->book, it->rule.id, s);
+}
 
 void forwarder_counts_restore(struct forwarder_item *it)
 {
@@ -118,6 +134,8 @@ void forwarder_counts_restore(struct forwarder_item *it)
 	if (!book_stats(it->f->book, it->rule.id, &s))
 		return;
 	s.connections = 0;
+	/* Before this machine's start it is below zero, and the difference is right nevertheless. */
+	s.last_ms -= s.last_visitor.family ? unix_offset_ms() : 0;
 	it->counts.sum = s;
 	memcpy(it->counts.audited, s.rejected, sizeof s.rejected);
 }
@@ -147,8 +165,8 @@ void forwarder_counts_keep(struct forwarder *f)
 		if (!it->counts.changed)
 			continue;
 		struct forward_stats s = forwarder_counted(it);
-		book_keep_stats(f->book, it->rule.id, &s);
 		audit_refusals(it, &s);
+		keep(it, &s);
 		it->counts.changed = false;
 		any = true;
 	}
@@ -162,5 +180,5 @@ void forwarder_counts_drop(struct forwarder_item *it)
 	struct forward_stats s = forwarder_counted(it);
 
 	if (book_by_id(it->f->book, it->rule.id))
-		book_keep_stats(it->f->book, it->rule.id, &s);
+		keep(it, &s);
 }

@@ -90,24 +90,30 @@ struct forwarder_kernel {
 	uint64_t retry_ms;	/* UINT64_MAX: never */
 };
 
-/* A peer's request that is answered when what it asked for is in effect. */
+enum forwarder_ask_kind { ASK_LEASE, ASK_STATS, ASK_ADMIT, ASK_VISIT };
+
+/* A peer's request, or a visitor's at the door, that is answered when what it asked for is in effect. */
 struct forwarder_ask {
 	struct forwarder_ask *next;
-	struct lease_ask *ask;	 /* or */
-	struct door_visit *visit;
-	enum { ASK_LEASE, ASK_STATS, ASK_ADMIT, ASK_VISIT } kind;
+	struct forwarder *f;
+	enum forwarder_ask_kind kind;
+	struct lease_ask *ask;	  /* to be answered, or */
+	struct door_visit *visit; /* of ASK_VISIT */
 	uint8_t id[FORWARD_ID];
-	uint64_t kernel_number; /* of the list that has it; of ASK_STATS: the look */
+	uint64_t kernel_number; /* of the list that has it, UINT64_MAX: the next; of ASK_STATS: the look */
 	struct lease_grant grant;
 	struct admit_grant admit;
+	/* Of ASK_VISIT: the owner is being asked; what came of it. */
+	bool asking, look;
+	int error;
+	struct addr visitor;
 };
 
 struct forwarder_gate {
 	struct gateway_config config;
 	struct gateway *gateway; /* NULL: this node is none */
 	struct door *door;
-	struct addr door4, door6;
-	struct forward_list scratch;
+	char door_why[RULE_WHY]; /* why it did not open the last time */
 };
 
 struct forwarder {
@@ -136,6 +142,8 @@ struct forwarder {
 
 /* forwarder.c */
 uint64_t forwarder_unix_s(void);
+/* When to look again for something that is due at `unix_s`; UINT64_MAX: never. */
+uint64_t forwarder_in_seconds(uint64_t unix_s, uint64_t now_ms);
 struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t id[static FORWARD_ID]);
 /* Brings about what has been noted. Ends every callback. */
 void forwarder_step(struct forwarder *f);

@@ -144,14 +144,6 @@ static unsigned members_of(struct forwarder_item *it, struct forward_node out[st
 	return count;
 }
 
-static bool has_tokens(const struct forwarder *f, const uint8_t id[static FORWARD_ID])
-{
-	for (size_t i = 0; i < tokens_count(f->tokens); i++)
-		if (!memcmp(tokens_at(f->tokens, i)->id, id, FORWARD_ID))
-			return true;
-	return false;
-}
-
 /* Whether the kernel could carry all of it, were it asked to. */
 static bool kernel_can(struct forwarder_item *it, struct forward_plan *p)
 {
@@ -241,7 +233,6 @@ static void plan_item(struct forwarder_item *it, struct planning *out)
 		.ip6 = e->ip6,
 		.members = members,
 		.admitted = admitted,
-		.tokens = has_tokens(f, it->rule.id),
 		.tunnel = tunnel_of(it),
 	};
 
@@ -254,7 +245,7 @@ static void plan_item(struct forwarder_item *it, struct planning *out)
 	}
 	p.ip4.port = p.ip6.port = 0;
 	tokens_allow(f->tokens, it->rule.id, forwarder_unix_s(), admitted, &p.admitted_count,
-		     FORWARD_PREFIXES_MAX);
+		     FORWARD_PREFIXES_MAX - it->rule.allow_count);
 	if (it->rule.scope == RULE_PUBLIC && !p.tunnel)
 		snprintf(it->why, sizeof it->why, "all tunnel ports are in use: remove other public rules");
 	else if (it->rule.scope == RULE_PUBLIC)
