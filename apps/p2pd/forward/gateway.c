@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "apps/p2pd/forward/gateway_given.h"
-#include "apps/p2pd/forward/gateway_ports.h"
+#include "apps/p2pd/forward/gateway_internal.h"
 
 /* A leap of the wall clock, or sleep of the machine, is not the owners' doing: leases age by at most so much in one step. */
 enum { STEP_MAX_S = 2 * LEASE_RENEW_S };

@@ -1,4 +1,4 @@
-#include "apps/p2pd/forward/gateway_ports.h"
+#include "apps/p2pd/forward/gateway_internal.h"
 
 #include <errno.h>
 #include <stdio.h>

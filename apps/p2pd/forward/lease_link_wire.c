@@ -1,4 +1,4 @@
-#include "apps/p2pd/forward/lease_wire.h"
+#include "apps/p2pd/forward/lease_link_impl.h"
 
 #include <errno.h>
 #include <jansson.h>
