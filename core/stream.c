@@ -381,6 +381,18 @@ struct addr stream_local(const struct stream *s)
 	return addr_from_sockaddr((struct sockaddr *)&sa);
 }
 
+int64_t stream_peer_uid(const struct stream *s)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	int fd;
+
+	if (!s->io || s->io->handle.type != UV_NAMED_PIPE || uv_fileno(&s->io->handle, &fd) ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return -1;
+	return peer.uid;
+}
+
 const uint8_t *stream_exporter(const struct stream *s)
 {
 	return s->tls ? tls_exporter(s->tls) : NULL;

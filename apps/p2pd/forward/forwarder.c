@@ -38,13 +38,13 @@ struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t i
 }
 
 /* A name is what its node says: where two say the same, neither is taken for the one that was meant. */
-const struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
+struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
 					 char why[static RULE_WHY])
 {
 	const struct engine *e = f->config.engine;
-	const struct engine_peer *found = NULL;
+	struct engine_peer *found = NULL;
 
-	for (const struct engine_peer *ep = e->peers; ep; ep = ep->next) {
+	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
 		if (!ep->peer.own_kind || strcmp(ep->peer.name, name))
 			continue;
 		if (found) {
@@ -61,9 +61,9 @@ const struct engine_peer *forwarder_peer(const struct forwarder *f, const char *
 	return found;
 }
 
-const struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay)
+struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay)
 {
-	const struct engine_peer *ep = f->config.engine->peers;
+	struct engine_peer *ep = f->config.engine->peers;
 
 	while (ep && (!ep->peer.own_kind ||
 		      !(addr_same_ip(&ep->ip4, overlay) || addr_same_ip(&ep->ip6, overlay))))
@@ -71,9 +71,9 @@ const struct engine_peer *forwarder_peer_at(const struct forwarder *f, const str
 	return ep;
 }
 
-const struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32])
+struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32])
 {
-	const struct engine_peer *ep = f->config.engine->peers;
+	struct engine_peer *ep = f->config.engine->peers;
 
 	while (ep && (!ep->peer.own_kind || memcmp(ep->ik, ik, sizeof ep->ik)))
 		ep = ep->next;

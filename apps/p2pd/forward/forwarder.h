@@ -19,7 +19,10 @@ struct forwarder_config {
 	struct engine *engine;
 	const struct tun_device *tun;
 	int state_dir;			      /* stays the caller's */
-	const struct gateway_config *gateway; /* NULL: this node is none */
+	const struct gateway_config *gateway; /* NULL: this node is none; copied */
+	/* The engine has something to say. */
+	void (*settle)(void *arg);
+	void *arg;
 };
 
 /* 0 or a negative errno. Rules of before come into effect as soon as the node has joined. */
@@ -111,6 +114,7 @@ struct forwarder_ping {
 	struct forwarder *f;
 	struct rule rule;
 	unsigned step;
+	bool running; /* the step's outcome is awaited */
 	uint64_t pong_id, began_ms, until_ms;
 	struct lease_call *call;
 	int fd;

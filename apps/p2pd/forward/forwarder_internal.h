@@ -148,10 +148,10 @@ struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t i
 /* Brings about what has been noted. Ends every callback. */
 void forwarder_step(struct forwarder *f);
 /* The member of that name. NULL, with `why` for a person: there is none (yet), or two. */
-const struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
+struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
 					 char why[static RULE_WHY]);
-const struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
-const struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32]);
+struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
+struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32]);
 /* Whether the node has joined and has addresses. */
 bool forwarder_ready(const struct forwarder *f);
 bool forwarder_expired(const struct rule *r);
