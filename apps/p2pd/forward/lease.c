@@ -4,26 +4,16 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/crypto.h"
 
-enum { PREFIX_TEXT = ADDR_TEXT_MAX + 4, PORTS_ALL = 65536 };
+enum { PORTS_ALL = 65536 };
 
 static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 static const char domain_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.";
+static const char name_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.";
 static const char url_letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.:/[]";
-
-__attribute__((format(printf, 2, 3))) static int bad(char why[static RULE_WHY], const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, RULE_WHY, fmt, ap);
-	va_end(ap);
-	return -EINVAL;
-}
 
 /* All keys and no others: what jansson's own reader sees to. The values are the caller's to check. */
 static int unpack(const json_t *json, char why[static RULE_WHY], const char *format, ...)
@@ -34,7 +24,7 @@ static int unpack(const json_t *json, char why[static RULE_WHY], const char *for
 	va_start(ap, format);
 	int rc = json_vunpack_ex((json_t *)(uintptr_t)json, &error, JSON_STRICT, format, ap);
 	va_end(ap);
-	return rc ? bad(why, "%s", error.text) : 0;
+	return rc ? rule_refuse(why, "%s", error.text) : 0;
 }
 
 /* --- Values. */
@@ -43,10 +33,10 @@ static int unpack(const json_t *json, char why[static RULE_WHY], const char *for
 static int take_text(char *out, size_t cap, const char *text, const char *key, char why[static RULE_WHY])
 {
 	if (strlen(text) >= cap)
-		return bad(why, "%s is too long", key);
+		return rule_refuse(why, "%s is too long", key);
 	for (const unsigned char *p = (const unsigned char *)text; *p; p++)
 		if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] < 0xa0))
-			return bad(why, "%s has control characters in it", key);
+			return rule_refuse(why, "%s has control characters in it", key);
 	strcpy(out, text);
 	return 0;
 }
@@ -56,19 +46,19 @@ static int take_word(char *out, size_t cap, const char *text, const char *letter
 		     char why[static RULE_WHY])
 {
 	if (text[strspn(text, letters)])
-		return bad(why, "%s is malformed", key);
+		return rule_refuse(why, "%s is malformed", key);
 	return take_text(out, cap, text, key, why);
 }
 
 static int take_id(uint8_t id[static FORWARD_ID], const char *text, char why[static RULE_WHY])
 {
-	return rule_id_parse(id, text) == 0 ? 0 : bad(why, "forward_id is malformed");
+	return rule_id_parse(id, text) == 0 ? 0 : rule_refuse(why, "forward_id is malformed");
 }
 
 static int take_u32(uint32_t *out, json_int_t v, const char *key, char why[static RULE_WHY])
 {
 	if (v < 0 || v > UINT32_MAX)
-		return bad(why, "%s is out of range", key);
+		return rule_refuse(why, "%s is out of range", key);
 	*out = (uint32_t)v;
 	return 0;
 }
@@ -76,7 +66,7 @@ static int take_u32(uint32_t *out, json_int_t v, const char *key, char why[stati
 static int take_u64(uint64_t *out, json_int_t v, const char *key, char why[static RULE_WHY])
 {
 	if (v < 0)
-		return bad(why, "%s is negative", key);
+		return rule_refuse(why, "%s is negative", key);
 	*out = (uint64_t)v;
 	return 0;
 }
@@ -87,7 +77,7 @@ static int take_ip(struct addr *out, const char *text, int family, const char *k
 	struct addr a = { 0 };
 
 	if (*text && (addr_parse(&a, text, 0) != 0 || a.port || a.scope || (family && a.family != family)))
-		return bad(why, "%s is no such address", key);
+		return rule_refuse(why, "%s is no such address", key);
 	*out = a;
 	return 0;
 }
@@ -100,43 +90,13 @@ static const char *ip_text(const struct addr *a, char out[static ADDR_TEXT_MAX])
 
 /* --- Prefixes. */
 
-static bool has_host_bits(const struct forward_prefix *p)
-{
-	unsigned len = p->prefix.family == ADDR_V4 ? 4 : 16;
-
-	for (unsigned bit = p->bits; bit < len * 8; bit++)
-		if (p->prefix.ip[bit / 8] & 0x80 >> bit % 8)
-			return true;
-	return false;
-}
-
-static int take_prefix(struct forward_prefix *out, const char *text, char why[static RULE_WHY])
-{
-	char ip[ADDR_TEXT_MAX], *end;
-	const char *slash = strchr(text, '/');
-
-	if (!slash || (size_t)(slash - text) >= sizeof ip || slash[1] < '0' || slash[1] > '9')
-		return bad(why, "allow: not a prefix");
-	memcpy(ip, text, (size_t)(slash - text));
-	ip[slash - text] = 0;
-	*out = (struct forward_prefix) { 0 };
-	unsigned long bits = strtoul(slash + 1, &end, 10);
-	if (*end || take_ip(&out->prefix, ip, 0, "allow", why) || out->prefix.family == ADDR_NONE ||
-	    bits > (out->prefix.family == ADDR_V4 ? 32 : 128))
-		return bad(why, "allow: not a prefix");
-	out->bits = (uint8_t)bits;
-	return has_host_bits(out) ? bad(why, "allow: a prefix with host bits") : 0;
-}
-
 static json_t *prefixes_json(const struct forward_prefix *list, unsigned count)
 {
 	json_t *array = json_array();
-	char ip[ADDR_TEXT_MAX], text[PREFIX_TEXT];
+	char text[RULE_PREFIX];
 
-	for (unsigned i = 0; i < count; i++) {
-		snprintf(text, sizeof text, "%s/%u", addr_format_ip(&list[i].prefix, ip), list[i].bits);
-		json_array_append_new(array, json_string(text));
-	}
+	for (unsigned i = 0; i < count; i++)
+		json_array_append_new(array, json_string(rule_prefix_text(&list[i], text)));
 	return array;
 }
 
@@ -145,12 +105,12 @@ static int take_prefixes(struct lease_request *r, const json_t *array, char why[
 	size_t count = json_array_size(array);
 
 	if (!json_is_array(array) || count > FORWARD_PREFIXES_MAX)
-		return bad(why, "allow is not a list of at most %d prefixes", FORWARD_PREFIXES_MAX);
+		return rule_refuse(why, "allow is not a list of at most %d prefixes", FORWARD_PREFIXES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		const char *text = json_string_value(json_array_get(array, i));
 		if (!text)
-			return bad(why, "allow: not a text");
-		int rc = take_prefix(&r->allow[i], text, why);
+			return rule_refuse(why, "allow: not a text");
+		int rc = rule_read_prefix(&r->allow[i], text, why);
 		if (rc)
 			return rc;
 	}
@@ -171,12 +131,12 @@ static int check_range(const struct lease_request *r, unsigned i, char why[stati
 
 	if (g->count == 0 || g->tunnel == 0 || g->tunnel + g->count > PORTS_ALL ||
 	    g->wanted + g->count > PORTS_ALL)
-		return bad(why, "ranges: ports beyond 1 to 65535");
+		return rule_refuse(why, "ranges: ports beyond 1 to 65535");
 	for (unsigned k = 0; k < i; k++) {
 		const struct lease_range *o = &r->ranges[k];
 		if (overlap(g->tunnel, g->count, o->tunnel, o->count) ||
 		    (g->wanted && o->wanted && overlap(g->wanted, g->count, o->wanted, o->count)))
-			return bad(why, "ranges overlap");
+			return rule_refuse(why, "ranges overlap");
 	}
 	return 0;
 }
@@ -190,7 +150,7 @@ static int take_range(struct lease_range *out, const json_t *json, char why[stat
 		return rc;
 	if (wanted < 0 || tunnel < 0 || count < 0 || wanted >= PORTS_ALL || tunnel >= PORTS_ALL ||
 	    count > RULE_PORTS_MAX)
-		return bad(why, "ranges: ports beyond 1 to 65535");
+		return rule_refuse(why, "ranges: ports beyond 1 to 65535");
 	*out = (struct lease_range) { (uint16_t)wanted, (uint16_t)tunnel, (uint16_t)count };
 	return 0;
 }
@@ -201,7 +161,7 @@ static int take_ranges(struct lease_request *r, const json_t *array, char why[st
 	size_t count = json_array_size(array);
 
 	if (count == 0 || count > RULE_RANGES_MAX)
-		return bad(why, "ranges is not a list of 1 to %d", RULE_RANGES_MAX);
+		return rule_refuse(why, "ranges is not a list of 1 to %d", RULE_RANGES_MAX);
 	for (unsigned i = 0; i < count; i++) {
 		int rc = take_range(&r->ranges[i], json_array_get(array, i), why);
 		if (rc == 0)
@@ -211,7 +171,7 @@ static int take_ranges(struct lease_request *r, const json_t *array, char why[st
 		ports += r->ranges[i].count;
 	}
 	r->range_count = (unsigned)count;
-	return ports > RULE_PORTS_MAX ? bad(why, "more than %d ports", RULE_PORTS_MAX) : 0;
+	return ports > RULE_PORTS_MAX ? rule_refuse(why, "more than %d ports", RULE_PORTS_MAX) : 0;
 }
 
 static json_t *ranges_json(const struct lease_request *r)
@@ -231,7 +191,7 @@ static int take_proto(struct lease_request *r, const char *text, char why[static
 {
 	r->tcp = !strcmp(text, "tcp") || !strcmp(text, "both");
 	r->udp = !strcmp(text, "udp") || !strcmp(text, "both");
-	return r->tcp || r->udp ? 0 : bad(why, "proto is not tcp, udp or both");
+	return r->tcp || r->udp ? 0 : rule_refuse(why, "proto is not tcp, udp or both");
 }
 
 /* The texts and lists of a request, borrowed from its JSON. */
@@ -265,9 +225,9 @@ int lease_request_read(struct lease_request *r, const struct json_t *json, char 
 				      .tokens = p.tokens,
 				      .family = p.family == 6 ? ADDR_V6 : ADDR_V4 };
 	if (p.family != 4 && p.family != 6)
-		return bad(why, "family is not 4 or 6");
+		return rule_refuse(why, "family is not 4 or 6");
 	if ((rc = take_id(r->id, p.id, why)) ||
-	    (rc = take_text(r->name, sizeof r->name, p.name, "name", why)) ||
+	    (rc = take_word(r->name, sizeof r->name, p.name, name_letters, "name", why)) ||
 	    (rc = take_word(r->domain, sizeof r->domain, p.domain, domain_letters, "domain", why)) ||
 	    (rc = take_proto(r, p.proto, why)) || (rc = take_ranges(r, p.ranges, why)) ||
 	    (rc = take_prefixes(r, p.allow, why)) ||
@@ -276,7 +236,7 @@ int lease_request_read(struct lease_request *r, const struct json_t *json, char 
 	    (rc = take_u64(&r->rate, p.rate, "rate", why)) ||
 	    (rc = take_u64(&r->expires_at, p.expires_at, "expires_at", why)))
 		return rc;
-	return r->allow_count && !r->restricted ? bad(why, "allow is set, but not restricted") : 0;
+	return r->allow_count && !r->restricted ? rule_refuse(why, "allow is set, but not restricted") : 0;
 }
 
 struct json_t *lease_request_json(const struct lease_request *r)
@@ -302,11 +262,11 @@ static int take_ports(uint16_t ports[static RULE_RANGES_MAX], const json_t *arra
 	size_t count = json_array_size(array);
 
 	if (!json_is_array(array) || count > RULE_RANGES_MAX)
-		return bad(why, "ports is not a list of at most %d", RULE_RANGES_MAX);
+		return rule_refuse(why, "ports is not a list of at most %d", RULE_RANGES_MAX);
 	for (size_t i = 0; i < count; i++) {
 		json_int_t port = json_integer_value(json_array_get(array, i));
 		if (port < 1 || port >= PORTS_ALL)
-			return bad(why, "ports beyond 1 to 65535");
+			return rule_refuse(why, "ports beyond 1 to 65535");
 		ports[i] = (uint16_t)port;
 	}
 	return 0;
@@ -342,7 +302,7 @@ int lease_grant_read(struct lease_grant *g, const struct json_t *json, char why[
 	    (rc = take_u64(&g->rate, rate, "rate", why)))
 		return rc;
 	if (*door && strncmp(door, "https://", 8) != 0)
-		return bad(why, "door is malformed");
+		return rule_refuse(why, "door is malformed");
 	return take_u32(&g->max_conn, max_conn, "max_conn", why);
 }
 
@@ -374,7 +334,7 @@ int admit_request_read(struct admit_request *r, const struct json_t *json, char 
 		return rc;
 	struct addr with_port = r->visitor;
 	with_port.port = 1;
-	return addr_is_unusable(&with_port) ? bad(why, "visitor is no such address") : 0;
+	return addr_is_unusable(&with_port) ? rule_refuse(why, "visitor is no such address") : 0;
 }
 
 struct json_t *admit_request_json(const struct admit_request *r)
@@ -397,7 +357,7 @@ int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[
 	if ((rc = take_u64(&g->until, until, "until", why)) ||
 	    (rc = take_u32(&g->for_s, for_s, "for_s", why)))
 		return rc;
-	return take_text(g->name, sizeof g->name, name, "name", why);
+	return take_word(g->name, sizeof g->name, name, name_letters, "name", why);
 }
 
 struct json_t *admit_grant_json(const struct admit_grant *g)
@@ -421,11 +381,11 @@ static int take_rejected(uint64_t rejected[static FORWARD_REJECTS], const json_t
 			 char why[static RULE_WHY])
 {
 	if (json_object_size(object) != FORWARD_REJECTS)
-		return bad(why, "rejected has other reasons than ours");
+		return rule_refuse(why, "rejected has other reasons than ours");
 	for (enum forward_reject i = 0; i < FORWARD_REJECTS; i++) {
 		const json_t *n = json_object_get(object, forward_reject_name(i));
 		if (!json_is_integer(n))
-			return bad(why, "rejected has no number of %s", forward_reject_name(i));
+			return rule_refuse(why, "rejected has no number of %s", forward_reject_name(i));
 		int rc = take_u64(&rejected[i], json_integer_value(n), "rejected", why);
 		if (rc)
 			return rc;

@@ -242,6 +242,7 @@ int lease_link_start(struct lease_link **out, const struct lease_link_config *co
 		lease_link_stop(k);
 		return -ENOMEM;
 	}
+	http_server_set_per_source(k->http, LEASE_ASKS_MAX);
 	*out = k;
 	return 0;
 }
