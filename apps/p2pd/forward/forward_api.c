@@ -63,8 +63,7 @@ void api_book_error(struct api_call *c, int error, const struct rule *r)
 			  BOOK_RULES_MAX);
 		break;
 	case -EINVAL: api_error(c, 400, EXIT_USAGE, "such a rule cannot be"); break;
-	default:
-		api_error(c, 500, EXIT_FAILED, "the change could not be kept on disk: %s", strerror(-error));
+	default: api_error(c, 500, EXIT_FAILED, "the change could not be kept on disk: %s", strerror(-error));
 	}
 }
 
@@ -179,7 +178,8 @@ static void stats(struct api_call *c)
 static void ping(struct api_call *c)
 {
 	if (c->rule.removed_at)
-		api_error(c, 404, EXIT_NOT_FOUND, "the rule was removed; `p2pd portmap restore` brings it back");
+		api_error(c, 404, EXIT_NOT_FOUND,
+			  "the rule was removed; `p2pd portmap restore` brings it back");
 	else
 		api_later(c, API_PINGED, 200, c->rule.id);
 }
@@ -291,7 +291,8 @@ static bool read_body(struct api_call *c)
 {
 	const struct http_message *m = http_request(c->x);
 
-	c->body = m->body_len ? json_loadb(m->body, m->body_len, JSON_REJECT_DUPLICATES, NULL) : json_object();
+	c->body = m->body_len ? json_loadb(m->body, m->body_len, JSON_REJECT_DUPLICATES, NULL)
+			      : json_object();
 	if (json_is_object(c->body))
 		return true;
 	api_error(c, 400, EXIT_USAGE, "the body must be a JSON object");

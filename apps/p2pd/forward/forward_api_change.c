@@ -34,8 +34,9 @@ static void look_at_place(const struct forwarder *f, struct rule_place *place)
 				       .bits4 = e->config.ip4_bits,
 				       .bits6 = IP6_PREFIX_BITS };
 	for (int i = 0; i < n && place->link_count < RULE_LINKS_MAX; i++)
-		place->links[place->link_count++] = (struct forward_prefix) { .prefix = network_of(&listed[i]),
-									      .bits = (uint8_t)listed[i].bits };
+		place->links[place->link_count++] = (struct forward_prefix) {
+			.prefix = network_of(&listed[i]), .bits = (uint8_t)listed[i].bits
+		};
 }
 
 static bool refuse(struct api_call *c, enum audit_event event, const struct rule *r, int status,
@@ -130,9 +131,8 @@ static const char *keys_of(json_t *body, char out[static AUDIT_TEXT_MAX])
 	size_t len = 0;
 
 	*out = '\0';
-	json_object_foreach(body, key, value)
-		if (len < AUDIT_TEXT_MAX)
-			len += (size_t)snprintf(out + len, AUDIT_TEXT_MAX - len, "%s%s", len ? ", " : "", key);
+	json_object_foreach(body, key, value) if (len < AUDIT_TEXT_MAX)
+		len += (size_t)snprintf(out + len, AUDIT_TEXT_MAX - len, "%s%s", len ? ", " : "", key);
 	return out;
 }
 
@@ -256,7 +256,8 @@ void api_apply(struct api_call *c)
 	struct policy p;
 
 	if (!json_is_string(text) || (dry_run && !json_is_boolean(dry_run))) {
-		api_error(c, 400, EXIT_USAGE, "the body must be {\"policy\": TEXT, \"dry_run\": true or false}");
+		api_error(c, 400, EXIT_USAGE,
+			  "the body must be {\"policy\": TEXT, \"dry_run\": true or false}");
 		return;
 	}
 	if (policy_read(&p, POLICY_RULES, json_string_value(text), json_string_length(text), &error)) {

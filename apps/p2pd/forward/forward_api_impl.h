@@ -21,7 +21,7 @@ struct api_call {
 	struct http_exchange *x;
 	char word[API_WORDS][API_WORD]; /* of the path, behind /portmap/ */
 	unsigned words;
-	json_t *body;	 /* an object; empty without one */
+	json_t *body;	  /* an object; empty without one */
 	struct rule rule; /* that word[0] names, where a route wants one */
 	char actor[API_ACTOR];
 };

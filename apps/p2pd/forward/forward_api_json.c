@@ -54,7 +54,8 @@ json_t *api_stats_json(struct forwarder *f, const uint8_t id[static FORWARD_ID])
 	json_int_t ago_s = (json_int_t)(loop_now_ms() - s->last_ms) / 1000;
 	json_object_set_new(json, "last_visitor",
 			    any ? json_string(addr_format_ip(&s->last_visitor, visitor)) : json_null());
-	json_object_set_new(json, "last_visit_at", any ? json_integer((json_int_t)time(NULL) - ago_s) : json_null());
+	json_object_set_new(json, "last_visit_at",
+			    any ? json_integer((json_int_t)time(NULL) - ago_s) : json_null());
 	return json;
 }
 

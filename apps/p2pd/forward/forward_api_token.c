@@ -63,9 +63,10 @@ static void answer_link(struct api_call *c, int error, enum audit_event event, c
 		return;
 	}
 	snprintf(link, sizeof link, "%s/t/%s", door, text);
-	api_answer(c, 201, json_pack("{ss ss sI sI sI}", "token_id", token->token_id, "link", link, "uses",
-				     (json_int_t)token->uses, "expires_at", (json_int_t)token->expires_at,
-				     "for_s", (json_int_t)token->for_s));
+	api_answer(c, 201,
+		   json_pack("{ss ss sI sI sI}", "token_id", token->token_id, "link", link, "uses",
+			     (json_int_t)token->uses, "expires_at", (json_int_t)token->expires_at, "for_s",
+			     (json_int_t)token->for_s));
 	crypto_wipe(text, TOKEN_TEXT);
 	crypto_wipe(link, sizeof link);
 	forwarder_refresh(c->f);

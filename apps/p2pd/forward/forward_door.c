@@ -57,7 +57,8 @@ static void on_request(void *arg, struct http_exchange *x)
 		http_answer_error(x, 429, "denied", "too many requests without the token: try again later");
 	else if (!read_token_fits(dir, http_header(m, "Authorization"))) {
 		bucket_charge(&d->guesses, GUESSES_PER_S, 1, loop_now_ms());
-		refuse(d, x, 401, "the token of `p2pd portmap api-token` is needed, as Authorization: Bearer TOKEN");
+		refuse(d, x, 401,
+		       "the token of `p2pd portmap api-token` is needed, as Authorization: Bearer TOKEN");
 	} else
 		forward_api_handle(d->api, x, true);
 }

@@ -241,8 +241,8 @@ static bool same_ranges(const struct lease_request *a, const struct lease_reques
 	if (a->range_count != b->range_count)
 		return false;
 	for (unsigned i = 0; i < a->range_count; i++)
-		if (a->ranges[i].wanted != b->ranges[i].wanted || a->ranges[i].tunnel != b->ranges[i].tunnel ||
-		    a->ranges[i].count != b->ranges[i].count)
+		if (a->ranges[i].wanted != b->ranges[i].wanted ||
+		    a->ranges[i].tunnel != b->ranges[i].tunnel || a->ranges[i].count != b->ranges[i].count)
 			return false;
 	return true;
 }
@@ -252,7 +252,8 @@ static bool same_allow(const struct lease_request *a, const struct lease_request
 	if (a->restricted != b->restricted || a->allow_count != b->allow_count || a->tokens != b->tokens)
 		return false;
 	for (unsigned i = 0; i < a->allow_count; i++)
-		if (a->allow[i].bits != b->allow[i].bits || !addr_equal(&a->allow[i].prefix, &b->allow[i].prefix))
+		if (a->allow[i].bits != b->allow[i].bits ||
+		    !addr_equal(&a->allow[i].prefix, &b->allow[i].prefix))
 			return false;
 	return true;
 }

@@ -26,7 +26,8 @@ struct forward_node {
 struct forward_plan {
 	struct addr ip4, ip6;	     /* our overlay addresses; ADDR_NONE: none */
 	struct forward_node gateway; /* of a public rule */
-	uint16_t tunnel; /* the first tunnel port of a public rule, whose ranges take theirs one after the other */
+	uint16_t
+		tunnel; /* the first tunnel port of a public rule, whose ranges take theirs one after the other */
 	const struct forward_node *members; /* those of `to` that are known */
 	unsigned member_count;
 	const struct forward_prefix *admitted; /* by token */

@@ -38,8 +38,7 @@ struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t i
 }
 
 /* A name is what its node says: where two say the same, neither is taken for the one that was meant. */
-struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
-					 char why[static RULE_WHY])
+struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, char why[static RULE_WHY])
 {
 	const struct engine *e = f->config.engine;
 	struct engine_peer *found = NULL;
@@ -65,8 +64,8 @@ struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct ad
 {
 	struct engine_peer *ep = f->config.engine->peers;
 
-	while (ep && (!ep->peer.own_kind ||
-		      !(addr_same_ip(&ep->ip4, overlay) || addr_same_ip(&ep->ip6, overlay))))
+	while (ep &&
+	       (!ep->peer.own_kind || !(addr_same_ip(&ep->ip4, overlay) || addr_same_ip(&ep->ip6, overlay))))
 		ep = ep->next;
 	return ep;
 }

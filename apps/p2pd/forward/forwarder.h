@@ -67,7 +67,8 @@ struct forwarder_view {
 	char mode_why[RULE_WHY];
 	char addresses[FORWARDER_ADDRESSES][FORWARDER_ADDRESS];
 	unsigned address_count;
-	char door[RULE_DOMAIN + 16]; /* "https://ADDR:PORT": where the gateway takes tokens; "": nowhere (yet) */
+	char door[RULE_DOMAIN +
+		  16]; /* "https://ADDR:PORT": where the gateway takes tokens; "": nowhere (yet) */
 	struct forward_stats stats; /* with those of before */
 };
 /* False for an id that the book has not. */

@@ -151,7 +151,8 @@ static void audit_refusals(struct forwarder_item *it, const struct forward_stats
 		if (!more || len >= sizeof text)
 			continue;
 		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s: %llu", len ? ", " : "",
-					forward_reject_name((enum forward_reject)i), (unsigned long long)more);
+					forward_reject_name((enum forward_reject)i),
+					(unsigned long long)more);
 	}
 	if (len)
 		forwarder_audit(it->f, AUDIT_VISIT_REFUSE, AUDIT_REFUSED, &it->rule, "visitors", text);

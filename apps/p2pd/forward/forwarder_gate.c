@@ -152,10 +152,11 @@ static void on_lease(void *arg, struct lease_ask *q, const struct addr *peer, co
 	}
 	bool known = gateway_owner(f->gate.gateway, r->id) != NULL;
 	uint64_t version = gateway_version(f->gate.gateway);
-	int ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant, conflict,
-				why);
+	int ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant,
+				conflict, why);
 	if (ret) {
-		audit_lease(f, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, r->id, r->name, actor_of(f, peer, actor), why);
+		audit_lease(f, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, r->id, r->name, actor_of(f, peer, actor),
+			    why);
 		lease_answer_error(q, ret, why, conflict);
 		return;
 	}
@@ -281,9 +282,9 @@ static void on_admitted(void *arg, const struct lease_reply *reply)
 	if (!a->error)
 		a->admit = reply->admit;
 	if (!a->error && !a->look)
-		a->error = f->gate.gateway ? gateway_admit(f->gate.gateway, a->id, &a->visitor,
-							   reply->admit.until)
-					   : -ENOENT;
+		a->error = f->gate.gateway
+				   ? gateway_admit(f->gate.gateway, a->id, &a->visitor, reply->admit.until)
+				   : -ENOENT;
 	forwarder_refresh(f);
 }
 

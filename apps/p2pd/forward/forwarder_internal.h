@@ -26,24 +26,24 @@ struct forwarder_lease {
 	struct forward_node gateway; /* ik zero: not known */
 	uint64_t boot;		     /* of the gateway, and whether it is online, as last seen */
 	bool online;
-	struct lease_request asked;  /* the last that was sent, or is to be */
+	struct lease_request asked; /* the last that was sent, or is to be */
 	struct lease_grant grant;
 	struct lease_call *call; /* under way */
 	bool outdated;		 /* what is to be had is not what was sent */
 	bool held;
-	bool sent;		/* the gateway may have it */
-	bool no_kernel;		/* the last grant was without, though it was asked for */
-	int error;		/* of the last reply */
+	bool sent;	/* the gateway may have it */
+	bool no_kernel; /* the last grant was without, though it was asked for */
+	int error;	/* of the last reply */
 	char why[RULE_WHY];
-	unsigned failures;	/* in a row, without an answer */
-	uint64_t due_ms;	/* the next request; UINT64_MAX: none */
+	unsigned failures; /* in a row, without an answer */
+	uint64_t due_ms;   /* the next request; UINT64_MAX: none */
 };
 
 /* Counts of the entries of one id; they begin anew when entries come anew, the sums do not. */
 struct forwarder_counts {
-	struct forward_stats sum; /* of all that was before */
+	struct forward_stats sum;		    /* of all that was before */
 	struct forward_stats kernel, user, gateway; /* as last seen */
-	bool changed; /* since they were given to the book */
+	bool changed;				    /* since they were given to the book */
 	uint64_t audited[FORWARD_REJECTS];
 };
 
@@ -59,8 +59,8 @@ struct forwarder_item {
 	char why[RULE_WHY];	 /* what keeps it from being complete */
 	char mode_why[RULE_WHY]; /* why not the kernel */
 	int user_error;
-	char user_why[RULE_WHY]; /* why our sockets could not */
-	unsigned moved;		 /* how often its tunnel ports were changed since others had them */
+	char user_why[RULE_WHY];   /* why our sockets could not */
+	unsigned moved;		   /* how often its tunnel ports were changed since others had them */
 	enum forwarder_state told; /* in the audit */
 };
 
@@ -78,16 +78,16 @@ struct forwarder_release {
 struct forwarder_kernel {
 	struct host_nat *nat; /* NULL: not open. Left to the job while one runs */
 	struct host_nat_config config;
-	bool needed;	      /* some rule wants it, or we are a gateway */
-	bool tried;	      /* to open it: `why` is true */
-	bool running;	      /* a job is under way */
+	bool needed;  /* some rule wants it, or we are a gateway */
+	bool tried;   /* to open it: `why` is true */
+	bool running; /* a job is under way */
 	bool look_wanted;
-	bool failed;	      /* the last job did */
+	bool failed;		/* the last job did */
 	char why[HOST_NAT_WHY]; /* why it cannot be used; "": it can */
 	struct forward_list wanted;
 	uint64_t wanted_number, applied_number; /* of the lists */
 	uint64_t looks, looks_begun;		/* how often it was looked at */
-	uint64_t retry_ms;	/* UINT64_MAX: never */
+	uint64_t retry_ms;			/* UINT64_MAX: never */
 };
 
 enum forwarder_ask_kind { ASK_LEASE, ASK_STATS, ASK_ADMIT, ASK_VISIT };
@@ -136,7 +136,7 @@ struct forwarder {
 	struct forwarder_wait *waits;
 	struct forwarder_ping *pings;
 	bool refresh_wanted, stepping, stopping;
-	bool news; /* who waits is to be looked at */
+	bool news;			      /* who waits is to be looked at */
 	uint64_t check_ms, keep_ms, retry_ms; /* next times */
 };
 
@@ -148,8 +148,7 @@ struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t i
 /* Brings about what has been noted. Ends every callback. */
 void forwarder_step(struct forwarder *f);
 /* The member of that name. NULL, with `why` for a person: there is none (yet), or two. */
-struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name,
-					 char why[static RULE_WHY]);
+struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, char why[static RULE_WHY]);
 struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
 struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32]);
 /* Whether the node has joined and has addresses. */

@@ -23,8 +23,8 @@ static void add_address(struct forwarder_view *v, const char *host, uint16_t fir
 	if (v->address_count == FORWARDER_ADDRESSES)
 		return;
 	int len = count == 1 ? snprintf(out, FORWARDER_ADDRESS, "%s:%u/%s", host, first, proto)
-			     : snprintf(out, FORWARDER_ADDRESS, "%s:%u-%u/%s", host, first,
-					first + count - 1, proto);
+			     : snprintf(out, FORWARDER_ADDRESS, "%s:%u-%u/%s", host, first, first + count - 1,
+					proto);
 	if (len < FORWARDER_ADDRESS) /* a long name is left out, the addresses are there */
 		v->address_count++;
 }
@@ -144,7 +144,8 @@ bool forwarder_settled(const struct forwarder_item *it)
 		return *it->why;
 	if (!forwarder_kernel_done(f, f->kernel.wanted_number))
 		return false;
-	return it->rule.scope != RULE_PUBLIC || l->failures || refused(l) || (l->held && !l->outdated && !l->call);
+	return it->rule.scope != RULE_PUBLIC || l->failures || refused(l) ||
+	       (l->held && !l->outdated && !l->call);
 }
 
 bool forwarder_look(const struct forwarder *f, const uint8_t id[static FORWARD_ID],

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 enum {
-	STEP_MS = 3000,	    /* each */
-	REFUSAL_MS = 500,   /* a UDP service that is not there says so by then, or never */
+	STEP_MS = 3000,	  /* each */
+	REFUSAL_MS = 500, /* a UDP service that is not there says so by then, or never */
 	STEPS = 4,
 };
 #define PONG_ID (1ull << 63) /* others count from 1 */
@@ -81,8 +81,8 @@ static void ask_gateway(struct forwarder_ping *p)
 		return;
 	}
 	begin(p, STEP_MS);
-	int ret = lease_link_stats(p->f->link, ep->ip4.family ? &ep->ip4 : &ep->ip6, p->rule.id, on_gateway, p,
-				   &p->call);
+	int ret = lease_link_stats(p->f->link, ep->ip4.family ? &ep->ip4 : &ep->ip6, p->rule.id, on_gateway,
+				   p, &p->call);
 	if (ret)
 		found(p, "gateway", false, "%s cannot be asked: %s", p->rule.via, strerror(-ret));
 }
@@ -119,9 +119,9 @@ void forwarder_on_pong(struct forwarder *f, const struct engine_event *pong)
 		return;
 	p->pong_id = 0;
 	found(p, "tunnel", true, "%s, %u ms",
-	      pong->way == ENGINE_WAY_DIRECT ? "direct" :
-	      pong->by_link		     ? "relayed over TLS" :
-					       "relayed",
+	      pong->way == ENGINE_WAY_DIRECT ? "direct"
+	      : pong->by_link		     ? "relayed over TLS"
+					     : "relayed",
 	      pong->rtt_ms);
 	f->news = true;
 	forwarder_step(f);
@@ -202,8 +202,8 @@ static void try_service(struct forwarder_ping *p)
 	at.port = p->rule.ranges[0].first;
 	unsigned len = addr_to_sockaddr(&at, &sa);
 	begin(p, p->rule.tcp ? STEP_MS : REFUSAL_MS);
-	p->fd = socket(sa.ss_family,
-		       (p->rule.tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	p->fd = socket(sa.ss_family, (p->rule.tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC,
+		       0);
 	p->watch = p->fd < 0 ? NULL : loop_fd_create(p->f->config.loop, p->fd, on_service, p);
 	if (!p->watch || loop_fd_want(p->watch, p->rule.tcp ? LOOP_WRITE : LOOP_READ)) {
 		service_said(p, ENOMEM);

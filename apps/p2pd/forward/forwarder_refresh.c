@@ -9,9 +9,9 @@
 #include "core/log.h"
 
 enum {
-	USER_ROUNDS = 64,   /* rules that our sockets cannot carry, found one by one */
+	USER_ROUNDS = 64, /* rules that our sockets cannot carry, found one by one */
 	USER_RETRY_MS = 5000,
-	MOVES_MAX = 8,	    /* of a rule's tunnel ports away from those of other programs */
+	MOVES_MAX = 8, /* of a rule's tunnel ports away from those of other programs */
 };
 
 /* ---- Items are the book's living rules */
@@ -322,7 +322,8 @@ static void set_kernel(struct forwarder *f, struct forward_list *next)
 {
 	struct forward_list *now_wanted = &f->kernel.wanted;
 	bool same = next->count == now_wanted->count &&
-		    (!next->count || !memcmp(next->items, now_wanted->items, next->count * sizeof *next->items));
+		    (!next->count ||
+		     !memcmp(next->items, now_wanted->items, next->count * sizeof *next->items));
 
 	if (same) {
 		forward_list_free(next);
@@ -388,7 +389,8 @@ void forwarder_recompute(struct forwarder *f)
 		for (struct forwarder_item *it = f->items; it; it = it->next)
 			plan_item(it, &out);
 		forwarder_gate_plan(f, &kernel, &f->user);
-		out.pass_count += forwarder_gate_passes(f, passes + out.pass_count, PASS_MAX - out.pass_count);
+		out.pass_count += forwarder_gate_passes(f, passes + out.pass_count,
+							PASS_MAX - out.pass_count);
 	}
 	int ret = tunnel_ports_save(&f->tunnels, f->config.state_dir);
 	if (ret)

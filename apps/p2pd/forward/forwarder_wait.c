@@ -45,8 +45,7 @@ static bool ask_gateway(struct forwarder_wait *w)
 				&w->call) == 0;
 }
 
-void forwarder_wait_counts(struct forwarder *f, const uint8_t id[static FORWARD_ID],
-			   struct forwarder_wait *w)
+void forwarder_wait_counts(struct forwarder *f, const uint8_t id[static FORWARD_ID], struct forwarder_wait *w)
 {
 	w->counts = true;
 	begin(f, id, w, FORWARDER_COUNT_MS);

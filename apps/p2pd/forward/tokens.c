@@ -319,6 +319,17 @@ static int burn(struct tokens *t, size_t i, const struct token_visit *visit, uin
 	return commit(t, &draft);
 }
 
+int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
+		const struct addr *visitor, uint64_t unix_s, struct token *token)
+{
+	size_t i = match(&t->now, text);
+
+	if (i == t->now.count || memcmp(t->now.entries[i].token.id, id, FORWARD_ID))
+		return -EACCES;
+	*token = t->now.entries[i].token;
+	return is_dead(token, unix_s) && !visit_of(&t->now, token, visitor, unix_s) ? -EACCES : 0;
+}
+
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token)
 {

@@ -34,9 +34,7 @@ static bool read_runs(struct tunnel_ports *t, json_t *json)
 
 	if (!json_is_object(json) || json_object_size(json) > TUNNEL_PORTS_MAX)
 		return false;
-	json_object_foreach(json, id, value)
-		if (!read_run(&t->items[t->count++], id, value))
-			return false;
+	json_object_foreach(json, id, value) if (!read_run(&t->items[t->count++], id, value)) return false;
 	return true;
 }
 
