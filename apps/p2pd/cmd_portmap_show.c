@@ -82,9 +82,11 @@ static void print_who(json_t *rule)
 /* What it was asked to be, and what came of it. */
 static void print_mode(json_t *rule)
 {
-	const char *mode = portmap_string(rule, "mode"), *why = portmap_string(rule, "mode_why");
+	const char *mode = portmap_string(rule, "mode"), *why = portmap_string(rule, "mode_why"),
+		   *state = portmap_string(rule, "state");
 
-	if (!*mode)
+	/* Else there is nothing that is carried. */
+	if (!*mode || (strcmp(state, "active") && strcmp(state, "paused")))
 		return;
 	label("carried by");
 	printf("%s", strcmp(mode, "kernel") ? "p2pd itself" : "the kernel");

@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "core/config.h"
 
@@ -38,7 +39,8 @@ size_t portmap_spec_options(struct portmap_spec *s, struct options_entry out[sta
 		  .text = &s->idle },
 		{ "rate", "RATE", "at most so much each way: 500kbit, 10mbit, none (none)",
 		  .text = &s->rate },
-		{ "expires", "TIME", "the rule ends so long from now: 12h, 7d, never (never)",
+		{ "expires", "TIME",
+		  "the rule ends so long from now, or then: 12h, 7d, 2027-01-31, never (never)",
 		  .text = &s->expires },
 		{ "source-ip", "WAY", "kernel (default), proxy-v2 or nat: see below", .text = &s->source_ip },
 		{ "force", NULL, "even if it is open to everybody; what it overlaps with is removed",
@@ -173,19 +175,41 @@ static void put_rate(struct reading *r, const char *text)
 		put(r, "rate", json_integer(rate));
 }
 
+/* "2027-01-31", "2027-01-31T18:00:00Z" */
+static bool read_date(uint64_t *out, const char *text)
+{
+	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d" };
+
+	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+		struct tm tm = { 0 };
+		const char *rest = strptime(text, forms[i], &tm);
+		time_t t = rest && !*rest ? timegm(&tm) : -1;
+		if (t > 0) {
+			*out = (uint64_t)t;
+			return true;
+		}
+	}
+	return false;
+}
+
 static void put_expiry(struct reading *r, const char *text, uint64_t unix_s)
 {
-	uint64_t s;
+	uint64_t s, until;
 
 	if (!text)
 		return;
-	if (portmap_seconds(&s, text, never) || s > INT64_MAX - unix_s)
-		complain(r, "--expires takes a time such as 12h or 7d, or never, not '%.40s'", text);
-	else
-		put(r, "expires_at", json_integer(s ? (json_int_t)(unix_s + s) : 0));
+	if (read_date(&until, text)) {
+		if (until <= unix_s)
+			complain(r, "--expires: %.40s is over already", text);
+	} else if (!portmap_seconds(&s, text, never) && s <= INT64_MAX - unix_s) {
+		until = s ? unix_s + s : 0;
+	} else {
+		complain(r, "--expires takes a time such as 12h, 7d or 2027-01-31, or never, not '%.40s'",
+			 text);
+		return;
+	}
+	put(r, "expires_at", json_integer((json_int_t)until));
 }
-
-/* --- */
 
 /* What belongs to another scope than the one that is wanted goes: else the rule would be refused for it. */
 static void put_scope(struct reading *r, const struct portmap_spec *s)

@@ -240,6 +240,9 @@ static void a_flood_is_counted_and_not_written(void **state)
 		note(AUDIT_TOKEN_GUESS, NOW + i % HOUR / 2, NULL);
 	note(AUDIT_RULE_ADD, NOW, NULL); /* what a person does is always written */
 	assert_int_equal(count(0), AUDIT_HOURLY_MAX + 1);
+	for (unsigned i = 0; i < 5000; i++)
+		note(AUDIT_TOKEN_USE, NOW, NULL);
+	assert_int_equal(count(0), AUDIT_HOURLY_MAX + 1 + AUDIT_HOURLY_SOME);
 	note(AUDIT_TOKEN_GUESS, NOW + HOUR, NULL);
 	entries = list(NOW + HOUR);
 	assert_int_equal(json_array_size(entries), 1);

@@ -140,6 +140,26 @@ static void who_is_admitted_may_load_the_page_again(void **state)
 	assert_int_equal(admit_at(rule_a, text, "2001:db8::7", first.until), -EACCES);
 }
 
+static void a_look_burns_nothing(void **state)
+{
+	char text[TOKEN_TEXT];
+	struct addr first = from("198.51.100.7"), second = from("198.51.100.8");
+	struct token token;
+
+	(void)state;
+	make(rule_a, 1, 0, text);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(tokens_look(tokens, rule_a, text, &first, NOW, &token), 0);
+	assert_int_equal(token.for_s, 12 * HOUR);
+	assert_int_equal(token.used, 0);
+	assert_int_equal(allowed(rule_a, NOW), 0);
+	assert_int_equal(tokens_look(tokens, rule_b, text, &first, NOW, &token), -EACCES);
+	assert_int_equal(tokens_look(tokens, rule_a, "", &first, NOW, &token), -EACCES);
+	assert_int_equal(admit(rule_a, text, "198.51.100.7"), 0);
+	assert_int_equal(tokens_look(tokens, rule_a, text, &first, NOW, &token), 0);
+	assert_int_equal(tokens_look(tokens, rule_a, text, &second, NOW, &token), -EACCES);
+}
+
 static void a_visit_ends_when_its_time_is_over(void **state)
 {
 	char text[TOKEN_TEXT];
@@ -503,6 +523,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_link_for_one_use_admits_one_visitor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_is_admitted_may_load_the_page_again, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_look_burns_nothing, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_visit_ends_when_its_time_is_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_valid_token_is_refused_in_one_way, set_up,
 						tear_down),

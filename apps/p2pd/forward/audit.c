@@ -36,18 +36,28 @@ struct audit {
 
 static const struct {
 	const char *name;
-	bool by_strangers; /* can be caused at will */
+	unsigned hourly; /* at most so many lines; 0: all */
 } events[AUDIT_EVENTS] = {
-	[AUDIT_RULE_ADD] = { "rule.add" },	     [AUDIT_RULE_SET] = { "rule.set" },
-	[AUDIT_RULE_PAUSE] = { "rule.pause" },	     [AUDIT_RULE_RESUME] = { "rule.resume" },
-	[AUDIT_RULE_REMOVE] = { "rule.remove" },     [AUDIT_RULE_RESTORE] = { "rule.restore" },
-	[AUDIT_RULE_EXPIRE] = { "rule.expire" },     [AUDIT_RULE_FAIL] = { "rule.fail" },
-	[AUDIT_POLICY_APPLY] = { "policy.apply" },   [AUDIT_TOKEN_NEW] = { "token.new" },
-	[AUDIT_TOKEN_REVOKE] = { "token.revoke" },   [AUDIT_TOKEN_ROTATE] = { "token.rotate" },
-	[AUDIT_TOKEN_USE] = { "token.use" },	     [AUDIT_TOKEN_GUESS] = { "token.guess", true },
-	[AUDIT_LEASE_GRANT] = { "lease.grant" },     [AUDIT_LEASE_REFUSE] = { "lease.refuse", true },
-	[AUDIT_LEASE_RELEASE] = { "lease.release" }, [AUDIT_API_TOKEN] = { "api.token" },
-	[AUDIT_API_REFUSE] = { "api.refuse", true }, [AUDIT_VISIT_REFUSE] = { "visit.refuse", true },
+	[AUDIT_RULE_ADD] = { "rule.add" },
+	[AUDIT_RULE_SET] = { "rule.set" },
+	[AUDIT_RULE_PAUSE] = { "rule.pause" },
+	[AUDIT_RULE_RESUME] = { "rule.resume" },
+	[AUDIT_RULE_REMOVE] = { "rule.remove" },
+	[AUDIT_RULE_RESTORE] = { "rule.restore" },
+	[AUDIT_RULE_EXPIRE] = { "rule.expire" },
+	[AUDIT_RULE_FAIL] = { "rule.fail" },
+	[AUDIT_POLICY_APPLY] = { "policy.apply" },
+	[AUDIT_TOKEN_NEW] = { "token.new" },
+	[AUDIT_TOKEN_REVOKE] = { "token.revoke" },
+	[AUDIT_TOKEN_ROTATE] = { "token.rotate" },
+	[AUDIT_TOKEN_USE] = { "token.use", AUDIT_HOURLY_SOME },
+	[AUDIT_TOKEN_GUESS] = { "token.guess", AUDIT_HOURLY_MAX },
+	[AUDIT_LEASE_GRANT] = { "lease.grant", AUDIT_HOURLY_SOME },
+	[AUDIT_LEASE_REFUSE] = { "lease.refuse", AUDIT_HOURLY_MAX },
+	[AUDIT_LEASE_RELEASE] = { "lease.release", AUDIT_HOURLY_SOME },
+	[AUDIT_API_TOKEN] = { "api.token" },
+	[AUDIT_API_REFUSE] = { "api.refuse", AUDIT_HOURLY_MAX },
+	[AUDIT_VISIT_REFUSE] = { "visit.refuse", AUDIT_HOURLY_MAX },
 };
 
 static const char *const outcomes[] = {
@@ -252,11 +262,11 @@ static bool admit(struct audit *a, uint64_t unix_s, enum audit_event event, unsi
 	struct flood *f = &a->floods[event];
 
 	*left = 0;
-	if (!events[event].by_strangers)
+	if (!events[event].hourly)
 		return true;
 	if (unix_s >= f->since + HOUR_S || unix_s < f->since)
 		*f = (struct flood) { .since = unix_s, .left = f->left };
-	if (f->written == AUDIT_HOURLY_MAX) {
+	if (f->written == events[event].hourly) {
 		f->left++;
 		return false;
 	}

@@ -319,32 +319,43 @@ static int burn(struct tokens *t, size_t i, const struct token_visit *visit, uin
 	return commit(t, &draft);
 }
 
+/* 0 with the token's index, and the visit that it has already (NULL: none); or -EACCES. */
+static int judge(const struct tokens *t, const uint8_t *id, const char *text, const struct addr *visitor,
+		 uint64_t unix_s, size_t *i, const struct token_visit **visit)
+{
+	*i = match(&t->now, text);
+	if (*i == t->now.count || memcmp(t->now.entries[*i].token.id, id, FORWARD_ID))
+		return -EACCES;
+	const struct token *token = &t->now.entries[*i].token;
+	*visit = visit_of(&t->now, token, visitor, unix_s);
+	return !*visit && is_dead(token, unix_s) ? -EACCES : 0;
+}
+
 int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		const struct addr *visitor, uint64_t unix_s, struct token *token)
 {
-	size_t i = match(&t->now, text);
+	const struct token_visit *before;
+	size_t i;
+	int ret = judge(t, id, text, visitor, unix_s, &i, &before);
 
-	if (i == t->now.count || memcmp(t->now.entries[i].token.id, id, FORWARD_ID))
-		return -EACCES;
-	*token = t->now.entries[i].token;
-	return is_dead(token, unix_s) && !visit_of(&t->now, token, visitor, unix_s) ? -EACCES : 0;
+	if (!ret)
+		*token = t->now.entries[i].token;
+	return ret;
 }
 
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token)
 {
-	size_t i = match(&t->now, text);
-	int ret = 0;
+	const struct token_visit *before;
+	size_t i;
+	int ret = judge(t, id, text, visitor, unix_s, &i, &before);
 
-	if (i == t->now.count || memcmp(t->now.entries[i].token.id, id, FORWARD_ID))
-		return -EACCES;
-	const struct token *known = &t->now.entries[i].token;
-	const struct token_visit *before = visit_of(&t->now, known, visitor, unix_s);
-	if (!before && is_dead(known, unix_s))
-		return -EACCES;
+	if (ret)
+		return ret;
 	if (before) {
 		*visit = *before;
 	} else {
+		const struct token *known = &t->now.entries[i].token;
 		*visit = (struct token_visit) { .visitor = *visitor, .until = unix_s + known->for_s };
 		visit->visitor.port = 0;
 		memcpy(visit->id, id, FORWARD_ID);

@@ -68,7 +68,7 @@ int tokens_forget(struct tokens *t, const uint8_t id[static FORWARD_ID]);
  */
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token);
-/* Whether tokens_admit() would, by what that depends on the token: nothing changes. 0 with *token, or -EACCES. */
+/* Whether it would admit the visitor now, as before it presses the button: nothing is burnt. 0 and *token, or -EACCES. */
 int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		const struct addr *visitor, uint64_t unix_s, struct token *token);
 
