@@ -58,7 +58,8 @@ size_t config_log_changes(const char *module, const struct config_entry *entries
 static size_t size_of(const struct config_entry *e)
 {
 	switch (e->kind) {
-	case CONFIG_TEXT: return (size_t)e->max;
+	case CONFIG_TEXT:
+	case CONFIG_WORDS: return (size_t)e->max;
 	case CONFIG_NUMBER: return sizeof(long);
 	case CONFIG_FLAG: return sizeof(enum config_flag);
 	case CONFIG_ADDR: return sizeof(struct addr);

@@ -25,7 +25,7 @@ enum {
 	CONFIG_LIST_MAX = 8,
 	CONFIG_ERRORS_MAX = 20, /* that are shown, the others are counted */
 	CONFIG_LINE = 640,
-	CONFIG_SHOW = 640, /* the longest value as text */
+	CONFIG_SHOW = 2112, /* the longest value as text */
 };
 
 /* What a setting's target in the struct is. */
@@ -35,6 +35,7 @@ enum config_kind {
 	CONFIG_FLAG,   /* enum config_flag */
 	CONFIG_ADDR,   /* struct addr, from ADDRESS:PORT; ADDR_NONE stands for none */
 	CONFIG_ADDRS,  /* struct config_addrs */
+	CONFIG_WORDS,  /* char[max]: "a,b", from a list, or words with commas between; "" stands for none */
 	CONFIG_RATE,   /* uint32_t, bytes a second, from 100mbit */
 	CONFIG_SIZE,   /* uint64_t, bytes, from 500GB */
 	CONFIG_TIME,   /* uint64_t, seconds, from 90d */
@@ -57,7 +58,7 @@ struct config_entry {
 	uint16_t port;		    /* of an address that names none */
 	const char *none;	    /* the word for 0 of a rate, size or time */
 	const char *takes;	    /* what the value is, for messages; NULL: as its kind says */
-	bool (*fits)(const char *); /* of a text; NULL: any that has at least one character */
+	bool (*fits)(const char *); /* of a text, of each word; NULL: any that has at least one character */
 	bool live;		    /* can change while the program runs */
 	bool hushed;		    /* messages do not repeat a wrong value: it may be a secret */
 };
@@ -88,7 +89,7 @@ void config_print_errors(const struct config_file *f, FILE *out);
 /* The same of a reload, which then has changed nothing. */
 void config_log_errors(const char *module, const struct config_file *f);
 
-/* Sets a setting from its text; an address is added to a list. 0 or -EINVAL. */
+/* Sets a setting from its text; addresses and words are added to their list. 0 or -EINVAL. */
 int config_set(const struct config_entry *e, void *base, const char *text);
 /* A setting as its text, "" for none. Returns `out`. */
 const char *config_show(const struct config_entry *e, const void *base, char out[static CONFIG_SHOW]);

@@ -105,6 +105,41 @@ static int set_text(const struct config_entry *e, char *target, const char *text
 	return 0;
 }
 
+static int add_word(const struct config_entry *e, char *list, const char *word, size_t len)
+{
+	struct config_entry text = *e;
+	char one[CONFIG_SHOW];
+	size_t used = strlen(list);
+
+	while (len && word[len - 1] == ' ')
+		len--;
+	if (len >= sizeof one)
+		return -EINVAL;
+	memcpy(one, word, len);
+	one[len] = 0;
+	used += used > 0;
+	text.max = e->max - (long)used;
+	if (text.max < 1 || set_text(&text, list + used, one))
+		return -EINVAL;
+	if (used)
+		list[used - 1] = ',';
+	return 0;
+}
+
+static int add_words(const struct config_entry *e, char *list, const char *text)
+{
+	for (;;) {
+		size_t len;
+		text += strspn(text, " ");
+		len = strcspn(text, ",");
+		if (add_word(e, list, text, len))
+			return -EINVAL;
+		if (!text[len])
+			return 0;
+		text += len + 1;
+	}
+}
+
 static int set_flag(enum config_flag *target, const char *text)
 {
 	static const struct {
@@ -149,6 +184,7 @@ int config_set(const struct config_entry *e, void *base, const char *text)
 	case CONFIG_FLAG: return set_flag(target, text);
 	case CONFIG_ADDR: return set_addr(e, target, text);
 	case CONFIG_ADDRS: return add_addr(e, target, text);
+	case CONFIG_WORDS: return add_words(e, target, text);
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
 	case CONFIG_TIME: return set_quantity(e, target, text);
@@ -158,8 +194,12 @@ int config_set(const struct config_entry *e, void *base, const char *text)
 
 void config_clear(const struct config_entry *e, void *base)
 {
+	void *target = (char *)base + e->offset;
+
 	if (e->kind == CONFIG_ADDRS)
-		((struct config_addrs *)((char *)base + e->offset))->count = 0;
+		((struct config_addrs *)target)->count = 0;
+	if (e->kind == CONFIG_WORDS)
+		*(char *)target = 0;
 }
 
 static void show_addrs(const struct config_addrs *list, char *out, size_t size)
@@ -194,7 +234,8 @@ const char *config_show(const struct config_entry *e, const void *base, char out
 
 	*out = 0;
 	switch (e->kind) {
-	case CONFIG_TEXT: snprintf(out, CONFIG_SHOW, "%s", (const char *)target); break;
+	case CONFIG_TEXT:
+	case CONFIG_WORDS: snprintf(out, CONFIG_SHOW, "%s", (const char *)target); break;
 	case CONFIG_NUMBER:
 		if (*(const long *)target >= e->min)
 			snprintf(out, CONFIG_SHOW, "%ld", *(const long *)target);
@@ -220,6 +261,7 @@ static const char *kind_takes(enum config_kind kind)
 	case CONFIG_FLAG: return "yes or no";
 	case CONFIG_ADDR: return "ADDRESS:PORT";
 	case CONFIG_ADDRS: return "a list of at most 8 ADDRESS:PORT";
+	case CONFIG_WORDS: return "a list of words";
 	case CONFIG_RATE: return "a rate up to 34gbit, such as 100mbit";
 	case CONFIG_SIZE: return "an amount such as 500GB";
 	case CONFIG_TIME: return "a time such as 90d or 12h";

@@ -189,6 +189,11 @@ static void read_list(struct reading *r, const struct config_entry *e)
 {
 	char takes[CONFIG_TAKES];
 
+	if (r->event.type != YAML_SEQUENCE_START_EVENT && e->kind == CONFIG_WORDS) {
+		config_clear(e, r->base);
+		read_scalar(r, e);
+		return;
+	}
 	if (r->event.type != YAML_SEQUENCE_START_EVENT) {
 		complain_at(r, r->event.start_mark, "%s takes %s, each after a dash", e->key,
 			    config_takes(e, takes));
@@ -206,7 +211,7 @@ static void read_leaf(struct reading *r, size_t index)
 
 	r->file->at[index] = (struct config_place) { (unsigned)r->event.start_mark.line + 1,
 						     (unsigned)r->event.start_mark.column + 1 };
-	if (e->kind == CONFIG_ADDRS)
+	if (e->kind == CONFIG_ADDRS || e->kind == CONFIG_WORDS)
 		read_list(r, e);
 	else
 		read_scalar(r, e);

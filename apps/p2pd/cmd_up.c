@@ -23,6 +23,7 @@ struct up {
 	struct join_wish wish;
 	struct node_settings_source source;
 	struct node_settings settings; /* in effect */
+	struct gateway_config gateway;
 	const char *state, *socket, *log;
 	bool foreground, metrics_public;
 	long timeout_s;
@@ -77,6 +78,7 @@ static void on_hangup(void *arg)
 	if (config_log_changes("config", node_settings_entries, &up->settings, &next) == 0)
 		log_info("config", "read again: no setting has changed");
 	config_take_live(node_settings_entries, &up->settings, &next);
+	node_settings_gateway(&up->settings, &up->gateway);
 	log_set_levels(up->settings.log_level);
 	log_set_format_by_name(up->settings.log_format);
 }
@@ -101,6 +103,8 @@ static int join_and_run(struct up *up, struct state *state)
 		.tun = *up->settings.tun ? up->settings.tun : NULL,
 		.workers = node_settings_workers(up->settings.workers),
 		.metrics = up->settings.metrics,
+		.api = up->settings.api,
+		.gateway = &up->gateway,
 		.rung = up->rung,
 		.on_hangup = reloads ? on_hangup : NULL,
 		.on_joined = on_joined,
@@ -181,9 +185,11 @@ static int load(struct up *up)
 	int code = node_settings_load(&up->settings, &up->source, &f);
 	if (code)
 		config_print_errors(&f, stderr);
-	else
-		wish_for(&up->wish, &up->settings);
-	return code;
+	if (code)
+		return code;
+	wish_for(&up->wish, &up->settings);
+	node_settings_gateway(&up->settings, &up->gateway);
+	return EXIT_OK;
 }
 
 /* Who reads it need not be a member: without a word that this is meant, only this machine may. */

@@ -7,7 +7,8 @@
  * Data has a shorter way, in bulk: a lane (lane.h) seals and opens by itself, with what engine_out_begin() and
  * engine_in_begin() give it.
  *
- * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_rx.c (datagrams in), engine_tx.c
+ * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_pass.c (what is let through from and to the world
+ * outside), engine_rx.c (datagrams in), engine_tx.c
  * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
  * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
  * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
@@ -23,6 +24,7 @@
 #include "apps/p2pd/engine_peer.h"
 #include "core/bucket.h"
 #include "core/cookie.h"
+#include "core/ip.h"
 #include "core/lpm.h"
 #include "core/map.h"
 #include "core/network.h"
@@ -88,6 +90,8 @@ struct engine_config {
 	uint64_t seed;		      /* 0: system randomness; else a simulation's */
 };
 
+struct pass;
+
 enum engine_event_kind {
 	ENGINE_EV_JOINED,		/* the hub welcomed us, and our record is published */
 	ENGINE_EV_REFUSED,		/* code: enum Link__RefusedReason; the shell ends */
@@ -110,8 +114,8 @@ struct engine_event {
 };
 
 struct engine_drops {
-	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, no_route, no_way, no_buffer,
-		under_load, link_full;
+	uint64_t malformed, unknown_peer, bad_auth, replayed, bad_source, bad_destination, no_route, no_way,
+		no_buffer, under_load, link_full;
 };
 
 struct engine {
@@ -134,6 +138,7 @@ struct engine {
 	uint64_t last_number;		 /* of a peer */
 	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;
+	struct pass *pass; /* what is forwarded by the kernel; the shell's, NULL: nothing */
 
 	struct addr hosts[ENGINE_HOSTS];
 	size_t host_count;
@@ -262,8 +267,9 @@ struct engine_target {
 };
 /* IP packets for one destination that are about to be sent. */
 struct engine_burst {
-	enum addr_family family;
-	const uint8_t *dst; /* 4 or 16 bytes */
+	const struct ip_view *ip; /* of the first, */
+	const uint8_t *packet;	  /* which may be a superframe */
+	bool one_flow;		  /* all have its protocol, addresses and ports */
 	unsigned count;
 	size_t largest, bytes; /* of the largest one, of all */
 };
@@ -272,7 +278,7 @@ struct engine_out {
 	struct engine_target to;
 };
 /* 0: seal and send them. -EHOSTUNREACH: drop them (counted). -EAGAIN: not so; hand each to engine_on_tun(): there are no
- * keys or no way yet, or the path carries no packets of that size. */
+ * keys or no way yet, or the path carries no packets of that size. -EXDEV: ask for each flow alone. */
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out);
 /* Sends a run of at most RELAY_RUN_MAX bytes over the link. */
 void engine_link_run(struct engine *e, const void *run, size_t len);

@@ -79,8 +79,12 @@ void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packet
 
 int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t now_ms, struct engine_out *out)
 {
-	struct engine_peer *ep = lpm_find(&e->allowed, b->family, b->dst);
+	struct engine_peer *ep = lpm_find(&e->allowed, b->ip->family, b->ip->dst);
 
+	if (!ep && e->pass && !b->one_flow)
+		return -EXDEV;
+	if (!ep)
+		ep = engine_pass_out(e, b->ip, b->packet);
 	if (!ep) {
 		e->drops.no_route += b->count;
 		return -EHOSTUNREACH;
@@ -144,26 +148,43 @@ int engine_in_begin(struct engine *e, const struct engine_in *in, uint64_t now_m
 	return rc;
 }
 
-/* Whose source addresses were looked at last: packets of a train mostly have one. */
-struct source {
-	enum addr_family family;
-	uint8_t ip[16];
-	bool owned, expired;
+/* What was found out about the packets before. */
+struct known {
+	bool expired; /* the peer owns nothing */
+	struct engine_seen source, outside;
 };
 
 static bool owns(const struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
-		 struct source *last)
+		 struct known *known)
 {
-	size_t len = ip->family == ADDR_V4 ? 4 : 16;
+	struct engine_seen *last = &known->source;
 
-	if (last->expired)
-		return false;
-	if (last->family == ip->family && memcmp(last->ip, ip->src, len) == 0)
-		return last->owned;
-	last->family = ip->family;
-	memcpy(last->ip, ip->src, len);
-	last->owned = lpm_find(&e->allowed, ip->family, ip->src) == ep;
-	return last->owned;
+	if (!engine_is_seen(last, ip->family, ip->src))
+		engine_see(last, ip->family, ip->src, lpm_find(&e->allowed, ip->family, ip->src) == ep);
+	return last->yes;
+}
+
+static bool is_to_us(const struct engine *e, const struct ip_view *ip)
+{
+	return ip_same(ip->family, ip->dst, ip->family == ADDR_V4 ? e->ip4.ip : e->ip6.ip);
+}
+
+/* From an address of the peer's to one of ours. Only a stock peer, set by hand, may send elsewhere: this host routes
+ * for it as it does for others. */
+static bool may_enter(struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
+		      const uint8_t *packet, struct known *known)
+{
+	bool owned = !known->expired && owns(e, ep, ip, known);
+
+	if (owned && (!ep->peer.own_kind || is_to_us(e, ip)))
+		return true;
+	if (!known->expired && e->pass && engine_pass_in(e, ep, ip, packet, owned, &known->outside))
+		return true;
+	if (owned)
+		e->drops.bad_destination++;
+	else
+		e->drops.bad_source++;
+	return false;
 }
 
 static void count_received(struct engine *e, const struct engine_origin *origin, size_t bytes)
@@ -174,10 +195,9 @@ static void count_received(struct engine *e, const struct engine_origin *origin,
 	in->bytes += bytes;
 }
 
-/* True for what is for the TUN device: a whole IP packet from an address that this peer owns. The engine takes control
- * messages. */
+/* True for what is for the TUN device: a whole IP packet that may enter. The engine takes control messages. */
 static bool is_for_tun(struct engine *e, struct engine_peer *ep, struct opened *o,
-		       const struct engine_origin *origin, struct source *last, uint64_t now_ms)
+		       const struct engine_origin *origin, struct known *known, uint64_t now_ms)
 {
 	struct ip_view ip;
 
@@ -192,10 +212,8 @@ static bool is_for_tun(struct engine *e, struct engine_peer *ep, struct opened *
 		e->drops.malformed++;
 		return false;
 	}
-	if (!owns(e, ep, &ip, last)) {
-		e->drops.bad_source++;
+	if (!may_enter(e, ep, &ip, o->data, known))
 		return false;
-	}
 	o->len = (uint32_t)ip.total;
 	ep->peer.rx_bytes += o->len;
 	return true;
@@ -228,7 +246,7 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 		   uint64_t now_ms)
 {
 	struct engine_peer *ep = session_index_find(e->index, in->receiver);
-	struct source last = { .family = ADDR_NONE };
+	struct known known = { 0 };
 	bool confirmed = false;
 	int replayed;
 
@@ -249,9 +267,9 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 	/* What a link had no room for is no train that a card broke. */
 	if (!in->origin.by_link)
 		report_gaps(e, ep, in->receiver, now_ms);
-	last.expired = has_expired(e, ep, now_ms);
+	known.expired = has_expired(e, ep, now_ms);
 	for (unsigned i = 0; i < count; i++)
-		if (list[i].data && !is_for_tun(e, ep, &list[i], &in->origin, &last, now_ms))
+		if (list[i].data && !is_for_tun(e, ep, &list[i], &in->origin, &known, now_ms))
 			list[i].data = NULL;
 	engine_touch(e, ep, now_ms);
 }

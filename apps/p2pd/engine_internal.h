@@ -33,6 +33,25 @@ struct gaps_choice *engine_gaps(struct engine_peer *ep);
 void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packets, size_t bytes);
 void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
 
+/* engine_pass.c */
+/* The gateway that takes a packet of ours to outside the overlay; NULL: none does. */
+struct engine_peer *engine_pass_out(struct engine *e, const struct ip_view *ip, const uint8_t *packet);
+/* Addresses that were looked up last, and what was found: packets of a train mostly have the same. */
+struct engine_seen {
+	uint8_t family;
+	uint8_t ip[16];
+	bool yes;
+};
+static inline bool engine_is_seen(const struct engine_seen *s, enum addr_family family, const uint8_t *ip)
+{
+	return s->family == family && ip_same(family, s->ip, ip);
+}
+void engine_see(struct engine_seen *s, enum addr_family family, const uint8_t *ip, bool yes);
+/* Whether a packet from a peer of our own kind passes though its source is not the peer's (`owned` is false) or its
+ * destination not ours. `outside` is about the other address than the peer's or ours. */
+bool engine_pass_in(struct engine *e, const struct engine_peer *ep, const struct ip_view *ip,
+		    const uint8_t *packet, bool owned, struct engine_seen *outside);
+
 /* engine_relay.c */
 bool engine_relay_is_up(const struct engine *e);
 bool engine_is_relay(const struct engine *e, const struct addr *from);

@@ -229,6 +229,8 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms)
 		return;
 	}
 	ep = lpm_find(&e->allowed, ip.family, ip.dst);
+	if (!ep)
+		ep = engine_pass_out(e, &ip, pkt_data(p));
 	if (!ep) {
 		e->drops.no_route++;
 		pkt_put(e->config.pool, p);

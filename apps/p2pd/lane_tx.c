@@ -3,6 +3,7 @@
 #include "apps/p2pd/lane_impl.h"
 
 #include <errno.h>
+#include <netinet/in.h>
 #include <string.h>
 
 #include "core/ip.h"
@@ -177,9 +178,9 @@ static void send_singly(struct lane *l, const uint8_t *packet, size_t len, uint6
 
 /* ---- groups */
 
-static void burst_of(const struct lane_frame *f, unsigned n, struct engine_burst *b)
+static void burst_of(const struct lane_frame *f, unsigned n, bool one_flow, struct engine_burst *b)
 {
-	*b = (struct engine_burst) { .family = f->ip.family, .dst = f->ip.dst };
+	*b = (struct engine_burst) { .ip = &f->ip, .packet = f->packet, .one_flow = one_flow };
 	for (unsigned i = 0; i < n; i++) {
 		size_t largest = offload_split_largest(&f[i].split);
 		b->count += offload_split_count(&f[i].split);
@@ -188,8 +189,10 @@ static void burst_of(const struct lane_frame *f, unsigned n, struct engine_burst
 	}
 }
 
+static void send_flows(struct lane *l, struct lane_frame *f, unsigned n, uint64_t now_ms);
+
 /* The n frames from f on, which have one destination. */
-static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_t now_ms)
+static void send_group(struct lane *l, struct lane_frame *f, unsigned n, bool one_flow, uint64_t now_ms)
 {
 	struct engine_burst burst;
 	struct engine_out out;
@@ -197,11 +200,15 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 	size_t len;
 	int rc;
 
-	burst_of(f, n, &burst);
+	burst_of(f, n, one_flow, &burst);
 	now_ms = lane_lock(l, now_ms);
 	rc = engine_out_begin(l->config.engine, &burst, now_ms, &out);
 	lane_drain(l);
 	lane_unlock(l);
+	if (rc == -EXDEV) {
+		send_flows(l, f, n, now_ms);
+		return;
+	}
 	/* What goes one by one goes at once, and not before what the same flow had in the groups before. */
 	if (rc == -EAGAIN)
 		send_all(l);
@@ -215,9 +222,38 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 		crypto_wipe(&out.sealer, sizeof out.sealer);
 }
 
+/* As far as it is seen at a glance: addresses, protocol and ports of packets without options and extension headers. */
+static bool same_flow(const struct lane_frame *a, const struct lane_frame *b)
+{
+	bool v4 = a->ip.family == ADDR_V4;
+	size_t header = v4 ? 20 : 40, proto = v4 ? 9 : 6;
+	uint8_t p = a->packet[proto];
+
+	if (a->packet[0] != b->packet[0] || (v4 && a->packet[0] != 0x45) || p != b->packet[proto] ||
+	    (p != IPPROTO_TCP && p != IPPROTO_UDP) || a->len < header + 4 || b->len < header + 4)
+		return false;
+	if (v4 && ((a->packet[6] | b->packet[6]) & 0x3f || a->packet[7] | b->packet[7]))
+		return false; /* fragments */
+	return ip_same(a->ip.family, a->ip.src, b->ip.src) &&
+	       !memcmp(a->packet + header, b->packet + header, 4);
+}
+
+/* Those of one destination, each flow alone: its ports say where it goes. */
+static void send_flows(struct lane *l, struct lane_frame *f, unsigned n, uint64_t now_ms)
+{
+	unsigned end;
+
+	for (unsigned i = 0; i < n; i = end) {
+		for (end = i + 1; end < n; end++)
+			if (!same_flow(&f[i], &f[end]))
+				break;
+		send_group(l, &f[i], end - i, true, now_ms);
+	}
+}
+
 static bool same_destination(const struct ip_view *a, const struct ip_view *b)
 {
-	return a->family == b->family && memcmp(a->dst, b->dst, a->family == ADDR_V4 ? 4 : 16) == 0;
+	return a->family == b->family && ip_same(a->family, a->dst, b->dst);
 }
 
 /* ---- reading */
@@ -269,7 +305,7 @@ static void send_frames(struct lane *l, unsigned n, uint64_t now_ms)
 		for (end = i + 1; end < n; end++)
 			if (!same_destination(&l->frames[i].ip, &l->frames[end].ip))
 				break;
-		send_group(l, &l->frames[i], end - i, now_ms);
+		send_group(l, &l->frames[i], end - i, end - i == 1, now_ms);
 	}
 	send_all(l);
 }

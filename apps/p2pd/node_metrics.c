@@ -104,9 +104,10 @@ static void write_drops(struct metrics *m, const struct engine_drops *d)
 	const struct metrics_row rows[] = {
 		{ "malformed", (double)d->malformed },	 { "unknown_peer", (double)d->unknown_peer },
 		{ "bad_auth", (double)d->bad_auth },	 { "replayed", (double)d->replayed },
-		{ "bad_source", (double)d->bad_source }, { "no_route", (double)d->no_route },
-		{ "no_way", (double)d->no_way },	 { "no_buffer", (double)d->no_buffer },
-		{ "under_load", (double)d->under_load }, { "link_full", (double)d->link_full },
+		{ "bad_source", (double)d->bad_source }, { "bad_destination", (double)d->bad_destination },
+		{ "no_route", (double)d->no_route },	 { "no_way", (double)d->no_way },
+		{ "no_buffer", (double)d->no_buffer },	 { "under_load", (double)d->under_load },
+		{ "link_full", (double)d->link_full },
 	};
 
 	metrics_begin(m, "p2pd_drops_total", METRICS_COUNTER,

@@ -1,6 +1,7 @@
 #include "apps/p2pd/node_settings.h"
 
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -73,9 +74,128 @@ static bool is_format(const char *text)
 	return !strcmp(text, "text") || !strcmp(text, "json");
 }
 
+/* --- Of a gateway */
+
+/* Calls `take` for each word of a list. False as soon as that says so. */
+static bool each_word(const char *list, bool (*take)(void *arg, const char *word), void *arg)
+{
+	char word[NODE_SETTINGS_WORD];
+
+	for (size_t len; *list; list += len + (list[len] == ',')) {
+		len = strcspn(list, ",");
+		snprintf(word, sizeof word, "%.*s", (int)len, list);
+		if (!take(arg, word))
+			return false;
+	}
+	return true;
+}
+
+/* Where visitors can come to: one address, that is told to others. */
+static bool is_public(const char *text)
+{
+	struct addr a;
+
+	return addr_parse(&a, text, 1) == 0 && a.port == 1 && !strchr(text, '%') && !addr_is_unusable(&a) &&
+	       !addr_is_link_local(&a) && strcspn(text, "[]") == strlen(text);
+}
+
+static bool take_public(void *arg, const char *text)
+{
+	struct gateway_config *g = arg;
+	struct addr a;
+
+	addr_parse(&a, text, 0);
+	struct addr *at = a.family == ADDR_V4 ? &g->public4 : &g->public6;
+	if (at->family != ADDR_NONE)
+		return false;
+	*at = a;
+	return true;
+}
+
+/* "PORT" or "FIRST-LAST". */
+static bool read_ports(const char *text, struct rule_range *out)
+{
+	const char *end = text;
+	unsigned long port[2] = { 0, 0 };
+
+	for (int i = 0; i < 2; i++) {
+		if (strspn(end, "0123456789") == 0 || strspn(end, "0123456789") > 5)
+			return false;
+		port[i] = strtoul(end, (char **)&end, 10);
+		if (*end != '-' || i)
+			break;
+		end++;
+	}
+	port[1] = port[1] ? port[1] : port[0];
+	*out = (struct rule_range) { (uint16_t)port[0], (uint16_t)(port[1] - port[0] + 1) };
+	return !*end && port[0] > 0 && port[1] >= port[0] && port[1] <= UINT16_MAX;
+}
+
+static bool is_ports(const char *text)
+{
+	struct rule_range r;
+
+	return read_ports(text, &r);
+}
+
+static bool take_ports(void *arg, const char *text)
+{
+	struct gateway_config *g = arg;
+
+	return g->port_count < GATEWAY_PORT_SETS && read_ports(text, &g->ports[g->port_count++]);
+}
+
+static bool is_member(const char *text)
+{
+	char name[CERT_NAME_MAX + 1];
+
+	cert_name_from(name, text);
+	return !strcmp(name, text);
+}
+
+static bool take_owner(void *arg, const char *text)
+{
+	struct gateway_config *g = arg;
+
+	if (g->owner_count == RULE_TO_MAX)
+		return false;
+	snprintf(g->owners[g->owner_count++], sizeof *g->owners, "%.*s", CERT_NAME_MAX, text);
+	return true;
+}
+
+static bool is_host_name(const char *text)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.";
+
+	return strspn(text, letters) == strlen(text) && text[0] != '.' && text[0] != '-' &&
+	       !strstr(text, "..");
+}
+
+void node_settings_gateway(const struct node_settings *s, struct gateway_config *out)
+{
+	*out = (struct gateway_config) {
+		.max_rate = s->gateway_rate,
+		.max_conn = (uint32_t)s->gateway_conn,
+		.max_ports = (uint32_t)s->gateway_owner_ports,
+		.door_port = (uint16_t)s->door_port,
+	};
+	each_word(s->gateway, take_public, out);
+	each_word(s->gateway_ports, take_ports, out);
+	each_word(s->gateway_owners, take_owner, out);
+	memcpy(out->door_cert, s->door_cert, sizeof out->door_cert);
+	memcpy(out->door_key, s->door_key, sizeof out->door_key);
+	memcpy(out->door_name, s->door_name, sizeof out->door_name);
+}
+
+/* --- The table */
+
 #define AT(field) .offset = offsetof(struct node_settings, field)
 #define TEXT(field)                                                           \
 	.kind = CONFIG_TEXT, .offset = offsetof(struct node_settings, field), \
+	.max = sizeof((struct node_settings *)0)->field
+
+#define WORDS(field)                                                           \
+	.kind = CONFIG_WORDS, .offset = offsetof(struct node_settings, field), \
 	.max = sizeof((struct node_settings *)0)->field
 
 const struct config_entry node_settings_entries[] = {
@@ -111,6 +231,23 @@ const struct config_entry node_settings_entries[] = {
 	{ "metrics.listen", CONFIG_ADDR, AT(metrics), .option = "metrics", .value = "ADDR:PORT",
 	  .help = "answer GET /metrics (Prometheus) there, on loopback (nowhere)" },
 	{ "metrics.public", CONFIG_FLAG, AT(metrics_public) },
+	{ "api.listen", CONFIG_ADDR, AT(api), .option = "api", .value = "ADDR:PORT",
+	  .help = "answer GET of the local API there, on loopback, to who has the token (nowhere)" },
+	{ "gateway.address", WORDS(gateway), .option = "gateway", .value = "ADDR",
+	  .help = "let visitors come to forwarded ports at this public address; once for IPv4, once for IPv6",
+	  .takes = "a public IPv4 or IPv6 address of this machine, without a port", .fits = is_public },
+	{ "gateway.ports", WORDS(gateway_ports), .takes = "ports such as 443 or 10000-19999",
+	  .fits = is_ports, .live = true },
+	{ "gateway.owners", WORDS(gateway_owners), .takes = "names of members", .fits = is_member,
+	  .live = true },
+	{ "gateway.max_rate", CONFIG_RATE, AT(gateway_rate), .none = "unlimited", .live = true },
+	{ "gateway.max_conn", CONFIG_NUMBER, AT(gateway_conn), .min = 1, .max = 1000000, .live = true },
+	{ "gateway.max_ports", CONFIG_NUMBER, AT(gateway_owner_ports), .min = 1, .max = 65535, .live = true },
+	{ "gateway.door.port", CONFIG_NUMBER, AT(door_port), .min = 1, .max = 65535 },
+	{ "gateway.door.cert", TEXT(door_cert), .takes = "the path of a certificate" },
+	{ "gateway.door.key", TEXT(door_key), .takes = "the path of a private key" },
+	{ "gateway.door.name", TEXT(door_name), .takes = "a name that leads to this machine",
+	  .fits = is_host_name },
 	{ "log.level", TEXT(log_level), .option = "log-level", .value = "LEVELS",
 	  .help = LOG_LEVELS_HELP " (info)", .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
 	{ "log.format", TEXT(log_format), .option = "log-format", .value = "FORMAT",
@@ -125,6 +262,32 @@ void node_settings_init(struct node_settings *s)
 	*s = (struct node_settings) { .log_level = "info", .log_format = "text" };
 }
 
+/* What only holds of several settings, or of all words of one, together. */
+static void check_together(const struct node_settings *s, struct config_file *f)
+{
+	const struct config_entry *entries = node_settings_entries;
+	struct gateway_config g = { 0 };
+	bool lone_cert = *s->door_cert && !*s->door_key, lone_key = *s->door_key && !*s->door_cert;
+
+	if (!each_word(s->gateway, take_public, &g))
+		config_complain(f, entries, "gateway.address",
+				"gateway.address (--gateway) takes one IPv4 address and one IPv6 address, "
+				"not two of one kind");
+	if (!each_word(s->gateway_ports, take_ports, &g))
+		config_complain(f, entries, "gateway.ports", "gateway.ports takes at most %d ranges",
+				GATEWAY_PORT_SETS);
+	if (!each_word(s->gateway_owners, take_owner, &g))
+		config_complain(f, entries, "gateway.owners", "gateway.owners takes at most %d names",
+				RULE_TO_MAX);
+	if (lone_cert || lone_key)
+		config_complain(f, entries, lone_cert ? "gateway.door.cert" : "gateway.door.key",
+				"certificate and key belong together: give both, or none");
+	if (s->api.family != ADDR_NONE && !addr_is_loopback(&s->api))
+		config_complain(f, entries, "api.listen",
+				"api.listen (--api) takes an address that only this machine reaches, such as "
+				"127.0.0.1:9479");
+}
+
 int node_settings_load(struct node_settings *s, const struct node_settings_source *source,
 		       struct config_file *f)
 {
@@ -136,5 +299,9 @@ int node_settings_load(struct node_settings *s, const struct node_settings_sourc
 	*f = (struct config_file) { .path = "p2pd" };
 	if (path && config_read(f, node_settings_entries, s, path) != 0)
 		return EXIT_USAGE;
-	return config_set_typed(node_settings_entries, &source->typed, s);
+	int code = config_set_typed(node_settings_entries, &source->typed, s);
+	if (code)
+		return code;
+	check_together(s, f);
+	return f->errors ? EXIT_USAGE : EXIT_OK;
 }

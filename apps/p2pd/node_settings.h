@@ -2,6 +2,7 @@
 #ifndef P2PD_APPS_P2PD_NODE_SETTINGS_H
 #define P2PD_APPS_P2PD_NODE_SETTINGS_H
 
+#include "apps/p2pd/forward/gateway.h"
 #include "core/config.h"
 
 #define NODE_SETTINGS_FILE "/etc/p2pd.yaml"
@@ -17,6 +18,13 @@ struct node_settings {
 	enum config_flag portmap, hard_nat;
 	struct addr metrics;
 	enum config_flag metrics_public;
+	struct addr api;
+	/* Of a gateway of port forwarding: words with commas between. */
+	char gateway[NODE_SETTINGS_WORD], gateway_ports[NODE_SETTINGS_TEXT];
+	char gateway_owners[RULE_TO_MAX * (CERT_NAME_MAX + 1)];
+	uint32_t gateway_rate; /* bytes a second */
+	long gateway_conn, gateway_owner_ports, door_port;
+	char door_cert[GATEWAY_PATH_MAX], door_key[GATEWAY_PATH_MAX], door_name[RULE_DOMAIN];
 	char log_level[NODE_SETTINGS_TEXT], log_format[NODE_SETTINGS_WORD];
 };
 
@@ -33,6 +41,8 @@ void node_settings_init(struct node_settings *s); /* the defaults */
  * there when a line was written to stderr. */
 int node_settings_load(struct node_settings *s, const struct node_settings_source *source,
 		       struct config_file *f);
+/* What a gateway's administrator decided; without public addresses: this node is none. */
+void node_settings_gateway(const struct node_settings *s, struct gateway_config *out);
 /* How many threads `workers` stands for; 0 for what is no number of them. */
 unsigned node_settings_workers(const char *text);
 

@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <time.h>
 
+#include "apps/p2pd/forward/pass.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/sd_notify.h"
@@ -247,7 +248,8 @@ static int start_engine(struct shell *s)
 		return fail_with(EXIT_FAILED, "cannot start the node: %s", strerror(-ret));
 	}
 	s->engine = e;
-	return shell_restore(s);
+	e->pass = pass_create();
+	return e->pass ? shell_restore(s) : fail_with(EXIT_FAILED, "out of memory");
 }
 
 static int start_loop(struct shell *s)
@@ -361,8 +363,10 @@ static void stop(struct shell *s)
 	shell_close_host(s);
 	shell_close_io(s);
 	shell_close_keep(s);
-	if (s->engine)
+	if (s->engine) {
+		pass_destroy(s->engine->pass);
 		engine_free(s->engine);
+	}
 	free(s->engine);
 	loop_timer_destroy(s->timer);
 	if (s->loop)

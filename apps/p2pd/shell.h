@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "apps/p2pd/forward/gateway.h"
 #include "apps/p2pd/rung.h"
 #include "apps/p2pd/state.h"
 
@@ -21,7 +22,11 @@ struct shell_config {
 	const char *tun; /* the device's name, NULL for any */
 	struct rung rung;
 	struct addr metrics; /* where to answer GET /metrics, too; ADDR_NONE: nowhere */
-	unsigned workers;    /* 1: data is carried on the one loop; more: on so many threads beside it */
+	struct addr api;     /* where the local API answers GET, with a token; ADDR_NONE: nowhere */
+	/* Of this node as a gateway, one without public addresses: it is none. Stays the caller's; on_hangup may change its
+	 * limits. */
+	const struct gateway_config *gateway;
+	unsigned workers; /* 1: data is carried on the one loop; more: on so many threads beside it */
 	/* SIGHUP came; NULL: it ends the node as SIGTERM does. */
 	void (*on_hangup)(void *arg);
 	/* Joined: what to tell the person. Called once. */

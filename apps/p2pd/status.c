@@ -71,10 +71,11 @@ static json_t *hub(const struct status *s)
 
 static json_t *drops(const struct engine_drops *d)
 {
-	return json_pack("{sI sI sI sI sI sI sI sI sI sI}", "malformed", (json_int_t)d->malformed,
+	return json_pack("{sI sI sI sI sI sI sI sI sI sI sI}", "malformed", (json_int_t)d->malformed,
 			 "unknown_peer", (json_int_t)d->unknown_peer, "bad_auth", (json_int_t)d->bad_auth,
 			 "replayed", (json_int_t)d->replayed, "bad_source", (json_int_t)d->bad_source,
-			 "no_route", (json_int_t)d->no_route, "no_way", (json_int_t)d->no_way, "no_buffer",
+			 "bad_destination", (json_int_t)d->bad_destination, "no_route",
+			 (json_int_t)d->no_route, "no_way", (json_int_t)d->no_way, "no_buffer",
 			 (json_int_t)d->no_buffer, "under_load", (json_int_t)d->under_load, "link_full",
 			 (json_int_t)d->link_full);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "apps/p2pd/engine_internal.h"
+#include "apps/p2pd/forward/pass.h"
 #include "core/bytes.h"
 #include "core/control.h"
 #include "core/ip.h"
@@ -92,13 +93,28 @@ static void look_at(const struct pkt *p)
 		keep(probes_sent, &probe_count, p);
 }
 
-/* What comes to the TUN is from an address of the member. */
+/* Whether only a port that is forwarded by the kernel leads from or to there. */
+static bool is_visitor(enum addr_family family, const uint8_t *ip)
+{
+	struct addr a = addr_from_ip(family, ip, 1);
+
+	return a.family == family && !engine_in_overlay(node, &a) && !lpm_find(&node->allowed, family, ip);
+}
+
+static bool is_ours(const struct ip_view *ip)
+{
+	bool v4 = ip->family == ADDR_V4;
+
+	return !memcmp(ip->dst, v4 ? node->ip4.ip : node->ip6.ip, v4 ? 4 : 16);
+}
+
+/* What comes to the TUN is from an address of the member, or a visitor's. */
 static void check_tun(struct pkt *p)
 {
 	struct ip_view ip;
 
 	assert(ip_parse(&ip, pkt_data(p), p->len));
-	assert(lpm_find(&node->allowed, ip.family, ip.src));
+	assert(lpm_find(&node->allowed, ip.family, ip.src) || is_visitor(ip.family, ip.src));
 }
 
 static void drain(struct engine *e)
@@ -329,23 +345,31 @@ static void own_verdict(struct reader *r)
 
 static void burst(struct reader *r, uint64_t now_ms)
 {
-	bool ip6 = read_u8(r) & 1, to_member = read_u8(r) & 1;
-	uint8_t dst[16] = { 0 }, msg[RELAY_HEADER + BATCH_MESSAGE];
-	struct engine_burst b = { .family = ip6 ? ADDR_V6 : ADDR_V4, .dst = dst };
+	uint8_t what = read_u8(r), packet[BATCH_PACKET], msg[RELAY_HEADER + BATCH_MESSAGE];
+	struct ip_view ip;
+	struct engine_burst b = { .ip = &ip, .packet = packet, .one_flow = what & 8 };
 	struct engine_out out;
+	bool ip6 = what & 1;
+	size_t size = ip6 ? 16 : 4, len = r->left > 3 ? r->left - 3 : 0;
 
 	b.count = read_u8(r) + 1u;
 	b.bytes = b.largest = read_le16(r);
-	read_into(r, dst, ip6 ? 16 : 4);
-	if (to_member)
-		memcpy(dst, ip6 ? member->ip6.ip : member->ip4.ip, sizeof dst);
+	len = len < sizeof packet ? len : sizeof packet;
+	memset(packet, 0, sizeof packet);
+	read_into(r, packet, len);
+	if (!ip_parse(&ip, packet, len) || ip.family != (ip6 ? ADDR_V6 : ADDR_V4))
+		return;
+	if (what & 2) /* to the member */
+		memcpy(packet + (ip6 ? 24 : 16), ip6 ? member->ip6.ip : member->ip4.ip, size);
+	if (what & 4) /* from us */
+		memcpy(packet + (ip6 ? 8 : 12), ip6 ? node->ip6.ip : node->ip4.ip, size);
 	if (engine_out_begin(node, &b, now_ms, &out) < 0)
 		return;
 	assert(out.to.addr.family && out.sealer.end - out.sealer.next == b.count);
 	for (unsigned i = 0; i < b.count; i++) {
-		size_t len = sealer_seal(&out.sealer, msg + RELAY_HEADER, (const uint8_t *)"packet", 6);
+		size_t sealed = sealer_seal(&out.sealer, msg + RELAY_HEADER, (const uint8_t *)"packet", 6);
 		relay_client_header(msg, SESSION);
-		engine_on_datagram(member, pkt_of(msg, RELAY_HEADER + len, &hub), now_ms);
+		engine_on_datagram(member, pkt_of(msg, RELAY_HEADER + sealed, &hub), now_ms);
 	}
 	drain(member);
 }
@@ -364,6 +388,8 @@ static unsigned seal_batch(struct reader *r, uint8_t (*msgs)[BATCH_MESSAGE], siz
 		read_into(r, packet, len);
 		if (op & 1 && len >= 20) /* from an address of its own */
 			memcpy(packet + 12, member->ip4.ip, 4);
+		if (op & 8 && len >= 20) /* to one of ours */
+			memcpy(packet + 16, node->ip4.ip, 4);
 		if (session_seal_begin(s, 1, ENGINE_MTU, now_ms, &sealer) < 0)
 			return 0;
 		lens[n] = sealer_seal(&sealer, msgs[n], packet, len);
@@ -400,7 +426,10 @@ static void batch(struct reader *r, uint64_t *now_ms)
 		if (!list[i].data)
 			continue;
 		assert(ip_parse(&ip, list[i].data, list[i].len) && ip.total == list[i].len);
-		assert(lpm_find(&node->allowed, ip.family, ip.src) == engine_peer_by_ik(node, member->ik_pk));
+		if (lpm_find(&node->allowed, ip.family, ip.src) == engine_peer_by_ik(node, member->ik_pk))
+			assert(is_ours(&ip) || is_visitor(ip.family, ip.dst));
+		else
+			assert(is_ours(&ip) && is_visitor(ip.family, ip.src));
 	}
 }
 
@@ -431,6 +460,23 @@ static void step(uint8_t kind, const uint8_t *data, size_t len, uint64_t *now_ms
 	assert(budget_unanswered(&node->budget, *now_ms) <= BUDGET_TUPLES);
 }
 
+/* The member is our gateway for the lower half of all ports, and we are its for the upper. */
+static void forward_ports(void)
+{
+	struct pass_entry entries[] = { { .side = FORWARD_OWNER, .proto = FORWARD_TCP, .first = 1 },
+					{ .side = FORWARD_OWNER, .proto = FORWARD_UDP, .first = 1 },
+					{ .side = FORWARD_GATEWAY, .proto = FORWARD_TCP, .first = 32768 },
+					{ .side = FORWARD_GATEWAY, .proto = FORWARD_UDP, .first = 32768 } };
+
+	for (int i = 0; i < 4; i++) {
+		entries[i].count = 32767;
+		memcpy(entries[i].peer, member->ik_pk, 32);
+	}
+	node->pass = pass_create();
+	if (!node->pass || pass_set(node->pass, entries, 4))
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct reader r = reader_over(data, size);
@@ -444,6 +490,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	member = new_engine(2, now_ms);
 	meet(&now_ms);
 	engine_add_wg(node, &wg, now_ms);
+	forward_ports();
 	while (r.left >= 3) {
 		uint8_t kind = read_u8(&r);
 		size_t len = read_le16(&r);
@@ -451,6 +498,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		len = len < PKT_DATA_MAX ? len : PKT_DATA_MAX;
 		step(kind, read_bytes(&r, len), len, &now_ms);
 	}
+	pass_destroy(node->pass);
 	engine_free(node);
 	engine_free(member);
 	free(node);

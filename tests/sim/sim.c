@@ -98,6 +98,8 @@ static void drain_node(struct sim *s, struct sim_node *n)
 	sim_close_unused(n);
 	while ((p = pkt_list_pop(&n->engine->tun_out))) {
 		n->received++;
+		if (s->tun)
+			s->tun(s, n, pkt_data(p), p->len);
 		pkt_put(&s->pool, p);
 	}
 	while ((p = engine_next_link_message(n->engine, &is_data))) {
@@ -450,21 +452,25 @@ enum engine_way sim_way(struct sim_node *a, struct sim_node *b)
 	return ep ? engine_way(ep, a->engine) : ENGINE_WAY_NONE;
 }
 
-void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b)
+void sim_send_packet(struct sim *s, struct sim_node *a, const uint8_t *packet, size_t len)
 {
 	struct pkt *p = pkt_get(&s->pool);
-	uint8_t *ip;
 
 	assert(p);
-	ip = pkt_data(p);
-	p->len = 100;
-	memset(ip, 0, p->len);
-	ip[0] = 0x45;
-	store_be16(ip + 2, 100);
-	memcpy(ip + 12, a->engine->ip4.ip, 4);
-	memcpy(ip + 16, b->engine->ip4.ip, 4);
+	p->len = (uint32_t)len;
+	memcpy(pkt_data(p), packet, len);
 	engine_on_tun(a->engine, p, s->now_ms);
 	drain_node(s, a);
+}
+
+void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b)
+{
+	uint8_t ip[100] = { 0x45 };
+
+	store_be16(ip + 2, sizeof ip);
+	memcpy(ip + 12, a->engine->ip4.ip, 4);
+	memcpy(ip + 16, b->engine->ip4.ip, 4);
+	sim_send_packet(s, a, ip, sizeof ip);
 }
 
 void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b)

@@ -80,6 +80,8 @@ struct sim {
 	/* Sees each datagram at its receiver just before it is delivered; NULL for nobody. */
 	void (*tap)(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data,
 		    size_t len);
+	/* Sees each packet that a node writes to its TUN; NULL for nobody. */
+	void (*tun)(struct sim *s, struct sim_node *at, const uint8_t *packet, size_t len);
 	/* Sees each datagram as a node sends it, by its port `port`; NULL for nobody. */
 	void (*sent)(struct sim *s, struct sim_node *by, uint16_t port, const struct pkt *p);
 };
@@ -110,6 +112,8 @@ void sim_run(struct sim *s, uint64_t ms);
 bool sim_run_joined(struct sim *s, uint64_t limit_ms);
 /* An IP packet from a's TUN to b's overlay address. */
 void sim_send(struct sim *s, struct sim_node *a, struct sim_node *b);
+/* Any IP packet from a's TUN. */
+void sim_send_packet(struct sim *s, struct sim_node *a, const uint8_t *packet, size_t len);
 /* Hands a datagram straight to a node, as if it came from `from`. */
 void sim_inject(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len);
 /* An in-tunnel ping; its pong is counted in a's fields. */

@@ -67,8 +67,8 @@ static void take(struct snapshot *snap, const struct engine *e)
 
 static uint64_t drop_sum(const struct engine_drops *d)
 {
-	return d->malformed + d->unknown_peer + d->bad_auth + d->replayed + d->bad_source + d->no_route +
-	       d->under_load;
+	return d->malformed + d->unknown_peer + d->bad_auth + d->replayed + d->bad_source +
+	       d->bad_destination + d->no_route + d->under_load;
 }
 
 /* Injects and holds the node to "nothing happened". */

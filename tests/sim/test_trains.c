@@ -74,13 +74,16 @@ static void fly(struct world *w, const struct engine_target *to, const uint8_t *
 /* As a lane does it. */
 static void burst(struct world *w)
 {
-	struct engine_burst b = { .family = ADDR_V4, .dst = w->b->engine->ip4.ip, .count = BURST };
+	struct ip_view ip;
+	struct engine_burst b = { .ip = &ip, .count = BURST };
 	uint8_t packet[PACKET], msg[RELAY_HEADER + PACKET + SEALER_OVERHEAD_MAX + SEALER_PADDING];
 	struct engine_out out;
 
 	b.largest = PACKET;
 	b.bytes = BURST * PACKET;
 	write_packet(w, packet);
+	assert_true(ip_parse(&ip, packet, PACKET));
+	b.packet = packet;
 	assert_int_equal(engine_out_begin(w->a->engine, &b, w->sim.now_ms, &out), 0);
 	size_t header = out.to.relay_session ? RELAY_HEADER : 0;
 	if (header)

@@ -20,6 +20,7 @@ struct sample {
 	enum config_flag flag;
 	struct addr at;
 	struct config_addrs doors;
+	char ports[12];
 	uint32_t rate;
 	uint64_t month, kept;
 };
@@ -27,6 +28,11 @@ struct sample {
 static bool is_word(const char *text)
 {
 	return !strcmp(text, "one") || !strcmp(text, "two");
+}
+
+static bool is_number(const char *text)
+{
+	return strspn(text, "0123456789") == strlen(text);
 }
 
 #define AT(field) .offset = offsetof(struct sample, field)
@@ -41,6 +47,8 @@ static const struct config_entry entries[] = {
 	{ "limits.deep.rate", CONFIG_RATE, AT(rate), .none = "unlimited", .live = true },
 	{ "limits.deep.month", CONFIG_SIZE, AT(month) },
 	{ "limits.kept", CONFIG_TIME, AT(kept), .none = "forever" },
+	{ "ports", CONFIG_WORDS, AT(ports), "port", "N", "which", .max = 12, .takes = "numbers",
+	  .fits = is_number },
 	{ 0 },
 };
 
@@ -83,6 +91,11 @@ static void each_value_is_read_and_shown_as_what_reads_the_same(void **state)
 		{ "limits: {kept: 90d}", 8, "90d" },
 		{ "limits: {kept: 36h}", 8, "36h" },
 		{ "limits: {kept: forever}", 8, "forever" },
+		{ "ports: 80", 9, "80" },
+		{ "ports: 80, 443 ,1", 9, "80,443,1" },
+		{ "ports: [80, 443]", 9, "80,443" },
+		{ "ports:\n  - 80,443\n  - 9000", 9, "80,443,9000" },
+		{ "ports: []", 9, "" },
 	};
 	char shown[CONFIG_SHOW];
 
@@ -111,13 +124,13 @@ static void what_is_wrong_is_said_with_line_and_column(void **state)
 		const char *text, *error;
 	} cases[] = {
 		{ "nam: a", "f.yaml:1:1: unknown key 'nam'; expected one of: name, word, count, flag, "
-			    "listen, limits" },
+			    "listen, limits, ports" },
 		{ "name: a\nlisten:\n  att: b",
 		  "f.yaml:3:3: unknown key 'listen.att'; expected one of: at, doors" },
 		{ "limits:\n  deep:\n    x: 1",
 		  "f.yaml:3:5: unknown key 'limits.deep.x'; expected one of: rate, month" },
 		{ "listen.at: 1.2.3.4", "f.yaml:1:1: unknown key 'listen.at'; expected one of: name, word, "
-					"count, flag, listen, limits" },
+					"count, flag, listen, limits, ports" },
 		{ "name: a\nname: b", "f.yaml:2:1: name is given twice, first in line 1" },
 		{ "listen: {at: 1.2.3.4}\nlisten: {at: 1.2.3.5}",
 		  "f.yaml:2:1: listen is given twice, first in line 1" },
@@ -157,6 +170,11 @@ static void what_is_wrong_is_said_with_line_and_column(void **state)
 		  "f.yaml:1:24: limits.deep.month takes an amount such as 500GB, not '99999999999TB'" },
 		{ "limits: {kept: 1 d}",
 		  "f.yaml:1:16: limits.kept takes a time such as 90d or 12h, or forever, not '1 d'" },
+		{ "ports: [80, x]", "f.yaml:1:13: ports takes numbers, not 'x'" },
+		{ "ports: 80,,443", "f.yaml:1:8: ports takes numbers, not '80,,443'" },
+		{ "ports: '80,'", "f.yaml:1:8: ports takes numbers, not '80,' in quotes" },
+		{ "ports: [80000, 443, 12]", "f.yaml:1:21: ports takes numbers, not '12'" },
+		{ "ports: {a: 80}", "f.yaml:1:8: ports takes numbers, not a section" },
 		{ "- a", "f.yaml:1:1: settings are expected here, each as KEY: VALUE" },
 		{ "just words", "f.yaml:1:1: settings are expected here, each as KEY: VALUE" },
 		{ "? [a]\n: b", "f.yaml:1:3: a key is expected here, a word with a colon behind it" },
@@ -251,18 +269,20 @@ static void what_was_typed_wins_over_the_file(void **state)
 	struct config_typed typed = { 0 };
 	struct options_entry options[CONFIG_ENTRIES_MAX + 1] = { 0 };
 	const struct options o = { "p run", "About.", options, .max_args = 0 };
-	char *argv[] = { "run", "--count=5", "--door", "1.1.1.1:1", "--door", "2.2.2.2:2" };
+	char *argv[] = { "run",	   "--count=5", "--door",    "1.1.1.1:1",
+			 "--door", "2.2.2.2:2", "--port=80", "--port=443,9" };
 	struct options_list args;
 	char shown[CONFIG_SHOW];
 	int code;
 
-	assert_int_equal(config_options(entries, &typed, options), 3);
-	assert_true(options_parse(&o, 6, argv, &args, &code));
-	assert_int_equal(read_text("name: a\ncount: 3\nlisten: {doors: [9.9.9.9:9]}"), 0);
+	assert_int_equal(config_options(entries, &typed, options), 4);
+	assert_true(options_parse(&o, 8, argv, &args, &code));
+	assert_int_equal(read_text("name: a\ncount: 3\nlisten: {doors: [9.9.9.9:9]}\nports: [1]"), 0);
 	assert_int_equal(config_set_typed(entries, &typed, &got), EXIT_OK);
 	assert_int_equal(got.count, 5);
 	assert_string_equal(got.name, "a");
 	assert_string_equal(config_show(&entries[5], &got, shown), "1.1.1.1:1, 2.2.2.2:2");
+	assert_string_equal(got.ports, "80,443,9");
 	typed.values[2].items[0] = "50";
 	fail_to(open("/dev/null", O_WRONLY));
 	assert_int_equal(config_set_typed(entries, &typed, &got), EXIT_USAGE);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 
+#include "apps/p2pd/forward/pass.h"
 #include "apps/p2pd/lane.h"
 #include "core/bytes.h"
 #include "core/log.h"
@@ -277,6 +278,51 @@ static void a_timestamp_leaves_once_it_is_kept_and_data_does_not_wait(void **sta
 	assert_false(lane_drain(w->lane));
 }
 
+/* From a's port to a visitor outside the overlay, as a superframe of TCP. */
+static void give_answer(struct world *w, uint16_t port)
+{
+	static const uint8_t visitor[] = { 198, 18, 7, 7 };
+	static uint8_t p[HEADERS + 2 * SIZE];
+	const struct vnet v = { .flags = VNET_NEEDS_CSUM,
+				.gso_type = VNET_GSO_TCP4,
+				.gso_size = SIZE,
+				.csum_start = 20,
+				.csum_offset = VNET_TCP_OFFSET };
+	uint8_t vnet[VNET_LEN];
+
+	write_ip(p, sizeof p, w->a->engine->ip4.ip, visitor, 6);
+	store_be16(p + 20, port);
+	p[20 + 12] = 5 << 4;
+	vnet_store(vnet, &v);
+	assert_int_equal(tun_mock_inject(&w->tun, 0, vnet, p, sizeof p), 0);
+}
+
+/* One destination, but the port says by which gateway each flow goes: here there is one, and one has none. */
+static void answers_to_one_visitor_go_each_by_its_own_port(void **state)
+{
+	struct world *w = *state;
+	struct engine *e = w->a->engine;
+	struct pass_entry entry = { .side = FORWARD_OWNER, .proto = FORWARD_TCP, .first = 12000, .count = 2 };
+	static const uint16_t ports[] = { 12000, 12000, 12001, 12002, 12002, 12000 };
+
+	memcpy(entry.peer, w->b->engine->ik_pk, 32);
+	e->pass = pass_create();
+	assert_int_equal(pass_set(e->pass, &entry, 1), 0);
+	for (size_t i = 0; i < sizeof ports / sizeof *ports; i++)
+		give_answer(w, ports[i]);
+	give_superframe(w);
+	uint64_t before = e->drops.no_route;
+	assert_int_equal(lane_on_tun(w->lane, w->sim.now_ms), 0);
+	assert_int_equal(e->drops.no_route - before, 2 * 2);
+	assert_sent_once_in_order(4 * 2 + 40);
+	assert_int_equal(pass_set(e->pass, NULL, 0), 0);
+	give_answer(w, 12000);
+	lane_on_tun(w->lane, w->sim.now_ms);
+	assert_int_equal(sent_count, 4 * 2 + 40);
+	pass_destroy(e->pass);
+	e->pass = NULL;
+}
+
 /* ---- in */
 
 enum { PACKETS = 24, PACKET = 208, MESSAGE_MAX = PACKET + SEALER_OVERHEAD_MAX };
@@ -284,16 +330,17 @@ enum { PACKETS = 24, PACKET = 208, MESSAGE_MAX = PACKET + SEALER_OVERHEAD_MAX };
 /* b's messages, one after the other, each packet with its number as its last byte. Returns the length of each. */
 static size_t seal_all(struct world *w, uint8_t *out)
 {
-	struct engine_burst burst = { .family = ADDR_V4,
-				      .dst = w->a->engine->ip4.ip,
-				      .count = PACKETS,
-				      .largest = PACKET,
-				      .bytes = PACKETS * PACKET };
+	struct ip_view ip;
+	struct engine_burst burst = {
+		.ip = &ip, .count = PACKETS, .largest = PACKET, .bytes = PACKETS * PACKET
+	};
 	struct engine_out begun;
 	uint8_t packet[PACKET];
 	size_t len = 0;
 
 	write_ip(packet, sizeof packet, w->b->engine->ip4.ip, w->a->engine->ip4.ip, PROTOCOL);
+	assert_true(ip_parse(&ip, packet, sizeof packet));
+	burst.packet = packet;
 	assert_int_equal(engine_out_begin(w->b->engine, &burst, w->sim.now_ms, &begun), 0);
 	for (uint8_t i = 0; i < PACKETS; i++) {
 		packet[PACKET - 1] = i;
@@ -455,6 +502,8 @@ int main(void)
 						set_up, tear_down),
 		cmocka_unit_test_setup_teardown(nothing_is_read_while_the_socket_is_full, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_socket_that_never_takes_anything_holds_nothing_up, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(answers_to_one_visitor_go_each_by_its_own_port, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(what_is_too_big_for_the_path_does_not_overtake, set_up,
 						tear_down),

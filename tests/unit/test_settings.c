@@ -149,12 +149,47 @@ static void wrong_settings_of_the_hub_are_refused(void **state)
 static void wrong_settings_of_the_node_are_refused(void **state)
 {
 	(void)state;
-	static const char *const bad[] = {
-		"hub: http://x",	 "secret: hunter2", "ip4: 10.0.0.1:5",	"ip4: fd00::1",
-		"ip4_prefix: 10.77.0.0", "port: 0",	    "port: 65536",	"cipher: aes",
-		"workers: 17",		 "workers: 0",	    "portmap: perhaps", "tun: a/b",
-		"tun: abcdefghijklmnop", "network: ''"
-	};
+	static const char *const bad[] = { "hub: http://x",
+					   "secret: hunter2",
+					   "ip4: 10.0.0.1:5",
+					   "ip4: fd00::1",
+					   "ip4_prefix: 10.77.0.0",
+					   "port: 0",
+					   "port: 65536",
+					   "cipher: aes",
+					   "workers: 17",
+					   "workers: 0",
+					   "portmap: perhaps",
+					   "tun: a/b",
+					   "tun: abcdefghijklmnop",
+					   "network: ''",
+					   "api: {listen: 127.0.0.1}",
+					   "gateway: {address: 203.0.113.5:80}",
+					   "gateway: {address: 127.0.0.1}",
+					   "gateway: {address: 0.0.0.0}",
+					   "gateway: {address: '::1'}",
+					   "gateway: {address: 224.0.0.1}",
+					   "gateway: {address: 'fe80::1'}",
+					   "gateway: {address: gw.example.org}",
+					   "gateway: {address: '::ffff:127.0.0.1'}",
+					   "gateway: {address: '[2001:db8::1]'}",
+					   "gateway: {ports: 0}",
+					   "gateway: {ports: 65536}",
+					   "gateway: {ports: 70000-70001}",
+					   "gateway: {ports: 20-10}",
+					   "gateway: {ports: 10-}",
+					   "gateway: {ports: -10}",
+					   "gateway: {ports: 10-20-30}",
+					   "gateway: {ports: ' '}",
+					   "gateway: {ports: [10, x]}",
+					   "gateway: {ports: 99999999999999999999}",
+					   "gateway: {owners: [a_b]}",
+					   "gateway: {max_rate: 5}",
+					   "gateway: {max_conn: 0}",
+					   "gateway: {max_ports: 65536}",
+					   "gateway: {door: {port: 0}}",
+					   "gateway: {door: {name: 'a b'}}",
+					   "gateway: {door: {name: a..b}}" };
 	struct node_settings s;
 
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -163,6 +198,80 @@ static void wrong_settings_of_the_node_are_refused(void **state)
 			fail_msg("%s", bad[i]);
 		assert_null(strstr(f.error[0], "hunter2"));
 	}
+}
+
+/* Writes `text` to a new file and reads it as the node's. */
+static int read_node(const char *text, struct node_settings *s)
+{
+	char path[] = "/tmp/test_settings.XXXXXX";
+	struct node_settings_source source = { .path = path };
+	int fd = mkstemp(path);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	int code = node_settings_load(s, &source, &f);
+	unlink(path);
+	return code;
+}
+
+static void what_does_not_go_together_is_refused(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text, *error;
+	} cases[] = {
+		{ "gateway: {address: [203.0.113.5, 203.0.113.6]}",
+		  ":1:20: gateway.address (--gateway) takes one IPv4" },
+		{ "gateway: {address: '2001:db8::1, 2001:db8::2'}",
+		  ":1:20: gateway.address (--gateway) takes one IPv4" },
+		{ "gateway: {ports: [1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17]}",
+		  ":1:18: gateway.ports takes at most 16" },
+		{ "gateway:\n  door:\n    cert: /a", ":3:11: certificate and key belong together" },
+		{ "gateway:\n  door:\n    key: /a", ":3:10: certificate and key belong together" },
+		{ "api:\n  listen: 0.0.0.0:9479",
+		  ":2:11: api.listen (--api) takes an address that only this" },
+		{ "api:\n  listen: '10.0.0.1:9479'", ":2:11: api.listen" },
+	};
+	struct node_settings s;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		assert_int_equal(read_node(cases[i].text, &s), EXIT_USAGE);
+		if (!strstr(f.error[0], cases[i].error))
+			fail_msg("%s", f.error[0]);
+	}
+}
+
+static void a_gateway_is_what_its_settings_say(void **state)
+{
+	(void)state;
+	static const char text[] =
+		"gateway:\n  address: [2001:db8::5, 203.0.113.5]\n  ports: [80, 10000-19999, 1-65535]\n"
+		"  owners: [shop-1, nas.home]\n  max_rate: 8mbit\n  max_conn: 7\n  max_ports: 9\n"
+		"  door: {port: 444, cert: /c, key: /k, name: gw.example.org}\n"
+		"api: {listen: '[::1]:5'}\n";
+	char shown[ADDR_TEXT_MAX];
+	struct gateway_config g;
+	struct node_settings s;
+
+	assert_int_equal(read_node(text, &s), EXIT_OK);
+	node_settings_gateway(&s, &g);
+	assert_string_equal(addr_format(&g.public4, shown), "203.0.113.5");
+	assert_string_equal(addr_format(&g.public6, shown), "2001:db8::5");
+	assert_int_equal(g.port_count, 3);
+	assert_true(g.ports[0].first == 80 && g.ports[0].count == 1);
+	assert_true(g.ports[1].first == 10000 && g.ports[1].count == 10000);
+	assert_true(g.ports[2].first == 1 && g.ports[2].count == 65535);
+	assert_int_equal(g.owner_count, 2);
+	assert_string_equal(g.owners[1], "nas.home");
+	assert_true(g.max_rate == 1000000 && g.max_conn == 7 && g.max_ports == 9 && g.door_port == 444);
+	assert_string_equal(g.door_cert, "/c");
+	assert_string_equal(g.door_key, "/k");
+	assert_string_equal(g.door_name, "gw.example.org");
+	assert_true(s.api.port == 5 && addr_is_loopback(&s.api));
+	assert_int_equal(read_node("", &s), EXIT_OK);
+	node_settings_gateway(&s, &g);
+	assert_int_equal(g.public4.family + g.public6.family, ADDR_NONE);
+	assert_int_equal(g.port_count + g.owner_count, 0);
 }
 
 static void put(const char *path, const char *text)
@@ -214,6 +323,8 @@ int main(void)
 		cmocka_unit_test(certificate_and_key_belong_together),
 		cmocka_unit_test(wrong_settings_of_the_hub_are_refused),
 		cmocka_unit_test(wrong_settings_of_the_node_are_refused),
+		cmocka_unit_test(what_does_not_go_together_is_refused),
+		cmocka_unit_test(a_gateway_is_what_its_settings_say),
 		cmocka_unit_test(a_certificate_file_that_is_another_is_noticed_once),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

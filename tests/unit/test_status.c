@@ -93,6 +93,7 @@ static const struct promise of_status[] = {
 	{ "drops.bad_auth", 'i' },
 	{ "drops.replayed", 'i' },
 	{ "drops.bad_source", 'i' },
+	{ "drops.bad_destination", 'i' },
 	{ "drops.no_route", 'i' },
 	{ "drops.no_way", 'i' },
 	{ "drops.no_buffer", 'i' },

@@ -6,7 +6,14 @@
 #include "apps/p2pd/forward/lease.h"
 #include "apps/p2pd/forward/pass.h"
 
-enum { GATEWAY_LEASES_MAX = 1024, GATEWAY_OWNER_MAX = 256, GATEWAY_PORT_SETS = 16 };
+enum {
+	GATEWAY_LEASES_MAX = 1024,
+	GATEWAY_OWNER_MAX = 256, /* leases of one owner */
+	GATEWAY_PORT_SETS = 16,
+	GATEWAY_PORTS_DEFAULT = 4096,
+	GATEWAY_DOOR_PORT = 7443,
+	GATEWAY_PATH_MAX = 256,
+};
 
 /* What the gateway's administrator decided: `p2pd up --gateway ADDR`, `gateway:` in p2pd.yaml. */
 struct gateway_config {
@@ -18,7 +25,11 @@ struct gateway_config {
 	unsigned owner_count;
 	uint64_t max_rate;  /* bytes a second of one rule; 0: no limit */
 	uint32_t max_conn;  /* of one rule; 0: no limit */
-	uint32_t max_ports; /* of one owner, all rules together; 0: 4096 */
+	uint32_t max_ports; /* of one owner, all rules together; 0: GATEWAY_PORTS_DEFAULT */
+	/* The door (door.h), open while a rule takes tokens: its port, 0: GATEWAY_DOOR_PORT, which no rule gets; its
+	 * certificate, "": one of our own; the name that links have, "": the address. */
+	uint16_t door_port;
+	char door_cert[GATEWAY_PATH_MAX], door_key[GATEWAY_PATH_MAX], door_name[RULE_DOMAIN];
 };
 
 struct gateway_owner {
@@ -33,7 +44,9 @@ struct gateway; /* opaque */
  * it. 0 or a negative errno. */
 int gateway_open(struct gateway **out, int dir, const struct gateway_config *config,
 		 bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port), void *arg);
-void gateway_close(struct gateway *g);
+void gateway_close(struct gateway *g); /* NULL is allowed */
+/* The administrator changed it: leases that are not allowed any more end. True if something changed. */
+bool gateway_configure(struct gateway *g, const struct gateway_config *config);
 /* 0 and *grant; or, with `why` for the owner's person: -EACCES (not allowed here), -EADDRINUSE (`conflict` is the id of the
  * lease that has it, zero for another program), -ENOSPC. `kernel_why`: why the kernel's NAT cannot be used here, "" if it
  * can. */
@@ -42,18 +55,22 @@ int gateway_lease(struct gateway *g, const struct gateway_owner *owner, const st
 		  uint8_t conflict[static FORWARD_ID], char why[static RULE_WHY]);
 /* 0, or -ENOENT: that owner has no such lease. */
 int gateway_release(struct gateway *g, const uint8_t owner[static 32], const uint8_t id[static FORWARD_ID]);
-/* A visitor may come until then. 0, -ENOENT, -ENOSPC. */
+/* A visitor may come until then. On disk when it returns 0; -ENOENT, -ENOSPC, ... */
 int gateway_admit(struct gateway *g, const uint8_t id[static FORWARD_ID], const struct addr *visitor,
 		  uint64_t until_unix_s);
 /* Ends what has run out. True if something changed. */
 bool gateway_tick(struct gateway *g, uint64_t unix_s);
 uint64_t gateway_next_unix_s(const struct gateway *g); /* when to tick; UINT64_MAX: never */
 
-/* What is to be carried now, and let through. Count; at most `cap` are written. */
+/* What is to be carried now, and let through. Count; at most `cap` are written. With a kernel lease, visitors of the
+ * service's family come by the kernel, those of the other by our sockets: always to the owner's overlay address of the
+ * visitor's family (of the other one if it has none). */
 size_t gateway_entries(const struct gateway *g, struct forward_entry *kernel, size_t cap);
 size_t gateway_user_entries(const struct gateway *g, struct forward_entry *user, size_t cap);
 size_t gateway_passes(const struct gateway *g, struct pass_entry *out, size_t cap);
 /* The owner of a lease; NULL: there is no such lease. */
 const struct gateway_owner *gateway_owner(const struct gateway *g, const uint8_t id[static FORWARD_ID]);
+/* Whether any lease takes tokens, so that the door is to be open. */
+bool gateway_takes_tokens(const struct gateway *g);
 
 #endif

@@ -1,9 +1,9 @@
 /* What an owner and a gateway say to each other of a public rule: HTTP with JSON bodies, plain TCP from overlay address to
- * overlay address at LEASE_PORT, bound to the TUN device. So each is authenticated by its address: the tunnel lets nobody
- * send from another's.
+ * overlay address at LEASE_PORT, bound to the TUN device. So each is authenticated by its address (the tunnel lets nobody
+ * send from another's) and by a signature: lease_link.h.
  *   PUT    /lease/FORWARD-ID   owner to gateway: struct lease_request; 200 with struct lease_grant, or an error (RFC 9457)
  *   DELETE /lease/FORWARD-ID   owner to gateway
- *   GET    /lease/FORWARD-ID   owner to gateway: its counts (lease_stats)
+ *   GET    /lease/FORWARD-ID   owner to gateway: its counts (struct forward_stats)
  *   POST   /admit              gateway to owner: a visitor came with a token: struct admit_request; 200 with admit_grant
  * A lease is renewed every LEASE_RENEW_S, at once on changes; the gateway keeps it on disk and ends it LEASE_TTL_S after
  * the last renewal. Pure. */
@@ -43,16 +43,20 @@ struct lease_grant {
 	bool kernel;			 /* both use the kernel's NAT, for the service's family */
 	char mode_why[LEASE_MODE_WHY];	 /* why not */
 	char door[RULE_DOMAIN + 16];	 /* "https://ADDR:PORT", where tokens are taken; "": nowhere */
+	uint64_t rate;			 /* as the gateway limits it, which may be less than asked for */
+	uint32_t max_conn;
 };
 
 struct admit_request {
 	uint8_t id[FORWARD_ID];
 	char token[64];
 	struct addr visitor; /* port 0 */
+	bool look;	     /* only to know what would happen: nothing is burnt, nobody admitted */
 };
 
 struct admit_grant {
-	uint64_t until; /* Unix seconds */
+	uint64_t until; /* Unix seconds; of a look: 0 */
+	uint32_t for_s; /* for how long */
 	char name[RULE_NAME];
 };
 
@@ -66,5 +70,9 @@ int admit_request_read(struct admit_request *r, const struct json_t *json, char 
 struct json_t *admit_request_json(const struct admit_request *r);
 int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[static RULE_WHY]);
 struct json_t *admit_grant_json(const struct admit_grant *g);
+/* Clocks differ: last_ms travels as an age. */
+int lease_stats_read(struct forward_stats *s, const struct json_t *json, uint64_t now_ms,
+		     char why[static RULE_WHY]);
+struct json_t *lease_stats_json(const struct forward_stats *s, uint64_t now_ms);
 
 #endif
