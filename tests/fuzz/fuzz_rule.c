@@ -13,11 +13,11 @@ enum { KEYS = sizeof keys / sizeof *keys };
 static json_t *shape(uint8_t choice, const char *data, size_t len)
 {
 	const char *key = keys[choice % KEYS];
-	json_t *text = json_stringn(data, len), *spec;
 
 	if (choice >= 2 * KEYS)
 		return json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL);
-	spec = choice < KEYS ? json_pack("{so}", key, text) : json_pack("{s[o]}", key, text);
+	json_t *text = json_stringn(data, len);
+	json_t *spec = choice < KEYS ? json_pack("{so}", key, text) : json_pack("{s[o]}", key, text);
 	if (spec && strcmp(key, "local") != 0)
 		json_object_set_new(spec, "local", json_string("10.0.0.1:80"));
 	return spec;
