@@ -71,6 +71,8 @@ struct forwarder_view {
 		  16]; /* "https://ADDR:PORT": where the gateway takes tokens; "": nowhere (yet) */
 	struct forward_stats stats; /* with those of before */
 };
+/* Reads the counts that can be read at once; those of the kernel are of a moment ago, and read anew soon after. */
+void forwarder_count_now(struct forwarder *f);
 /* False for an id that the book has not. */
 bool forwarder_look(const struct forwarder *f, const uint8_t id[static FORWARD_ID],
 		    struct forwarder_view *out);

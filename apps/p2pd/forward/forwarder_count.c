@@ -73,6 +73,13 @@ void forwarder_count(struct forwarder *f)
 			end(&it->counts, &it->counts.user);
 }
 
+void forwarder_count_now(struct forwarder *f)
+{
+	forwarder_count(f);
+	forwarder_kernel_look(f);
+	forwarder_step(f);
+}
+
 void forwarder_count_kernel(struct forwarder *f)
 {
 	struct forward_stats s;
