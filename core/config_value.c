@@ -189,6 +189,7 @@ int config_set(const struct config_entry *e, void *base, const char *text)
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
 	case CONFIG_TIME: return set_quantity(e, target, text);
+	case CONFIG_OTHERS: break;
 	}
 	return -EINVAL;
 }
@@ -250,6 +251,7 @@ const char *config_show(const struct config_entry *e, const void *base, char out
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
 	case CONFIG_TIME: show_quantity(e, target, out, CONFIG_SHOW); break;
+	case CONFIG_OTHERS: break;
 	}
 	return out;
 }
@@ -266,6 +268,7 @@ static const char *kind_takes(enum config_kind kind)
 	case CONFIG_RATE: return "a rate up to 34gbit, such as 100mbit";
 	case CONFIG_SIZE: return "an amount such as 500GB";
 	case CONFIG_TIME: return "a time such as 90d or 12h";
+	case CONFIG_OTHERS: break;
 	}
 	return "";
 }

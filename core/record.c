@@ -62,7 +62,7 @@ static bool read_candidate(struct reader *r, struct candidate *c)
 	if (r->bad)
 		return false;
 	addr_write(&w, &c->addr);
-	return memcmp(again, wire, sizeof again) == 0 && c->kind <= CANDIDATE_PREDICTED;
+	return memcmp(again, wire, sizeof again) == 0 && c->kind <= CANDIDATE_RELAY;
 }
 
 struct overlay {

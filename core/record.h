@@ -15,7 +15,13 @@
 
 enum { RECORD_MAX_CANDIDATES = 16, RECORD_MAX = 2048, RECORD_VERSION = 2 };
 
-enum candidate_kind { CANDIDATE_HOST, CANDIDATE_REFLEXIVE, CANDIDATE_MAPPED, CANDIDATE_PREDICTED };
+enum candidate_kind {
+	CANDIDATE_HOST,
+	CANDIDATE_REFLEXIVE,
+	CANDIDATE_MAPPED,
+	CANDIDATE_PREDICTED,
+	CANDIDATE_RELAY, /* the node's home relay, where members of its network reach it: no place to punch to */
+};
 
 struct candidate {
 	struct addr addr;

@@ -195,30 +195,50 @@ void coord_resume(struct coord *c, uint64_t conn)
 		wake(c, k);
 }
 
-static void send_welcome(struct coord *c, struct conn *k)
+enum { ENDPOINTS = 8 };
+
+struct endpoints {
+	Link__UdpEndpoint list[ENDPOINTS], *pointers[ENDPOINTS];
+};
+
+static Link__UdpEndpoint **encode_endpoints(struct endpoints *out, const struct addr *addrs, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct addr *a = &addrs[i];
+		link__udp_endpoint__init(&out->list[i]);
+		out->list[i].ip = bytes_of(a->ip, a->family == ADDR_NONE ? 0 : a->family == ADDR_V4 ? 4 : 16);
+		out->list[i].port = a->port;
+		out->pointers[i] = &out->list[i];
+	}
+	return out->pointers;
+}
+
+static void send_welcome(struct coord *c, struct conn *k, uint64_t unix_s)
 {
 	const struct member *m = k->member;
-	size_t count = c->config.udp_count;
-	Link__UdpEndpoint endpoints[8], *pointers[8];
+	uint8_t ticket[RELAY_TICKET], token[RELAY_TOKEN];
+	struct endpoints udp, relays;
 	Link__Welcome welcome = LINK__WELCOME__INIT;
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
-	for (size_t i = 0; i < count; i++) {
-		const struct addr *a = &c->config.udp[i];
-		link__udp_endpoint__init(&endpoints[i]);
-		endpoints[i].ip = bytes_of(a->ip, a->family == ADDR_NONE ? 0 : a->family == ADDR_V4 ? 4 : 16);
-		endpoints[i].port = a->port;
-		pointers[i] = &endpoints[i];
-	}
-	welcome.udp = pointers;
-	welcome.n_udp = count;
+	welcome.udp = encode_endpoints(&udp, c->config.udp, c->config.udp_count);
+	welcome.n_udp = c->config.udp_count;
 	welcome.bind_slot = m->slot;
 	welcome.bind_token = bytes_of(m->token, sizeof m->token);
 	welcome.members = m->network->online - 1;
 	welcome.same_name_elsewhere = roster_name_elsewhere(&c->roster, m->network);
+	if (c->config.relay_count) {
+		relay_ticket_issue(ticket, token, c->config.relay_key, m->key.netid, m->key.ik,
+				   unix_s + RELAY_TICKET_DAYS * 86400);
+		welcome.relays = encode_endpoints(&relays, c->config.relays, c->config.relay_count);
+		welcome.n_relays = c->config.relay_count;
+		welcome.ticket = bytes_of(ticket, sizeof ticket);
+		welcome.ticket_token = bytes_of(token, sizeof token);
+	}
 	msg.body_case = LINK__TO_NODE__BODY_WELCOME;
 	msg.welcome = &welcome;
 	conn_send(c, k, &msg);
+	crypto_wipe(token, sizeof token);
 }
 
 /* ---- login */
@@ -265,12 +285,12 @@ static void replace_link(struct coord *c, struct member *m)
 }
 
 /* The ping goes first, so that its answer measures the link and not the queue behind it. */
-static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t now_ms)
+static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t now_ms, uint64_t unix_s)
 {
 	c->stats.logins++;
 	due_end(&c->logins, &k->login_due);
 	due_arm(&c->silent, &k->silent_due, now_ms);
-	send_welcome(c, k);
+	send_welcome(c, k, unix_s);
 	send_ping(c, k, now_ms);
 	wake(c, k);
 	if (!was_online)
@@ -294,7 +314,7 @@ static void on_login(struct coord *c, struct conn *k, const Link__Login *l, uint
 	replace_link(c, m);
 	k->member = roster_arrive(&c->roster, &key, (uint16_t)l->name_tag, k);
 	if (k->member)
-		welcome(c, k, was_online, now_ms);
+		welcome(c, k, was_online, now_ms, unix_s);
 	else
 		conn_refuse(c, k, LINK__REFUSED_REASON__REFUSED_LIMIT);
 }

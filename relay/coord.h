@@ -48,6 +48,10 @@ struct coord_config {
 	/* UDP endpoints to announce; an address with family ADDR_NONE and a port: "where your link goes to". */
 	struct addr udp[8];
 	size_t udp_count;
+	/* Other relays, and the key that they take guests by: relay_ticket.h. */
+	struct addr relays[8];
+	size_t relay_count;
+	uint8_t relay_key[RELAY_KEY];
 	char front[HUB_URL_TEXT]; /* login_front(), where a proxy ends TLS before us; else "" */
 };
 

@@ -27,6 +27,16 @@ void relay_client_start(struct relay_client *c, const struct addr *server, uint3
 	begin(c, now_ms);
 }
 
+void relay_client_start_guest(struct relay_client *c, const struct addr *server,
+			      const uint8_t ticket[static RELAY_TICKET],
+			      const uint8_t token[static RELAY_TOKEN], uint64_t now_ms)
+{
+	*c = (struct relay_client) { .server = *server, .guest = true };
+	memcpy(c->ticket, ticket, RELAY_TICKET);
+	memcpy(c->token, token, RELAY_TOKEN);
+	begin(c, now_ms);
+}
+
 void relay_client_stop(struct relay_client *c)
 {
 	crypto_wipe(c, sizeof *c);
@@ -42,11 +52,17 @@ void relay_client_rebind(struct relay_client *c, uint64_t now_ms)
 	begin(c, now_ms > earliest ? now_ms : earliest);
 }
 
+/* A guest asks anew each time: the relay may have forgotten its slot. */
+static uint32_t asked_slot(const struct relay_client *c)
+{
+	return c->guest ? 0 : c->slot;
+}
+
 static void proof_of(const struct relay_client *c, uint8_t out[static RELAY_MAC])
 {
 	uint8_t slot[4];
 
-	store_le32(slot, c->slot);
+	store_le32(slot, asked_slot(c));
 	crypto_blake2s(out, RELAY_MAC, c->token, RELAY_TOKEN,
 		       (struct part[]) { { slot, sizeof slot }, { c->mac, RELAY_MAC } }, 2);
 }
@@ -76,6 +92,8 @@ static bool on_bound(struct relay_client *c, const uint8_t *msg, uint64_t now_ms
 		       (struct part[]) { { "bound", 5 }, { c->mac, RELAY_MAC } }, 2);
 	if (!crypto_equal(want, msg + RELAY_HEADER, sizeof want))
 		return false;
+	if (c->guest)
+		c->slot = load_le32(msg + 4);
 	c->state = RELAY_IS_BOUND;
 	c->was_bound = true;
 	c->has_mac = false;
@@ -100,7 +118,7 @@ bool relay_client_on_message(struct relay_client *c, const uint8_t *msg, size_t 
 		return false;
 	if (msg[1] == RELAY_UNBOUND)
 		return len == RELAY_UNBOUND_LEN && on_unbound(c, now_ms);
-	if (load_le32(msg + 4) != c->slot)
+	if (load_le32(msg + 4) != asked_slot(c) && !(c->guest && msg[1] == RELAY_BOUND))
 		return false;
 	if (msg[1] == RELAY_CHALLENGE)
 		return len == RELAY_CHALLENGE_LEN && on_challenge(c, msg, now_ms);
@@ -133,10 +151,11 @@ void relay_client_check(const struct relay_client *c, uint8_t out[static RELAY_B
 	memset(out, 0, RELAY_BIND_LEN);
 	out[0] = RELAY_CONTROL;
 	out[1] = RELAY_BIND;
-	store_le32(out + 4, c->slot);
+	store_le32(out + 4, asked_slot(c));
 }
 
-size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[static RELAY_PROVE_LEN])
+size_t relay_client_next(struct relay_client *c, uint64_t now_ms,
+			 uint8_t out[static RELAY_CLIENT_MESSAGE_MAX])
 {
 	if (c->state == RELAY_IDLE || now_ms < c->next_ms)
 		return 0;
@@ -144,7 +163,7 @@ size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[st
 	c->next_ms = now_ms + retry_gap(c);
 	if (c->tries < RELAY_GIVE_UP_TRIES)
 		c->tries++;
-	memset(out, 0, RELAY_PROVE_LEN);
+	memset(out, 0, RELAY_CLIENT_MESSAGE_MAX);
 	relay_client_check(c, out);
 	if (c->state == RELAY_BINDING)
 		return RELAY_BIND_LEN;
@@ -152,7 +171,32 @@ size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[st
 	memcpy(out + RELAY_HEADER, c->mac, RELAY_MAC);
 	proof_of(c, out + RELAY_HEADER + RELAY_MAC);
 	c->proofs++;
-	return RELAY_PROVE_LEN;
+	if (!c->guest)
+		return RELAY_PROVE_LEN;
+	out[1] = RELAY_ADMIT;
+	memcpy(out + RELAY_PROVE_LEN, c->ticket, RELAY_TICKET);
+	return RELAY_ADMIT_LEN;
+}
+
+void relay_client_join(const struct relay_client *c, const uint8_t tag[static RELAY_TAG],
+		       uint8_t out[static RELAY_JOIN_LEN])
+{
+	memset(out, 0, RELAY_HEADER);
+	out[0] = RELAY_CONTROL;
+	out[1] = RELAY_JOIN;
+	store_le32(out + 4, c->slot);
+	memcpy(out + RELAY_HEADER, tag, RELAY_TAG);
+}
+
+bool relay_client_joined(const struct relay_client *c, const uint8_t *msg, size_t len,
+			 const struct addr *from, const uint8_t **tag, uint32_t *session)
+{
+	if (!c->guest || c->state == RELAY_IDLE || len != RELAY_JOINED_LEN || msg[0] != RELAY_CONTROL ||
+	    msg[1] != RELAY_JOINED || msg[2] || msg[3] || !addr_equal(from, &c->server))
+		return false;
+	*session = load_le32(msg + 4);
+	*tag = msg + RELAY_HEADER;
+	return true;
 }
 
 void relay_client_lose(struct relay_client *c, uint64_t now_ms)

@@ -18,13 +18,16 @@ struct relay_client {
 	bool was_bound; /* data may be sent: bound, or bound until a refresh that has not failed yet */
 	bool has_mac;	/* `mac` is of a challenge of this round */
 	struct addr server;
-	uint32_t slot;
+	uint32_t slot; /* 0: a guest's, until it is bound */
+	bool guest;
+	uint8_t ticket[RELAY_TICKET]; /* of a guest */
 	uint8_t token[RELAY_TOKEN], mac[RELAY_MAC];
 	uint64_t next_ms, began_ms;
 	uint8_t tries, proofs; /* messages of this round; proofs of this challenge */
 };
 
 enum {
+	RELAY_CLIENT_MESSAGE_MAX = RELAY_ADMIT_LEN,
 	RELAY_RETRY_FIRST_MS = 250,
 	RELAY_RETRY_MAX_MS = 4000,
 	RELAY_GIVE_UP_TRIES = 5, /* 7.75 s */
@@ -36,6 +39,16 @@ enum {
 /* With the binding that it has already (the hub's link came back), this is a rebind: data goes on. */
 void relay_client_start(struct relay_client *c, const struct addr *server, uint32_t slot,
 			const uint8_t token[static RELAY_TOKEN], uint64_t now_ms);
+/* The same at a relay that takes us as a guest: relay_ticket.h. */
+void relay_client_start_guest(struct relay_client *c, const struct addr *server,
+			      const uint8_t ticket[static RELAY_TICKET],
+			      const uint8_t token[static RELAY_TOKEN], uint64_t now_ms);
+/* Once bound as a guest: asks for the session with the member of this tag; what relay_client_joined() reads answers. */
+void relay_client_join(const struct relay_client *c, const uint8_t tag[static RELAY_TAG],
+		       uint8_t out[static RELAY_JOIN_LEN]);
+/* True if that is the answer, from this relay: session 0 says that the member is not there. */
+bool relay_client_joined(const struct relay_client *c, const uint8_t *msg, size_t len,
+			 const struct addr *from, const uint8_t **tag, uint32_t *session);
 void relay_client_stop(struct relay_client *c);
 /* Binds anew at once, at most once in 200 ms (an "unbound" can be forged): sooner, it is put off until then. */
 void relay_client_rebind(struct relay_client *c, uint64_t now_ms);
@@ -44,7 +57,8 @@ void relay_client_rebind(struct relay_client *c, uint64_t now_ms);
 bool relay_client_on_message(struct relay_client *c, const uint8_t *msg, size_t len, const struct addr *from,
 			     uint64_t now_ms);
 /* The next due message, its length; 0 for none. */
-size_t relay_client_next(struct relay_client *c, uint64_t now_ms, uint8_t out[static RELAY_PROVE_LEN]);
+size_t relay_client_next(struct relay_client *c, uint64_t now_ms,
+			 uint8_t out[static RELAY_CLIENT_MESSAGE_MAX]);
 uint64_t relay_client_deadline(const struct relay_client *c);
 /* Data may be sent. A rebind leaves this true until it has failed for 7.75 s. */
 bool relay_client_bound(const struct relay_client *c);

@@ -1,146 +1,11 @@
-/* Two pools of entries with ids. A slot is a member's binding, a session joins two slots; each slot heads a list of
- * its sessions. A link of such a list is named by session index * 2 + side. */
-#include "relay/relay_server.h"
+#include "relay/relay_server_impl.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/bucket.h"
 #include "core/bytes.h"
-#include "core/map.h"
 #include "relay/relay_frame.h"
-
-enum { POOL_FIRST_CAP = 16 };
-#define NO_INDEX UINT32_MAX
-
-/* First in every pool entry. */
-struct pool_head {
-	uint32_t id; /* generation and index; 0: free */
-	uint32_t generation;
-	uint32_t next_free;
-};
-
-struct pool {
-	uint8_t *items;
-	size_t size;
-	uint32_t cap, max, live, free_head;
-	unsigned index_bits;
-};
-
-struct slot {
-	struct pool_head head;
-	uint32_t network;
-	uint32_t first;		  /* of its session links */
-	struct relay_route bound; /* its link goes first; the address is kept beside it */
-	uint64_t seen_ms;
-	uint64_t bytes;			      /* from it, forwarded and not yet taken */
-	struct quota_user *use, *network_use; /* NULL: no limits */
-	uint8_t token[RELAY_TOKEN];
-};
-
-struct session {
-	struct pool_head head;
-	uint32_t slot[2]; /* indices */
-	uint32_t next[2], prev[2];
-};
-
-struct relay_server {
-	struct pool slots, sessions;
-	struct map pairs; /* two slot ids, the lower first -> session id */
-	struct rng *rng;
-	uint8_t secret[32];
-	struct bucket unbound;
-	uint64_t now_ms; /* of the last datagram */
-	struct quota quota;
-	struct relay_stats stats;
-};
-
-static void pool_init(struct pool *p, size_t size, size_t max)
-{
-	*p = (struct pool) { .size = size, .free_head = NO_INDEX };
-	p->max = max < RELAY_MAX_ENTRIES ? (uint32_t)max : RELAY_MAX_ENTRIES;
-	p->index_bits = 1;
-	while (p->max > UINT32_C(1) << p->index_bits)
-		p->index_bits++;
-}
-
-static struct pool_head *pool_at(const struct pool *p, uint32_t index)
-{
-	return (struct pool_head *)(void *)(p->items + index * p->size);
-}
-
-static uint32_t pool_index(const struct pool *p, uint32_t id)
-{
-	return id & ((UINT32_C(1) << p->index_bits) - 1);
-}
-
-/* NULL unless `id` is of a live entry. */
-static void *pool_find(const struct pool *p, uint32_t id)
-{
-	uint32_t index = pool_index(p, id);
-
-	if (id == 0 || index >= p->cap || pool_at(p, index)->id != id)
-		return NULL;
-	return pool_at(p, index);
-}
-
-/* Generations start at random, so that ids of before a restart rarely name anything after it. */
-static int pool_grow(struct pool *p, struct rng *rng)
-{
-	uint32_t cap = p->cap ? p->cap * 2 : POOL_FIRST_CAP;
-
-	cap = cap < p->max ? cap : p->max;
-	if (cap == p->cap)
-		return -ENOSPC;
-	uint8_t *items = realloc(p->items, cap * p->size);
-	if (!items)
-		return -ENOMEM;
-	p->items = items;
-	memset(items + p->cap * p->size, 0, (cap - p->cap) * p->size);
-	for (uint32_t i = cap; i-- > p->cap;) {
-		pool_at(p, i)->generation = rng_u32(rng);
-		pool_at(p, i)->next_free = p->free_head;
-		p->free_head = i;
-	}
-	p->cap = cap;
-	return 0;
-}
-
-static void *pool_take(struct pool *p, struct rng *rng)
-{
-	if (p->free_head == NO_INDEX && pool_grow(p, rng))
-		return NULL;
-	uint32_t index = p->free_head;
-	struct pool_head *h = pool_at(p, index);
-	do
-		h->id = ++h->generation << p->index_bits;
-	while (h->id == 0);
-	h->id |= index;
-	p->free_head = h->next_free;
-	p->live++;
-	return h;
-}
-
-static void pool_release(struct pool *p, struct pool_head *h)
-{
-	uint32_t index = pool_index(p, h->id), generation = h->generation;
-
-	crypto_wipe(h, p->size);
-	*h = (struct pool_head) { .generation = generation, .next_free = p->free_head };
-	p->free_head = index;
-	p->live--;
-}
-
-static struct slot *slot_at(const struct relay_server *r, uint32_t index)
-{
-	return (struct slot *)(void *)pool_at(&r->slots, index);
-}
-
-static struct session *session_at(const struct relay_server *r, uint32_t index)
-{
-	return (struct session *)(void *)pool_at(&r->sessions, index);
-}
 
 struct relay_server *relay_server_create(size_t max_slots, size_t max_sessions, struct rng *rng)
 {
@@ -151,6 +16,8 @@ struct relay_server *relay_server_create(size_t max_slots, size_t max_sessions, 
 	pool_init(&r->slots, sizeof(struct slot), max_slots);
 	pool_init(&r->sessions, sizeof(struct session), max_sessions);
 	map_init(&r->pairs, 8, sizeof(uint32_t), rng);
+	map_init(&r->guests, 2 * RELAY_TAG, sizeof(uint32_t), rng);
+	map_init(&r->guest_networks, RELAY_TAG, sizeof(struct guest_network *), rng);
 	rng_fill(rng, r->secret, sizeof r->secret);
 	r->rng = rng;
 	return r;
@@ -160,7 +27,12 @@ void relay_server_destroy(struct relay_server *r)
 {
 	if (!r)
 		return;
+	for (uint32_t i = 0; i < r->slots.cap; i++)
+		if (slot_at(r, i)->head.id)
+			relay_guest_forget(r, slot_at(r, i));
 	map_clear(&r->pairs);
+	map_clear(&r->guests);
+	map_clear(&r->guest_networks);
 	free(r->sessions.items);
 	if (r->slots.items)
 		crypto_wipe(r->slots.items, r->slots.cap * r->slots.size);
@@ -176,7 +48,7 @@ uint32_t relay_slot_open(struct relay_server *r, uint32_t network, const uint8_t
 	if (!s)
 		return 0;
 	s->network = network;
-	s->first = NO_INDEX;
+	s->first = RELAY_NO_INDEX;
 	memcpy(s->token, token, RELAY_TOKEN);
 	return s->head.id;
 }
@@ -218,9 +90,9 @@ static void session_link(struct relay_server *r, struct session *s, unsigned sid
 	uint32_t link = pool_index(&r->sessions, s->head.id) * 2 + side;
 
 	s->slot[side] = pool_index(&r->slots, slot->head.id);
-	s->prev[side] = NO_INDEX;
+	s->prev[side] = RELAY_NO_INDEX;
 	s->next[side] = slot->first;
-	if (slot->first != NO_INDEX)
+	if (slot->first != RELAY_NO_INDEX)
 		session_at(r, slot->first / 2)->prev[slot->first % 2] = link;
 	slot->first = link;
 }
@@ -229,9 +101,9 @@ static void session_unlink(struct relay_server *r, struct session *s, unsigned s
 {
 	uint32_t next = s->next[side], prev = s->prev[side];
 
-	if (next != NO_INDEX)
+	if (next != RELAY_NO_INDEX)
 		session_at(r, next / 2)->prev[next % 2] = prev;
-	if (prev != NO_INDEX)
+	if (prev != RELAY_NO_INDEX)
 		session_at(r, prev / 2)->next[prev % 2] = next;
 	else
 		slot_at(r, s->slot[side])->first = next;
@@ -254,8 +126,9 @@ void relay_slot_close(struct relay_server *r, uint32_t slot)
 
 	if (!s)
 		return;
-	while (s->first != NO_INDEX)
+	while (s->first != RELAY_NO_INDEX)
 		session_close(r, session_at(r, s->first / 2));
+	relay_guest_forget(r, s);
 	pool_release(&r->slots, &s->head);
 }
 
@@ -292,106 +165,13 @@ uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t sl
 	return s->head.id;
 }
 
-static bool is_bound(const struct slot *s, uint64_t now_ms)
-{
-	return s->bound.node.family != ADDR_NONE && now_ms - s->seen_ms < RELAY_IDLE_MS;
-}
-
-static size_t control(uint8_t *out, uint8_t type, uint32_t id)
-{
-	out[0] = RELAY_CONTROL;
-	out[1] = type;
-	store_le16(out + 2, 0);
-	store_le32(out + 4, id);
-	return RELAY_HEADER;
-}
-
-static void challenge_mac(const struct relay_server *r, uint8_t mac[static RELAY_MAC],
-			  const struct addr *from, uint32_t slot, uint64_t epoch)
-{
-	uint8_t number[12];
-
-	store_le32(number, slot);
-	store_le64(number + 4, epoch);
-	crypto_blake2s(mac, RELAY_MAC, r->secret, sizeof r->secret,
-		       (struct part[]) { { from, sizeof *from }, { number, sizeof number } }, 2);
-}
-
-static bool challenge_is_ours(const struct relay_server *r, const uint8_t mac[static RELAY_MAC],
-			      const struct addr *from, uint32_t slot)
-{
-	uint64_t epoch = r->now_ms / RELAY_EPOCH_MS;
-	uint8_t want[RELAY_MAC];
-
-	for (uint64_t age = 0; age <= 1 && age <= epoch; age++) {
-		challenge_mac(r, want, from, slot, epoch - age);
-		if (crypto_equal(want, mac, sizeof want))
-			return true;
-	}
-	return false;
-}
-
-static enum relay_action on_bind(struct relay_server *r, uint32_t slot, const struct addr *from,
-				 uint8_t *reply, size_t *reply_len)
-{
-	size_t n = control(reply, RELAY_CHALLENGE, slot);
-
-	challenge_mac(r, reply + n, from, slot, r->now_ms / RELAY_EPOCH_MS);
-	*reply_len = RELAY_CHALLENGE_LEN;
-	r->stats.challenged++;
-	return RELAY_REPLY;
-}
-
-static enum relay_action on_prove(struct relay_server *r, struct slot *s, const uint8_t *msg,
-				  const struct relay_route *route, uint8_t *reply, size_t *reply_len)
-{
-	const uint8_t *mac = msg + RELAY_HEADER, *proof = mac + RELAY_MAC;
-	uint8_t want[RELAY_MAC];
-
-	/* slot and mac stand one after the other in the message. */
-	crypto_blake2s(want, sizeof want, s->token, RELAY_TOKEN, &(struct part) { msg + 4, 4 + RELAY_MAC },
-		       1);
-	if (!challenge_is_ours(r, mac, &route->node, s->head.id) || !crypto_equal(want, proof, sizeof want)) {
-		r->stats.bad_proof++;
-		return RELAY_DROP;
-	}
-	s->bound = *route;
-	s->seen_ms = r->now_ms;
-	size_t n = control(reply, RELAY_BOUND, s->head.id);
-	crypto_blake2s(reply + n, RELAY_MAC, s->token, RELAY_TOKEN,
-		       (struct part[]) { { "bound", 5 }, { mac, RELAY_MAC } }, 2);
-	*reply_len = RELAY_BOUND_LEN;
-	return RELAY_REPLY;
-}
-
-static enum relay_action on_control(struct relay_server *r, const uint8_t *msg, size_t len,
-				    const struct relay_route *route, uint8_t *reply, size_t *reply_len)
-{
-	bool bind = len == RELAY_BIND_LEN && msg[1] == RELAY_BIND;
-	bool prove = len == RELAY_PROVE_LEN && msg[1] == RELAY_PROVE;
-
-	if ((!bind && !prove) || msg[2] || msg[3]) {
-		r->stats.malformed++;
-		return RELAY_DROP;
-	}
-	uint32_t id = load_le32(msg + 4);
-	struct slot *s = pool_find(&r->slots, id);
-	if (!s) {
-		r->stats.unknown_slot++;
-		return RELAY_DROP;
-	}
-	if (bind)
-		return on_bind(r, id, &route->node, reply, reply_len);
-	return on_prove(r, s, msg, route, reply, reply_len);
-}
-
 static enum relay_action on_unbound(struct relay_server *r, uint32_t session, size_t count, uint8_t *reply,
 				    size_t *reply_len)
 {
 	r->stats.unbound += count;
 	if (!bucket_take(&r->unbound, RELAY_UNBOUND_PER_S, RELAY_UNBOUND_PER_S, r->now_ms))
 		return RELAY_DROP;
-	*reply_len = control(reply, RELAY_UNBOUND, session);
+	*reply_len = relay_control(reply, RELAY_UNBOUND, session);
 	return RELAY_REPLY;
 }
 
@@ -402,7 +182,7 @@ static struct slot *sender_of(const struct relay_server *r, const struct session
 	for (unsigned side = 0; side < 2; side++) {
 		struct slot *slot = slot_at(r, s->slot[side]);
 		*other = slot_at(r, s->slot[!side]);
-		if (is_bound(slot, r->now_ms) && addr_equal(&slot->bound.node, from))
+		if (slot_is_bound(slot, r->now_ms) && addr_equal(&slot->bound.node, from))
 			return slot;
 	}
 	return NULL;
@@ -426,7 +206,7 @@ static bool quota_lets(struct relay_server *r, struct slot *from, size_t len, si
 static enum relay_action forward(struct relay_server *r, struct slot *from, const struct slot *to, size_t len,
 				 size_t count, struct relay_route *route)
 {
-	if (!to->bound.link && !is_bound(to, r->now_ms)) {
+	if (!to->bound.link && !slot_is_bound(to, r->now_ms)) {
 		r->stats.undeliverable += count;
 		return RELAY_DROP;
 	}
@@ -480,7 +260,7 @@ enum relay_action relay_server_on_run(struct relay_server *r, const uint8_t *run
 		if (run[0] == RELAY_DATA)
 			return on_data(r, run, len, (len + stride - 1) / stride, route, reply, reply_len);
 		if (run[0] == RELAY_CONTROL)
-			return on_control(r, run, len, route, reply, reply_len);
+			return relay_on_control(r, run, len, route, reply, reply_len);
 	}
 	r->stats.malformed++;
 	return RELAY_DROP;
@@ -550,7 +330,7 @@ struct relay_stats relay_server_stats(const struct relay_server *r)
 	s.sessions = r->sessions.live;
 	for (uint32_t i = 0; i < r->slots.cap; i++) {
 		const struct slot *slot = slot_at(r, i);
-		s.bound += slot->head.id && is_bound(slot, r->now_ms);
+		s.bound += slot->head.id && slot_is_bound(slot, r->now_ms);
 		s.by_link += slot->head.id && slot->bound.link;
 	}
 	return s;
@@ -558,7 +338,7 @@ struct relay_stats relay_server_stats(const struct relay_server *r)
 
 static struct addr bound_at(const struct relay_server *r, const struct slot *s)
 {
-	return is_bound(s, r->now_ms) ? s->bound.node : (struct addr) { 0 };
+	return slot_is_bound(s, r->now_ms) ? s->bound.node : (struct addr) { 0 };
 }
 
 bool relay_server_next_session(const struct relay_server *r, uint32_t *at, struct relay_session_view *out)

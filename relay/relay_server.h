@@ -10,15 +10,14 @@
 #include "core/addr.h"
 #include "core/crypto.h"
 #include "relay/quota.h"
+#include "relay/relay_ticket.h"
 #include "relay/relay_wire.h"
 
 struct relay_server; /* opaque: a slot table and a session table that grow up to the given limits */
 
-/* Limits: at most 2^20 slots and sessions, so that 12 bits of an id are left for its generation. A bound address is
- * forgotten after 5 min without a refresh or data from it (notes: dataplane, relay hot path). A challenge is good for
+/* At most RELAY_POOL_MAX slots and sessions. A bound address is forgotten after 5 min without a refresh or data from it (notes: dataplane, relay hot path). A challenge is good for
  * 10 to 20 s. At most 1000 "unbound" replies a second in all: sources can be forged. */
 enum {
-	RELAY_MAX_ENTRIES = 1 << 20,
 	RELAY_IDLE_MS = 300000,
 	RELAY_EPOCH_MS = 10000,
 	RELAY_UNBOUND_PER_S = 1000,
@@ -33,7 +32,8 @@ struct relay_stats {
 	uint64_t unknown_slot; /* binds and proofs for a slot that is not open: never answered */
 	uint64_t over_rate, over_month, over_share; /* datagrams that a quota did not let through */
 	uint32_t slots, sessions, bound;
-	uint32_t by_link; /* slots that are reached by their link */
+	uint64_t bad_ticket; /* genuine but too old, or not genuine */
+	uint32_t by_link;    /* slots that are reached by their link */
 };
 
 /* NULL without memory. `rng` is kept. */
@@ -51,6 +51,11 @@ void relay_server_add_used(struct relay_server *r, struct quota_user *use, uint6
 /* None before. The month is quota_month()'s, to be told anew when it may have changed. */
 void relay_server_set_quota(struct relay_server *r, const struct quota_limits *limits);
 void relay_server_set_month(struct relay_server *r, uint32_t month);
+/* From now on members with a ticket under this key open slots by themselves, which go when they have been idle; the
+ * limits of relay_server_set_quota() hold for each of them, and each network. */
+void relay_server_take_guests(struct relay_server *r, const uint8_t key[static RELAY_KEY]);
+/* At least every minute: the wall clock, for tickets; guests that have gone go. */
+void relay_server_tick(struct relay_server *r, uint64_t now_ms, uint64_t unix_s);
 /* Ends its sessions, too. */
 void relay_slot_close(struct relay_server *r, uint32_t slot);
 /* Bytes that were forwarded for the member since this was asked last. 0 for an unknown slot. */

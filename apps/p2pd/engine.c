@@ -103,7 +103,8 @@ void engine_due(struct engine *e, uint64_t at_ms)
 
 static uint64_t peer_due(const struct engine *e, const struct engine_peer *ep, uint64_t now_ms)
 {
-	uint64_t due = engine_paths_deadline(e, ep, now_ms);
+	uint64_t due = engine_min(engine_paths_deadline(e, ep, now_ms),
+				  engine_peer_away_deadline(ep, now_ms));
 
 	/* Without a way a handshake would be sent nowhere: it waits for one. */
 	if (engine_way(ep, e) == ENGINE_WAY_NONE)
@@ -135,6 +136,7 @@ void engine_touch(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 static void run_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 {
 	engine_run_paths(e, ep, now_ms);
+	engine_run_peer_away(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)
 		engine_run_session(e, ep, now_ms);
 	else
@@ -171,9 +173,11 @@ void engine_tick(struct engine *e, uint64_t now_ms)
 		return;
 	engine_run_stun(e, now_ms);
 	engine_run_relay(e, now_ms);
+	engine_run_aways(e, now_ms);
 	engine_run_publish(e, now_ms);
 	run_peers(e, now_ms);
 	due = engine_min(engine_stun_deadline(e), engine_relay_deadline(e));
+	due = engine_min(due, engine_aways_deadline(e));
 	e->due_ms = engine_min(due, engine_publish_deadline(e));
 }
 
@@ -190,7 +194,7 @@ enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e)
 		return ep->peer.endpoint.family ? ENGINE_WAY_DIRECT : ENGINE_WAY_NONE;
 	if (ep->peer.best)
 		return ENGINE_WAY_DIRECT;
-	if (ep->relay_session && engine_relay_is_up(e))
+	if ((ep->relay_session && engine_relay_is_up(e)) || engine_away_is_used(ep))
 		return ENGINE_WAY_RELAY;
 	return ENGINE_WAY_NONE;
 }
@@ -208,6 +212,7 @@ static void begin_anew(struct engine *e, uint64_t now_ms)
 		engine_touch(e, ep, now_ms);
 	}
 	relay_client_rebind(&e->relay, now_ms);
+	engine_aways_measure(e, now_ms);
 	engine_measure(e, now_ms);
 	engine_due(e, now_ms);
 }

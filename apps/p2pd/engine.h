@@ -9,7 +9,7 @@
  *
  * The bodies: engine.c (life, tables, due work), engine_data.c (data in bulk), engine_pass.c (what is let through from and to the world
  * outside), engine_rx.c (datagrams in), engine_tx.c
- * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
+ * (packets out), engine_hub.c (the hub's messages), engine_relay.c (which way the relay is used), engine_away.c (other relays), engine_peers.c (who is in the network), engine_stun.c (what our NAT does), engine_nat.c (candidates,
  * probes), engine_punch.c (direct paths), engine_round.c (techniques that both ends have to agree on), engine_turns.c
  * (when they are tried), engine_sockets.c (their sockets), engine_look.c (what opened a path, what comes next).
  * engine_peer.h: what it knows of a peer. */
@@ -62,6 +62,7 @@ enum {
 	ENGINE_ASKS_BURST = 200,
 	ENGINE_SOCKETS = 512, /* slots for extra UDP sockets; config.max_sockets are in use at most */
 	ENGINE_ROUNDS = 4,    /* peers that techniques of many sockets are tried with at a time */
+	ENGINE_AWAYS = 8,
 	ENGINE_LINK_BYTES =
 		256 << 10, /* of data for the hub's link that wait for the shell; more is dropped */
 };
@@ -189,6 +190,18 @@ struct engine {
 	uint64_t relay_answer_ms, relay_used_ms, relay_check_ms;
 	unsigned relay_checks;
 	uint64_t relay_stray_ms; /* data came over the link though we are bound by UDP */
+
+	/* engine_away.c: relays other than the hub's */
+	struct engine_away aways[ENGINE_AWAYS];
+	size_t away_count;
+	struct engine_away *home, *next_home; /* NULL: the hub's; and what home becomes once bound */
+	uint8_t ticket[RELAY_TICKET], ticket_token[RELAY_TOKEN];
+	bool measured_aways;
+	unsigned probes_of_aways;
+	uint64_t measure_aways_ms;
+	uint32_t hub_relay_rtt_ms;
+	bool hub_relay_rtt_known;
+	uint64_t hub_relay_probed_ms;
 
 	/* load measure for cookies: handshakes seen in this second */
 	uint64_t load_second_ms, load_until_ms;
@@ -321,6 +334,8 @@ int engine_remove_wg(struct engine *e, const char *name); /* -ENOENT */
 
 /* --- Looked at. */
 enum engine_way engine_way(const struct engine_peer *ep, const struct engine *e);
+/* Whether what is relayed to the peer goes by its home relay (ep->away.at), else by the hub's. */
+bool engine_away_is_used(const struct engine_peer *ep);
 /* ENGINE_KINDS: there is no way. */
 enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *e);
 /* By what kind of path something came. */

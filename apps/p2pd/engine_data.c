@@ -44,6 +44,12 @@ bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *
 	*to = (struct engine_target) { 0 };
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_RELAY:
+		if (engine_away_is_used(ep)) {
+			to->addr = ep->away.at;
+			to->relay_session = ep->away.session;
+			ep->away.relay->used_ms = now_ms;
+			return true;
+		}
 		to->addr = e->by_link ? e->hub_link : e->relay.server;
 		to->relay_session = ep->relay_session;
 		to->by_link = e->by_link;
@@ -106,9 +112,10 @@ int engine_out_begin(struct engine *e, const struct engine_burst *b, uint64_t no
 
 /* Where authenticated messages come from says how to reach a stock peer. The relay's session id is not authenticated:
  * it is taken only as long as the hub has told us none. */
-void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin)
+void engine_learn_origin(const struct engine *e, struct engine_peer *ep, const struct engine_origin *origin)
 {
-	if (ep->peer.own_kind && origin->relay_session && !ep->relay_session)
+	if (ep->peer.own_kind && origin->relay_session && !ep->relay_session &&
+	    !engine_away_at(e, &origin->from))
 		ep->relay_session = origin->relay_session;
 	if (!ep->peer.own_kind && !origin->relay_session)
 		ep->peer.endpoint = origin->from;
@@ -120,7 +127,7 @@ static void hear(struct engine *e, struct engine_peer *ep, const struct engine_o
 {
 	struct path *path = ep->peer.watched;
 
-	if (origin->relay_session)
+	if (origin->relay_session && !engine_away_at(e, &origin->from))
 		engine_relay_on_data(e, origin->by_link, now_ms);
 	if (path && origin->relay_session)
 		path_on_doubt(path, now_ms);
@@ -260,7 +267,7 @@ void engine_in_end(struct engine *e, const struct engine_in *in, struct opened *
 	e->drops.replayed += (unsigned)replayed;
 	if ((unsigned)replayed == count)
 		return;
-	engine_learn_origin(ep, &in->origin);
+	engine_learn_origin(e, ep, &in->origin);
 	hear(e, ep, &in->origin, now_ms);
 	if (confirmed)
 		engine_flush_staged(e, ep, now_ms);

@@ -66,6 +66,16 @@ void engine_hub_relay_open(struct engine *e, const uint8_t ik[static 32], uint64
 
 /* ---- publishing */
 
+/* The home relay goes among the candidates, the last of which gives way if it must. */
+static void name_home(const struct engine *e, struct record *r)
+{
+	if (!e->home)
+		return;
+	if (r->candidate_count == RECORD_MAX_CANDIDATES)
+		r->candidate_count--;
+	r->candidates[r->candidate_count++] = (struct candidate) { e->home->at, CANDIDATE_RELAY };
+}
+
 static void publish(struct engine *e, uint64_t now_ms)
 {
 	struct record r = { .boot = e->boot,
@@ -81,6 +91,7 @@ static void publish(struct engine *e, uint64_t now_ms)
 	r.seq = e->clock.last_ns;
 	r.candidate_count = (uint8_t)e->candidates.count;
 	memcpy(r.candidates, e->candidates.items, sizeof r.candidates);
+	name_home(e, &r);
 	r.nat = e->verdict;
 	len = record_seal(&r, e->cert_bytes, e->cert_len, e->ik_sk, &e->config.net, &e->rng, sealed);
 	if (len < 0) {
@@ -223,6 +234,21 @@ static void read_endpoints(struct engine *e, const Link__Welcome *w)
 		memset(e->reflexive, 0, sizeof e->reflexive);
 }
 
+static void read_relays(struct engine *e, const Link__Welcome *w, uint64_t now_ms)
+{
+	bool complete = w->ticket.len == RELAY_TICKET && w->ticket_token.len == RELAY_TOKEN;
+	struct addr relays[ENGINE_AWAYS];
+	size_t count = 0;
+
+	for (size_t i = 0; complete && i < w->n_relays && count < ENGINE_AWAYS; i++)
+		if (w->relays[i]->ip.len && read_endpoint(e, w->relays[i], &relays[count]))
+			count++;
+	if (count)
+		engine_aways_on_welcome(e, relays, count, w->ticket.data, w->ticket_token.data, now_ms);
+	else
+		engine_aways_forget(e, now_ms);
+}
+
 static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms)
 {
 	struct engine_event alone = { .kind = ENGINE_EV_ALONE_WITH_SAME_NAME };
@@ -236,6 +262,7 @@ static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms
 	read_endpoints(e, w);
 	if (w->members == 0 && w->same_name_elsewhere && !e->joined)
 		engine_event(e, &alone);
+	read_relays(e, w, now_ms);
 	engine_relay_on_welcome(e, w->bind_slot, w->bind_token.data, now_ms);
 	engine_measure(e, now_ms);
 	/* The hub may have forgotten all sessions: they are asked for again as they are needed. */

@@ -31,7 +31,7 @@ bool engine_aim(struct engine *e, struct engine_peer *ep, struct engine_target *
 struct gaps_choice *engine_gaps(struct engine_peer *ep);
 /* Packets for the peer were sealed. */
 void engine_count_sent(struct engine *e, struct engine_peer *ep, unsigned packets, size_t bytes);
-void engine_learn_origin(struct engine_peer *ep, const struct engine_origin *origin);
+void engine_learn_origin(const struct engine *e, struct engine_peer *ep, const struct engine_origin *origin);
 
 /* engine_pass.c */
 /* The gateway that takes a packet of ours to outside the overlay; NULL: none does. */
@@ -55,8 +55,8 @@ bool engine_pass_in(struct engine *e, const struct engine_peer *ep, const struct
 /* engine_relay.c */
 bool engine_relay_is_up(const struct engine *e);
 bool engine_is_relay(const struct engine *e, const struct addr *from);
-/* A datagram to a peer's relay session, by the way that the relay is used now. Consumes. */
-void engine_push_relayed(struct engine *e, struct pkt *p, uint32_t session);
+/* A datagram to a peer's relay session. Consumes. */
+void engine_push_relayed(struct engine *e, struct pkt *p, const struct engine_target *to);
 void engine_relay_on_welcome(struct engine *e, uint32_t slot, const uint8_t token[static RELAY_TOKEN],
 			     uint64_t now_ms);
 void engine_relay_on_hub_down(struct engine *e, uint64_t now_ms);
@@ -67,6 +67,30 @@ void engine_relay_on_data(struct engine *e, bool by_link, uint64_t now_ms);
 void engine_on_relay_control(struct engine *e, const struct pkt *p, uint64_t now_ms);
 void engine_run_relay(struct engine *e, uint64_t now_ms);
 uint64_t engine_relay_deadline(const struct engine *e);
+
+/* engine_away.c */
+/* The hub names none. */
+void engine_aways_forget(struct engine *e, uint64_t now_ms);
+/* What the hub names. */
+void engine_aways_on_welcome(struct engine *e, const struct addr *relays, size_t count,
+			     const uint8_t ticket[static RELAY_TICKET],
+			     const uint8_t token[static RELAY_TOKEN], uint64_t now_ms);
+/* NULL: none of them is there. */
+const struct engine_away *engine_away_at(const struct engine *e, const struct addr *at);
+/* The network changed, or one of them failed: measures and chooses anew, soon. */
+void engine_aways_measure(struct engine *e, uint64_t now_ms);
+/* The hub's relay answered a check. */
+void engine_away_on_hub_answer(struct engine *e, uint64_t now_ms);
+void engine_run_aways(struct engine *e, uint64_t now_ms);
+uint64_t engine_aways_deadline(const struct engine *e);
+/* The peer's home may be another. */
+void engine_away_of_peer(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+void engine_run_peer_away(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
+uint64_t engine_peer_away_deadline(const struct engine_peer *ep, uint64_t now_ms);
+/* True if it came from one of them. */
+bool engine_away_on_control(struct engine *e, const struct pkt *p, uint64_t now_ms);
+/* True if it answers a ping of ours by the peer's home. */
+bool engine_away_on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, uint64_t now_ms);
 
 /* engine_rx.c */
 /* A control message that came through the tunnel. */
@@ -79,6 +103,9 @@ void engine_send(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 /* A control message to a peer that there is a way and a session to; else it is lost. Is no traffic that keeps a path. */
 void engine_send_control(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
 			 uint64_t now_ms);
+/* The same by this way. True if it was sent. */
+bool engine_send_control_to(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
+			    const struct engine_target *to, uint64_t now_ms);
 void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms);
 /* Sends what the session has to say of itself. */
 void engine_run_session(struct engine *e, struct engine_peer *ep, uint64_t now_ms);

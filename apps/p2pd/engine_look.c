@@ -9,7 +9,8 @@ enum engine_kind engine_kind(const struct engine_peer *ep, const struct engine *
 {
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_DIRECT: return ENGINE_KIND_DIRECT;
-	case ENGINE_WAY_RELAY: return e->by_link ? ENGINE_KIND_RELAY_TLS : ENGINE_KIND_RELAY_UDP;
+	case ENGINE_WAY_RELAY:
+		return e->by_link && !engine_away_is_used(ep) ? ENGINE_KIND_RELAY_TLS : ENGINE_KIND_RELAY_UDP;
 	case ENGINE_WAY_NONE: break;
 	}
 	return ENGINE_KINDS;

@@ -12,6 +12,7 @@
 #include "nat/offer.h"
 #include "nat/punch.h"
 #include "nat/stun_client.h"
+#include "relay/relay_client.h"
 
 enum { ENGINE_ATTEMPTS = 8 /* remembered for each peer */ };
 
@@ -62,6 +63,29 @@ struct engine_round {
 	uint64_t began_ms, offer_at_ms, start_ms, end_ms;
 };
 
+/* A relay other than the hub's: engine_away.c. */
+struct engine_away {
+	struct addr at;
+	struct relay_client client; /* idle until it is needed */
+	uint32_t rtt_ms;
+	bool rtt_known;
+	uint64_t probed_ms; /* 0: no probe waits for its answer */
+	uint64_t used_ms, check_ms;
+	unsigned checks; /* unanswered */
+};
+
+/* The way to a peer by its home relay. */
+struct engine_peer_away {
+	struct engine_away *relay; /* NULL: the peer's home is the hub's */
+	struct addr at;
+	uint32_t session;
+	bool proven;   /* a ping came back */
+	uint64_t ping; /* the last one's id */
+	unsigned unanswered;
+	uint64_t at_ms; /* when the next join or ping is due */
+	uint32_t join_gap_ms;
+};
+
 /* A peer and what the engine knows of it beyond core's. */
 struct engine_peer {
 	struct peer peer;	  /* first: owner pointers of session and lpm point here */
@@ -100,6 +124,8 @@ struct engine_peer {
 	uint64_t introduce_at_ms; /* not before this is the hub asked for an(other) introduction */
 	uint32_t relay_session;	  /* 0: none */
 	uint64_t relay_asked_ms;
+	struct addr home; /* its home relay; ADDR_NONE: the hub's */
+	struct engine_peer_away away;
 	uint64_t wanted_ms; /* since when a direct path is; 0: it is not, or there is one */
 	struct timers_entry due;
 	struct engine_peer *due_next; /* of those that are run now */

@@ -286,12 +286,23 @@ static void doubt_path(struct engine *e, struct engine_peer *ep, const struct ca
 	peer_choose_path(&ep->peer, now_ms);
 }
 
+static void take_candidates(struct engine_peer *ep, const struct record *r)
+{
+	ep->remote = (struct candidate_list) { 0 };
+	ep->home = (struct addr) { 0 };
+	for (size_t i = 0; i < r->candidate_count; i++)
+		if (r->candidates[i].kind == CANDIDATE_RELAY)
+			ep->home = r->candidates[i].addr;
+		else
+			ep->remote.items[ep->remote.count++] = r->candidates[i];
+}
+
 static void set_candidates(struct engine *e, struct engine_peer *ep, const struct record *r, uint64_t now_ms)
 {
 	struct candidate_list before = ep->remote;
 
-	ep->remote.count = r->candidate_count;
-	memcpy(ep->remote.items, r->candidates, sizeof r->candidates);
+	take_candidates(ep, r);
+	engine_away_of_peer(e, ep, now_ms);
 	bool same_nat = verdict_alike(&ep->nat, &r->nat);
 	ep->nat = r->nat;
 	if (candidates_equal(&before, &ep->remote) && same_nat)

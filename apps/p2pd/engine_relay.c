@@ -30,7 +30,8 @@ bool engine_relay_is_up(const struct engine *e)
 
 bool engine_is_relay(const struct engine *e, const struct addr *from)
 {
-	return e->relay.state != RELAY_IDLE && addr_equal(from, &e->relay.server);
+	return (e->relay.state != RELAY_IDLE && addr_equal(from, &e->relay.server)) ||
+	       engine_away_at(e, from);
 }
 
 /* ---- data over the link */
@@ -70,19 +71,19 @@ struct pkt *engine_next_link_message(struct engine *e, bool *is_data)
 	return p;
 }
 
-void engine_push_relayed(struct engine *e, struct pkt *p, uint32_t session)
+void engine_push_relayed(struct engine *e, struct pkt *p, const struct engine_target *to)
 {
-	size_t header = e->by_link ? RELAY_RUN_HEADER : RELAY_HEADER, len = p->len;
+	size_t header = to->by_link ? RELAY_RUN_HEADER : RELAY_HEADER, len = p->len;
 
 	p->off -= (uint32_t)header;
 	p->len += (uint32_t)header;
-	if (e->by_link) {
-		relay_client_run_header(pkt_data(p), session, len);
+	if (to->by_link) {
+		relay_client_run_header(pkt_data(p), to->relay_session, len);
 		push_link(e, p);
 		return;
 	}
-	relay_client_header(pkt_data(p), session);
-	p->addr = e->relay.server;
+	relay_client_header(pkt_data(p), to->relay_session);
+	p->addr = to->addr;
 	p->socket = 0;
 	pkt_list_push(&e->udp_out, p);
 }
@@ -216,7 +217,7 @@ static void run_checks(struct engine *e, uint64_t now_ms)
 
 void engine_run_relay(struct engine *e, uint64_t now_ms)
 {
-	uint8_t msg[RELAY_PROVE_LEN];
+	uint8_t msg[RELAY_CLIENT_MESSAGE_MAX];
 	size_t len;
 
 	run_checks(e, now_ms);
@@ -253,6 +254,8 @@ void engine_on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	const uint8_t *msg = p->buf + p->off;
 	bool bound_before = relay_client_bound(&e->relay);
 
+	if (engine_away_on_control(e, p, now_ms))
+		return;
 	if (!engine_is_relay(e, &p->addr) ||
 	    !relay_client_on_message(&e->relay, msg, p->len, &p->addr, now_ms)) {
 		e->drops.malformed++;
@@ -260,6 +263,7 @@ void engine_on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	}
 	e->relay_answer_ms = now_ms;
 	e->relay_checks = 0;
+	engine_away_on_hub_answer(e, now_ms);
 	if (p->len == RELAY_UNBOUND_LEN && msg[1] == RELAY_UNBOUND)
 		on_unbound(e, load_le32(msg + 4), now_ms);
 	engine_due(e, engine_relay_deadline(e));

@@ -78,7 +78,7 @@ static void on_initiation(struct engine *e, struct pkt *p, const struct engine_o
 	e->timestamps_changed = true;
 	/* The answer goes to the source; a stock peer's endpoint moves only once data confirms the session. */
 	if (ep->peer.own_kind)
-		engine_learn_origin(ep, origin);
+		engine_learn_origin(e, ep, origin);
 	engine_reply(e, response, sizeof response, origin);
 	engine_touch(e, ep, now_ms);
 }
@@ -108,7 +108,7 @@ static void on_response(struct engine *e, struct pkt *p, const struct engine_ori
 		return;
 	}
 	e->counts.handshakes_begun++;
-	engine_learn_origin(ep, origin);
+	engine_learn_origin(e, ep, origin);
 	engine_flush_staged(e, ep, now_ms);
 	if (engine_way(ep, e) != ENGINE_WAY_NONE)
 		engine_run_session(e, ep, now_ms);
@@ -174,6 +174,8 @@ void engine_on_control(struct engine *e, struct engine_peer *ep, const uint8_t *
 			gaps_on_report(engine_gaps(ep), &gaps, ep->peer.name, now_ms);
 	} else if (!ep->peer.own_kind || !control_read(msg, len, &type, &id))
 		e->drops.malformed++;
+	else if (type == CONTROL_PONG && engine_away_on_pong(e, ep, id, now_ms))
+		return;
 	else if (type == CONTROL_PONG)
 		on_pong(e, ep, id, origin, now_ms);
 	else

@@ -332,6 +332,7 @@ static void on_mapped(struct engine *e, size_t i, uint64_t now_ms)
 	/* The same mapping carries the relay: its binding is to the old address. So are the paths of all peers. */
 	if (i == 0 && e->reflexive[i].family) {
 		relay_client_rebind(&e->relay, now_ms);
+		engine_aways_measure(e, now_ms);
 		ask_others_again(e, now_ms);
 		engine_on_moved(e, now_ms);
 		engine_event(e, &moved);

@@ -32,7 +32,7 @@ static void push(struct engine *e, struct engine_peer *ep, struct pkt *p, uint64
 		e->drops.no_way++;
 		pkt_put(e->config.pool, p);
 	} else if (to.relay_session) {
-		engine_push_relayed(e, p, to.relay_session);
+		engine_push_relayed(e, p, &to);
 	} else {
 		p->addr = to.addr;
 		p->socket = to.socket;
@@ -53,8 +53,21 @@ static void push_copy(struct engine *e, struct engine_peer *ep, const void *msg,
 	push(e, ep, p, now_ms);
 }
 
+/* The hub's relay is used the way that we use it now, whichever way something came by it. */
+static struct engine_target back_to(const struct engine *e, const struct engine_origin *origin)
+{
+	struct engine_target to = { .addr = origin->from, .relay_session = origin->relay_session };
+
+	if (engine_away_at(e, &origin->from))
+		return to;
+	to.by_link = e->by_link;
+	to.addr = e->by_link ? e->hub_link : e->relay.server;
+	return to;
+}
+
 void engine_reply(struct engine *e, const void *msg, size_t len, const struct engine_origin *origin)
 {
+	const struct engine_target to = back_to(e, origin);
 	struct pkt *p = pkt_get(e->config.pool);
 
 	if (!p) {
@@ -66,7 +79,7 @@ void engine_reply(struct engine *e, const void *msg, size_t len, const struct en
 	p->addr = origin->from;
 	p->socket = origin->socket;
 	if (origin->relay_session)
-		engine_push_relayed(e, p, origin->relay_session);
+		engine_push_relayed(e, p, &to);
 	else
 		pkt_list_push(&e->udp_out, p);
 }
@@ -142,6 +155,26 @@ void engine_send_control(struct engine *e, struct engine_peer *ep, const void *m
 	memcpy(pkt_data(p), msg, len);
 	p->len = (uint32_t)len;
 	seal_and_push(e, ep, p, now_ms);
+}
+
+bool engine_send_control_to(struct engine *e, struct engine_peer *ep, const void *msg, size_t len,
+			    const struct engine_target *to, uint64_t now_ms)
+{
+	struct pkt *p = session_ready(&ep->peer.session, now_ms) ? pkt_get(e->config.pool) : NULL;
+
+	if (!p)
+		return false;
+	memcpy(pkt_data(p), msg, len);
+	p->len = (uint32_t)len;
+	int sealed = session_seal(&ep->peer.session, pkt_data(p), p->len, ENGINE_MTU, now_ms);
+	if (sealed < 0) {
+		pkt_put(e->config.pool, p);
+		return false;
+	}
+	p->off -= WG_DATA_HEADER;
+	p->len = (uint32_t)sealed;
+	engine_push_relayed(e, p, to);
+	return true;
 }
 
 void engine_flush_staged(struct engine *e, struct engine_peer *ep, uint64_t now_ms)

@@ -53,6 +53,11 @@ json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_NONE: break;
 	case ENGINE_WAY_RELAY:
+		if (engine_away_is_used(ep)) {
+			kind = "relay-udp";
+			endpoint = &ep->away.at;
+			break;
+		}
 		kind = e->by_link ? "relay-tls" : "relay-udp";
 		endpoint = e->by_link ? &e->hub_link : &e->relay.server;
 		break;

@@ -8,7 +8,9 @@
 #include "apps/p2phub/commands.h"
 #include "apps/p2phub/hub_data.h"
 #include "apps/p2phub/hub_key.h"
+#include "apps/p2phub/relay_key.h"
 #include "apps/p2phub/reload.h"
+#include "core/crypto.h"
 #include "core/fail.h"
 #include "core/log.h"
 #include "core/options.h"
@@ -17,7 +19,7 @@
 struct arguments {
 	struct hub_settings_source source;
 	struct hub_settings settings;
-	bool metrics_public;
+	bool metrics_public, relay_only;
 };
 
 static void stop(void *loop, int signum)
@@ -82,6 +84,67 @@ static int run_loop(struct loop *l, const struct serve_config *c, struct reload 
 	reload_stop(reload);
 	serve_destroy(s);
 	return rc ? fail_with(EXIT_FAILED, "cannot wait for signals: %s", strerror(-rc)) : EXIT_OK;
+}
+
+/* --- A relay that knows nobody: no TLS, no data folder. */
+
+struct relay_only {
+	struct arguments *a;
+	struct serve *serve;
+};
+
+static void reload_limits_only(void *arg, int signum)
+{
+	struct relay_only *r = arg;
+	struct hub_settings next;
+	struct config_file f;
+
+	(void)signum;
+	if (hub_settings_load(&next, &r->a->source, &f) != EXIT_OK) {
+		config_log_errors("config", &f);
+		return;
+	}
+	config_log_changes("config", hub_settings_entries, &r->a->settings, &next);
+	config_take_live(hub_settings_entries, &r->a->settings, &next);
+	struct serve_limits limits = reload_limits(&r->a->settings);
+	serve_set_limits(r->serve, &limits);
+}
+
+static int run_relay_loop(struct loop *l, const struct serve_config *c, struct relay_only *r)
+{
+	struct addr at;
+	int rc = loop_on_signal(l, SIGTERM, stop, l);
+
+	if (rc == 0)
+		rc = loop_on_signal(l, SIGINT, stop, l);
+	if (rc == 0)
+		rc = loop_on_signal(l, SIGHUP, reload_limits_only, r);
+	if (rc)
+		return fail_with(EXIT_FAILED, "cannot wait for signals: %s", strerror(-rc));
+	rc = serve_create_relay(&r->serve, l, c, &at);
+	if (rc)
+		return explain(rc, &at);
+	printf("p2phub: ready, relaying for who has a ticket of the hub with the same relay key\n");
+	fflush(stdout);
+	sd_notify_send("READY=1");
+	loop_run(l);
+	sd_notify_send("STOPPING=1");
+	serve_destroy(r->serve);
+	return EXIT_OK;
+}
+
+static int run_relay_only(struct arguments *a, const struct serve_config *c)
+{
+	struct relay_only r = { .a = a };
+
+	if (!*a->settings.relay_key)
+		return fail_with(EXIT_USAGE, "--relay-only needs --relay-key FILE, the hub's");
+	struct loop *l = loop_create();
+	if (!l)
+		return fail_with(EXIT_FAILED, "out of memory");
+	int code = run_relay_loop(l, c, &r);
+	loop_destroy(l);
+	return code;
 }
 
 /* A descriptor for each node: what the system allows at most, and a word if that is not enough. */
@@ -171,17 +234,27 @@ static int load(struct arguments *a, struct serve_config *c)
 	*c = (struct serve_config) { .tls = s->tls, .udp_count = s->udp.count, .limits = reload_limits(s) };
 	c->metrics_public = a->metrics_public || s->metrics_public == CONFIG_YES;
 	memcpy(c->udp, s->udp.items, sizeof c->udp);
+	memcpy(c->relays, s->relays.items, sizeof c->relays);
+	c->relay_count = s->relays.count;
+	if (*s->relay_key) {
+		char why[RELAY_KEY_WHY];
+		code = relay_key_read(c->relay_key, s->relay_key, why);
+		if (code)
+			return fail_with(code, "%s", why);
+	}
 	return EXIT_OK;
 }
 
 int cmd_serve(int argc, char **argv)
 {
 	struct arguments a = { 0 };
-	struct options_entry entries[CONFIG_ENTRIES_MAX + 3] = {
+	struct options_entry entries[CONFIG_ENTRIES_MAX + 4] = {
 		{ "config", "FILE", "settings (" HUB_SETTINGS_FILE " if there is one); options win over it",
 		  .text = &a.source.path },
 		{ "metrics-public", NULL, "anyone may read /metrics, not only this machine",
 		  .flag = &a.metrics_public },
+		{ "relay-only", NULL, "be one of the other relays of a hub: needs --relay-key, takes --udp",
+		  .flag = &a.relay_only },
 	};
 	const struct options options = {
 		.usage = "p2phub serve [options]",
@@ -204,9 +277,12 @@ int cmd_serve(int argc, char **argv)
 	struct options_list args;
 	int code;
 
-	config_options(hub_settings_entries, &a.source.typed, entries + 2);
+	config_options(hub_settings_entries, &a.source.typed, entries + 3);
 	if (!options_parse(&options, argc, argv, &args, &code))
 		return code;
 	code = load(&a, &c);
-	return code ? code : run_in(&a, &c);
+	if (code == EXIT_OK)
+		code = a.relay_only ? run_relay_only(&a, &c) : run_in(&a, &c);
+	crypto_wipe(c.relay_key, sizeof c.relay_key);
+	return code;
 }

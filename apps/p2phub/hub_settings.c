@@ -59,6 +59,11 @@ const struct config_entry hub_settings_entries[] = {
 	{ "log.format", CONFIG_TEXT, AT(log_format), "log-format", "FORMAT", "text or json (text)",
 	  .max = HUB_SETTINGS_FORMAT, .takes = "text or json", .fits = is_format, .live = true },
 	{ "metrics.public", CONFIG_FLAG, AT(metrics_public) },
+	{ "relays", CONFIG_ADDRS, AT(relays), "relay", "ADDR:PORT",
+	  "another relay, run by `p2phub serve --relay-only`; up to 8 times", .port = UDP_PORT },
+	{ "relay_key", CONFIG_TEXT, AT(relay_key), "relay-key", "FILE",
+	  "the secret that the hub and its other relays share, as of `p2pd keygen`", .max = HUB_SETTINGS_TEXT,
+	  .takes = "the path of a file" },
 	{ "relay.quota.total_rate", CONFIG_RATE, AT(quota.total_rate), .none = "unlimited", .live = true },
 	{ "relay.quota.network_rate", CONFIG_RATE, AT(quota.network_rate), .none = "unlimited",
 	  .live = true },
@@ -97,6 +102,10 @@ static int check_together(const struct hub_settings *s, struct config_file *f)
 	if (*s->behind_proxy && *s->url_host)
 		config_complain(f, hub_settings_entries, "url_host",
 				"behind_proxy holds the whole URL: leave out url_host");
+	if (s->relays.count && !*s->relay_key)
+		config_complain(f, hub_settings_entries, "relays",
+				"other relays need relay_key, the file with the secret that they share with "
+				"the hub");
 	if (lone_cert || lone_key)
 		config_complain(f, hub_settings_entries, lone_cert ? "certificate.cert" : "certificate.key",
 				"certificate and key belong together: give both, or none");

@@ -26,6 +26,8 @@ struct hub_settings {
 	char behind_proxy[HUB_SETTINGS_URL]; /* the URL of a proxy that ends TLS before us, else "" */
 	char log_level[HUB_SETTINGS_LEVEL], log_format[HUB_SETTINGS_FORMAT];
 	enum config_flag metrics_public;
+	struct config_addrs relays;
+	char relay_key[HUB_SETTINGS_TEXT]; /* the path of the file with the key that hub and relays share */
 	struct quota_limits quota;
 	long nodes;
 	uint64_t audit_retention_s;

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <string.h>
+#include <time.h>
 
 #include "apps/p2phub/serve_internal.h"
 
@@ -19,6 +21,8 @@ static const struct http_route routes[] = {
 	{ "*", "/api/v1/*", serve_on_api },
 };
 
+enum { GUESTS_TICK_MS = 10000 };
+
 static void on_due(void *arg)
 {
 	struct serve *s = arg;
@@ -27,14 +31,32 @@ static void on_due(void *arg)
 	serve_speak(s);
 }
 
-static int create_logic(struct serve *s)
+static void on_guests_due(void *arg)
+{
+	struct serve *s = arg;
+	uint64_t now = loop_now_ms();
+	time_t unix_s = time(NULL);
+
+	relay_server_tick(s->relay, now, (uint64_t)unix_s);
+	relay_server_set_month(s->relay, quota_month((uint64_t)unix_s));
+	loop_timer_set(s->timer, now + GUESTS_TICK_MS);
+}
+
+static int create_relay(struct serve *s, void (*due)(void *arg))
 {
 	rng_init_system(&s->rng);
 	s->slab = udp_slab_create();
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
-	s->timer = loop_timer_create(s->loop, on_due, s);
+	s->timer = loop_timer_create(s->loop, due, s);
+	return s->slab && s->relay && s->timer ? 0 : -ENOMEM;
+}
+
+static int create_logic(struct serve *s)
+{
+	int rc = create_relay(s, on_due);
+
 	s->http = http_server_create(s->loop, routes, sizeof routes / sizeof *routes, s);
-	return s->slab && s->relay && s->timer && s->http ? 0 : -ENOMEM;
+	return rc || !s->http ? -ENOMEM : 0;
 }
 
 static size_t nodes_of(const struct serve_limits *limits)
@@ -55,7 +77,10 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	serve_create_stun(s);
 	struct coord_config announced = { .relay = s->relay,
 					  .rng = &s->rng,
-					  .max_nodes = nodes_of(&config->limits) };
+					  .max_nodes = nodes_of(&config->limits),
+					  .relay_count = config->relay_count };
+	memcpy(announced.relays, config->relays, sizeof announced.relays);
+	memcpy(announced.relay_key, config->relay_key, RELAY_KEY);
 	s->behind_proxy = config->front;
 	if (config->front) {
 		login_front(config->front, announced.front);
@@ -65,6 +90,7 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 		       true); /* first: a node takes the relay to be at the first of its family */
 	serve_announce(s, &announced, false);
 	s->coord = coord_create(&announced);
+	crypto_wipe(announced.relay_key, RELAY_KEY);
 	if (!s->coord)
 		return -ENOMEM;
 	serve_set_limits(s, &config->limits);
@@ -98,6 +124,38 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 	return rc;
 }
 
+static int start_relay(struct serve *s, const struct serve_config *config, struct addr *at)
+{
+	int rc = create_relay(s, on_guests_due);
+
+	if (rc == 0)
+		rc = serve_open_doors(s, config, at);
+	if (rc)
+		return rc;
+	serve_create_stun(s);
+	relay_server_take_guests(s->relay, config->relay_key);
+	serve_set_limits(s, &config->limits);
+	on_guests_due(s);
+	return 0;
+}
+
+int serve_create_relay(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at)
+{
+	struct serve *s = calloc(1, sizeof *s);
+
+	*out = NULL;
+	*at = (struct addr) { 0 };
+	if (!s)
+		return -ENOMEM;
+	s->loop = l;
+	int rc = start_relay(s, config, at);
+	if (rc)
+		serve_destroy(s);
+	else
+		*out = s;
+	return rc;
+}
+
 int serve_use_key(struct serve *s, const struct tls_key *key)
 {
 	struct tls_config *tls;
@@ -115,7 +173,8 @@ void serve_set_limits(struct serve *s, const struct serve_limits *limits)
 {
 	s->limits = *limits;
 	relay_server_set_quota(s->relay, &limits->quota);
-	coord_set_max_nodes(s->coord, nodes_of(limits));
+	if (s->coord)
+		coord_set_max_nodes(s->coord, nodes_of(limits));
 }
 
 void serve_destroy(struct serve *s)

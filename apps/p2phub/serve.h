@@ -7,6 +7,7 @@
 #include "core/tls_key.h"
 #include "relay/hub_url.h"
 #include "relay/quota.h"
+#include "relay/relay_ticket.h"
 
 enum {
 	SERVE_UDP_MAX = 8,
@@ -35,8 +36,11 @@ struct serve_config {
 	/* A proxy ends TLS before us, at this URL: see relay/login.h. NULL: none. Only for the call. */
 	const struct hub_url *front;
 	struct serve_limits limits;
-	const char *data;     /* the data folder; NULL: nothing is kept, and there is no API */
-	const char *url_host; /* the hub's own name, for the API; may be ""; it stays */
+	struct addr relays[SERVE_UDP_MAX]; /* other ones */
+	size_t relay_count;
+	uint8_t relay_key[RELAY_KEY]; /* that we and they share */
+	const char *data;	      /* the data folder; NULL: nothing is kept, and there is no API */
+	const char *url_host;	      /* the hub's own name, for the API; may be ""; it stays */
 	uint16_t url_port;
 };
 
@@ -45,6 +49,10 @@ struct serve; /* opaque */
 /* 0; -EADDRINUSE, -EADDRNOTAVAIL, -EACCES and others with `*at` the address that could not be had; -EBADMSG: key and
  * certificate do not belong together; -ENOMEM. */
 int serve_create(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at);
+/* The same of a relay that knows nobody but by tickets under config->relay_key, and does nothing else than relaying and
+ * STUN: of `config` it takes udp, limits.quota and relay_key. */
+int serve_create_relay(struct serve **out, struct loop *l, const struct serve_config *config,
+		       struct addr *at);
 /* New connections see this key; existing ones live on. 0, -EBADMSG (key and certificate do not belong together) or -ENOMEM,
  * and then nothing has changed. */
 int serve_use_key(struct serve *s, const struct tls_key *key);

@@ -85,7 +85,7 @@ static int fd_of(const struct node *n)
 
 static void send_binding(struct node *n)
 {
-	uint8_t msg[RELAY_PROVE_LEN];
+	uint8_t msg[RELAY_CLIENT_MESSAGE_MAX];
 	size_t len = relay_client_next(&n->binding, loop_now_ms(), msg);
 
 	if (len)

@@ -14,7 +14,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct reader in = reader_over(data, size);
 	struct addr server = addr_from_ip(ADDR_V4, (const uint8_t[]) { 198, 51, 100, 1 }, 3478);
 	struct relay_client c = { 0 };
-	uint8_t out[RELAY_PROVE_LEN];
+	uint8_t out[RELAY_CLIENT_MESSAGE_MAX];
 	uint64_t now = 1;
 
 	crypto_init();

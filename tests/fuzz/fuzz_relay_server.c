@@ -50,6 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	crypto_init();
 	rng_init_seed(&rng, 1);
 	struct relay_server *r = relay_server_create(4, 4, &rng);
+	relay_server_take_guests(r, tokens[0]);
 	uint32_t slot_a = relay_slot_open(r, 1, tokens[0]), slot_b = relay_slot_open(r, 1, tokens[1]);
 	must(relay_session_open(r, slot_a, slot_b) != 0);
 	bind_slot(r, slot_a, tokens[0], &a);

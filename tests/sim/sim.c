@@ -104,7 +104,7 @@ static void drain_node(struct sim *s, struct sim_node *n)
 	}
 	while ((p = engine_next_link_message(n->engine, &is_data))) {
 		struct sim_event out = { .kind = EV_TO_HUB, .node = n, .conn = n->conn };
-		out.at_ms = s->now_ms + s->one_way_ms;
+		out.at_ms = s->now_ms + s->one_way_ms + s->hub_ms;
 		if (n->conn)
 			sim_push(s, out, pkt_data(p), p->len);
 		pkt_put(&s->pool, p);
@@ -154,7 +154,7 @@ static void connect_node(struct sim *s, struct sim_node *n)
 	ev.conn = n->conn;
 	rng_fill(&s->rng, exporter, sizeof exporter);
 	/* TCP and TLS 1.3: two round trips until the hub knows of it and the node may speak. */
-	ev.at_ms = s->now_ms + 4 * s->one_way_ms;
+	ev.at_ms = s->now_ms + 4 * (s->one_way_ms + s->hub_ms);
 	sim_push(s, ev, exporter, sizeof exporter);
 }
 
@@ -379,6 +379,8 @@ void sim_free(struct sim *s)
 	free(s->events);
 	coord_destroy(s->coord);
 	relay_server_destroy(s->relay);
+	for (size_t i = 0; i < s->relay_count; i++)
+		relay_server_destroy(s->relays[i].server);
 	assert(s->pool.in_use == 0);
 	pkt_pool_free(&s->pool);
 }

@@ -13,6 +13,7 @@ enum {
 	SIM_NODES = 64,
 	SIM_SITES = 160,
 	SIM_POOL = 4096,
+	SIM_RELAYS = 4,
 	SIM_SOCKETS = 256, /* extra ones that a node may have at a time */
 	/* Own router, these, the peer's: the eighth hop is the peer's NAT, so a TTL of 4 or 7 dies between. */
 	SIM_MIDDLE_HOPS = 6,
@@ -68,8 +69,17 @@ struct sim {
 	struct addr hub_addr[4];
 	size_t hub_addr_count;
 	uint64_t next_conn;
+	/* Other relays, which the hub names when it starts. */
+	struct sim_relay {
+		struct relay_server *server; /* NULL while it is down */
+		struct addr at;
+		uint32_t one_way_ms; /* from the middle of the network to it */
+		uint64_t forwarded;
+	} relays[SIM_RELAYS];
+	size_t relay_count;
 	/* the links */
-	uint32_t one_way_ms; /* of each node's uplink, to the middle of the network and so to the hub */
+	uint32_t one_way_ms; /* of each node's uplink, to the middle of the network */
+	uint32_t hub_ms;     /* from there to the hub */
 	uint32_t jitter_ms;
 	uint32_t loss_permille, duplicate_permille;
 	unsigned middle_hops;
@@ -97,6 +107,10 @@ void sim_site_add_ips(struct sim_site *site, unsigned count);
 struct sim_node *sim_node_at(struct sim *s, struct sim_site *site);
 struct sim_node *sim_node(struct sim *s, enum sim_nat_kind kind);
 void sim_hub_start(struct sim *s);
+/* A relay that the hub names from its next start on, so far from the middle of the network. */
+struct sim_relay *sim_relay(struct sim *s, uint32_t one_way_ms);
+void sim_relay_kill(struct sim_relay *r);
+void sim_relay_start(struct sim *s, struct sim_relay *r);
 void sim_hub_kill(struct sim *s);
 void sim_node_start(struct sim *s, struct sim_node *n);
 void sim_node_kill(struct sim *s, struct sim_node *n);

@@ -13,7 +13,7 @@ static void hub_send(struct sim *s, const struct addr *from, const struct addr *
 {
 	struct sim_event ev = { .kind = EV_DATAGRAM, .from = *from, .to = *to, .ttl = HUB_TTL };
 
-	sim_launch(s, ev, s->one_way_ms, data, len);
+	sim_launch(s, ev, s->one_way_ms + s->hub_ms, data, len);
 }
 
 static void answer_stun(struct sim *s, const struct sim_event *ev)
@@ -43,7 +43,7 @@ static void send_run(struct sim *s, uint64_t conn, const void *msg, size_t len)
 	if (!ev.node)
 		return;
 	s->runs++;
-	ev.at_ms = s->now_ms + s->one_way_ms + ev.node->late_ms;
+	ev.at_ms = s->now_ms + s->one_way_ms + s->hub_ms + ev.node->late_ms;
 	sim_push(s, ev, msg, len);
 }
 
@@ -96,6 +96,62 @@ void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev)
 	}
 }
 
+/* ---- other relays */
+
+static const uint8_t relay_key[RELAY_KEY] = "shared";
+
+struct sim_relay *sim_relay_at(struct sim *s, const struct addr *a)
+{
+	for (size_t i = 0; i < s->relay_count; i++)
+		if (addr_equal(a, &s->relays[i].at))
+			return &s->relays[i];
+	return NULL;
+}
+
+void sim_relay_start(struct sim *s, struct sim_relay *r)
+{
+	r->server = relay_server_create(1000, 10000, &s->rng);
+	assert(r->server);
+	relay_server_take_guests(r->server, relay_key);
+	relay_server_tick(r->server, s->now_ms, s->unix_base_s + s->now_ms / 1000);
+}
+
+struct sim_relay *sim_relay(struct sim *s, uint32_t one_way_ms)
+{
+	assert(s->relay_count < SIM_RELAYS);
+	struct sim_relay *r = &s->relays[s->relay_count++];
+
+	r->at = addr_from_ip(ADDR_V4, (uint8_t[]) { 192, 0, 2, (uint8_t)s->relay_count }, 3478);
+	r->one_way_ms = one_way_ms;
+	sim_relay_start(s, r);
+	return r;
+}
+
+void sim_relay_kill(struct sim_relay *r)
+{
+	relay_server_destroy(r->server);
+	r->server = NULL;
+}
+
+void sim_relay_on_datagram(struct sim *s, struct sim_relay *r, const struct sim_event *ev)
+{
+	struct sim_event out = { .kind = EV_DATAGRAM, .from = r->at, .ttl = 64 };
+	struct relay_route route = { .hub = ev->to, .node = ev->from };
+	uint8_t reply[RELAY_PROVE_LEN];
+	const uint8_t *data = ev->data;
+	size_t len = ev->len;
+
+	if (!r->server)
+		return;
+	switch (relay_server_on_datagram(r->server, ev->data, ev->len, &route, s->now_ms, reply, &len)) {
+	case RELAY_DROP: return;
+	case RELAY_REPLY: data = reply; break;
+	case RELAY_FORWARD: len = ev->len; r->forwarded++;
+	}
+	out.to = route.node;
+	sim_launch(s, out, s->one_way_ms + r->one_way_ms, data, len);
+}
+
 void sim_abandon_link(struct sim *s, struct sim_node *n)
 {
 	n->conn = 0;
@@ -127,7 +183,7 @@ void sim_drain_hub(struct sim *s)
 		struct sim_event ev = { .kind = out.msg ? EV_TO_NODE : EV_LINK_DOWN,
 					.node = n,
 					.conn = out.conn };
-		ev.at_ms = s->now_ms + s->one_way_ms + (n ? n->late_ms : 0);
+		ev.at_ms = s->now_ms + s->one_way_ms + s->hub_ms + (n ? n->late_ms : 0);
 		if (n)
 			sim_push(s, ev, out.msg, out.len);
 		if (n && out.msg && out.close) {
@@ -144,6 +200,9 @@ void sim_hub_start(struct sim *s)
 
 	s->relay = relay_server_create(1000, 10000, &s->rng);
 	config.relay = s->relay;
+	for (size_t i = 0; i < s->relay_count; i++)
+		config.relays[config.relay_count++] = s->relays[i].at;
+	memcpy(config.relay_key, relay_key, sizeof relay_key);
 	memcpy(config.udp, s->hub_addr, s->hub_addr_count * sizeof *s->hub_addr);
 	s->coord = coord_create(&config);
 	stun_server_init(&s->stun, s->hub_addr, s->hub_addr_count, &s->rng);

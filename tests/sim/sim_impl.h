@@ -38,6 +38,9 @@ struct addr sim_new_address(struct sim_site *site);
 
 /* sim_hub.c */
 void sim_hub_on_datagram(struct sim *s, const struct sim_event *ev);
+/* At one of the other relays. */
+void sim_relay_on_datagram(struct sim *s, struct sim_relay *r, const struct sim_event *ev);
+struct sim_relay *sim_relay_at(struct sim *s, const struct addr *a);
 /* A message of a node's link that is not the coordination's. */
 void sim_hub_on_run(struct sim *s, const struct sim_event *ev);
 /* As the hub sees it. */

@@ -155,16 +155,21 @@ static bool enter(struct sim *s, struct sim_site *site, struct sim_event *ev, si
 static void cross_internet(struct sim *s, struct sim_event *ev, const uint8_t *data, size_t len)
 {
 	bool to_hub = sim_is_hub(s, &ev->to);
+	const struct sim_relay *relay = sim_relay_at(s, &ev->to);
 
 	if (addr_is_private(&ev->to) || ev->ttl <= s->middle_hops)
 		return;
 	ev->ttl -= s->middle_hops;
+	if (relay) {
+		sim_launch(s, *ev, s->one_way_ms + relay->one_way_ms, data, len);
+		return;
+	}
 	if (!to_hub) {
 		if (s->cut_direct)
 			return;
 		s->direct_datagrams++;
 	}
-	sim_launch(s, *ev, to_hub ? s->one_way_ms : 2 * s->one_way_ms, data, len);
+	sim_launch(s, *ev, to_hub ? s->one_way_ms + s->hub_ms : 2 * s->one_way_ms, data, len);
 }
 
 void sim_send_datagram(struct sim *s, struct sim_node *n, const struct pkt *p)
@@ -207,6 +212,10 @@ void sim_on_arrival(struct sim *s, const struct sim_event *arrived)
 
 	if (!ev.realm && sim_is_hub(s, &ev.to)) {
 		sim_hub_on_datagram(s, &ev);
+		return;
+	}
+	if (!ev.realm && sim_relay_at(s, &ev.to)) {
+		sim_relay_on_datagram(s, sim_relay_at(s, &ev.to), &ev);
 		return;
 	}
 	while ((next = site_at(s, ev.realm, &ev.to)))

@@ -288,7 +288,7 @@ static void expect_runs(struct node *n, unsigned count)
 static void node_receives(void *arg, const struct udp_train *t)
 {
 	struct node *n = arg;
-	uint8_t next[RELAY_PROVE_LEN];
+	uint8_t next[RELAY_CLIENT_MESSAGE_MAX];
 
 	if (t->data[0] == RELAY_CONTROL)
 		relay_client_on_message(&n->binding, t->data, t->len, &t->addr, loop_now_ms());
@@ -310,7 +310,7 @@ static void bind_by_udp(struct node *n)
 {
 	static const struct udp_handler udp_handler = { .on_train = node_receives };
 	struct addr local;
-	uint8_t first[RELAY_PROVE_LEN];
+	uint8_t first[RELAY_CLIENT_MESSAGE_MAX];
 
 	addr_parse(&local, "127.0.0.1", 1);
 	local.port = 0;

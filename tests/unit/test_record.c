@@ -295,7 +295,7 @@ static void overlay_ipv6_mapped_and_unknown_candidates_are_dropped(void **state)
 	r.candidates[5].addr = member_addr("8.8.8.8");
 	for (size_t i = 0; i < 6; i++)
 		r.candidates[i].addr.port = 1;
-	r.candidates[5].kind = CANDIDATE_PREDICTED + 1;
+	r.candidates[5].kind = CANDIDATE_RELAY + 1;
 	int len = seal(&r, out);
 	assert_int_equal(open_at(&got, out, (size_t)len, NOW), 0);
 	assert_int_equal(got.candidate_count, 1);

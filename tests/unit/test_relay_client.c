@@ -18,7 +18,7 @@ struct flight {
 	uint64_t at;
 	bool to_server;
 	struct addr from;
-	uint8_t msg[RELAY_PROVE_LEN];
+	uint8_t msg[RELAY_CLIENT_MESSAGE_MAX];
 	size_t len;
 };
 
@@ -88,7 +88,7 @@ static void land(struct world *w, struct flight *f)
 static void run(struct world *w, uint64_t until)
 {
 	for (; w->now < until; w->now++) {
-		uint8_t out[RELAY_PROVE_LEN];
+		uint8_t out[RELAY_CLIENT_MESSAGE_MAX];
 		size_t len = relay_client_next(&w->c, w->now, out);
 		if (len) {
 			w->sent++;
@@ -165,7 +165,7 @@ static void its_deadline_is_when_it_has_something_to_send(void **state)
 {
 	(void)state;
 	struct world w;
-	uint8_t out[RELAY_PROVE_LEN];
+	uint8_t out[RELAY_CLIENT_MESSAGE_MAX];
 
 	world_start(&w, 1, 20, 100);
 	for (int i = 0; i < 20; i++) {
@@ -294,7 +294,7 @@ static void a_check_is_answered_and_a_loss_is_taken_at_word(void **state)
 	(void)state;
 	struct world w;
 	struct relay_client before;
-	uint8_t out[RELAY_PROVE_LEN], reply[RELAY_PROVE_LEN];
+	uint8_t out[RELAY_CLIENT_MESSAGE_MAX], reply[RELAY_PROVE_LEN];
 	size_t n;
 
 	world_start(&w, 1, 20, 0);
@@ -318,7 +318,7 @@ static void forged_messages_do_not_bind(void **state)
 {
 	(void)state;
 	struct world w;
-	uint8_t out[RELAY_PROVE_LEN], reply[RELAY_PROVE_LEN], bad[RELAY_BOUND_LEN + 1] = { 0 };
+	uint8_t out[RELAY_CLIENT_MESSAGE_MAX], reply[RELAY_PROVE_LEN], bad[RELAY_BOUND_LEN + 1] = { 0 };
 	struct addr thief = address(3, 3478);
 	size_t n;
 
