@@ -51,6 +51,8 @@ int shell_start_forward(struct shell *s)
 	s->forward_api = forward_api_create(s->forwarder);
 	if (!s->forward_api)
 		return fail_with(EXIT_FAILED, "out of memory");
+	if (s->config.forwards)
+		forwarder_declare(s->forwarder, s->config.forwards);
 	s->target.forwarder = s->forwarder;
 	s->target.forward_api = s->forward_api;
 	return open_door(s);
@@ -72,8 +74,11 @@ void shell_forward_on_pong(struct shell *s, const struct engine_event *pong)
 
 void shell_forward_on_settings(struct shell *s)
 {
-	if (s->forwarder)
-		forwarder_set_gateway(s->forwarder, gateway_of(s));
+	if (!s->forwarder)
+		return;
+	forwarder_set_gateway(s->forwarder, gateway_of(s));
+	if (s->config.forwards)
+		forwarder_declare(s->forwarder, s->config.forwards);
 }
 
 void shell_cancel_forward(struct shell *s)

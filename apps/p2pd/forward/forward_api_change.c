@@ -5,39 +5,8 @@
 #include <time.h>
 
 #include "apps/p2pd/forward/forward_api_impl.h"
-#include "apps/p2pd/forward/policy.h"
-#include "tun/netif.h"
 
 /* ---- What is asked for */
-
-static struct addr network_of(const struct netif_addr *a)
-{
-	struct addr prefix = a->addr;
-
-	prefix.port = 0;
-	prefix.scope = 0;
-	for (unsigned bit = a->bits; bit < 8 * sizeof prefix.ip; bit++)
-		prefix.ip[bit / 8] &= (uint8_t) ~(0x80 >> bit % 8);
-	return prefix;
-}
-
-static void look_at_place(const struct forwarder *f, struct rule_place *place)
-{
-	enum { LISTED = 128, IP6_PREFIX_BITS = 48 /* the network's, see core/network.h */ };
-	const struct forwarder_config *config = forwarder_config(f);
-	const struct engine *e = config->engine;
-	struct netif_addr listed[LISTED];
-	int n = netif_list(listed, LISTED, config->tun->ifindex);
-
-	*place = (struct rule_place) { .prefix4 = e->config.ip4_prefix,
-				       .prefix6 = e->ip6,
-				       .bits4 = e->config.ip4_bits,
-				       .bits6 = IP6_PREFIX_BITS };
-	for (int i = 0; i < n && place->link_count < RULE_LINKS_MAX; i++)
-		place->links[place->link_count++] = (struct forward_prefix) {
-			.prefix = network_of(&listed[i]), .bits = (uint8_t)listed[i].bits
-		};
-}
 
 static bool refuse(struct api_call *c, enum audit_event event, const struct rule *r, int status,
 		   enum exit_code code, const char *why)
@@ -54,7 +23,7 @@ static bool check(struct api_call *c, enum audit_event event, const struct rule 
 	struct rule_place place;
 	char why[RULE_WHY], ignored[RULE_WHY];
 
-	look_at_place(c->f, &place);
+	forwarder_place(c->f, &place);
 	if (rule_check(r, why) || rule_check_place(r, &place, why))
 		return refuse(c, event, r, 400, EXIT_USAGE, why);
 	bool was_open = before && rule_check_open(before, ignored);
@@ -196,7 +165,7 @@ static bool places_fit(struct api_call *c, const struct policy *p)
 	struct rule_place place;
 	struct policy_error e;
 
-	look_at_place(c->f, &place);
+	forwarder_place(c->f, &place);
 	for (size_t i = 0; i < p->count; i++) {
 		if (!rule_check_place(&p->rules[i].rule, &place, e.why))
 			continue;

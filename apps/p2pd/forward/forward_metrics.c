@@ -63,8 +63,9 @@ static void write_values(struct metrics *m, const struct rows *rows)
 		enum metrics_type type;
 		double (*value)(const struct row *r);
 	} families[] = {
-		{ "p2pd_forward_active", "1: visitors can reach the service by the rule, as far as p2pd knows.",
-		  METRICS_GAUGE, is_active },
+		{ "p2pd_forward_active",
+		  "1: visitors can reach the service by the rule, as far as p2pd knows.", METRICS_GAUGE,
+		  is_active },
 		{ "p2pd_forward_connections", "Connections (and UDP flows) that the rule carries now.",
 		  METRICS_GAUGE, connections },
 		{ "p2pd_forward_connections_total", "Those that it ever carried.", METRICS_COUNTER, total },
@@ -77,7 +78,8 @@ static void write_values(struct metrics *m, const struct rows *rows)
 	for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
 		metrics_begin(m, families[k].name, families[k].type, families[k].help);
 		for (size_t i = 0; i < rows->count; i++)
-			metrics_labelled(m, "forward_id", rows->items[i].id, families[k].value(&rows->items[i]));
+			metrics_labelled(m, "forward_id", rows->items[i].id,
+					 families[k].value(&rows->items[i]));
 	}
 }
 

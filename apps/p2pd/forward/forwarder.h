@@ -8,6 +8,7 @@
 #include "apps/p2pd/forward/audit.h"
 #include "apps/p2pd/forward/book.h"
 #include "apps/p2pd/forward/gateway.h"
+#include "apps/p2pd/forward/policy.h"
 #include "apps/p2pd/forward/tokens.h"
 #include "core/loop.h"
 #include "tun/device.h"
@@ -35,6 +36,8 @@ void forwarder_stop(struct forwarder *f);
 void forwarder_on_change(struct forwarder *f);
 /* The administrator changed what this node does as a gateway; NULL: it is none any more. */
 void forwarder_set_gateway(struct forwarder *f, const struct gateway_config *gateway);
+/* Rules that the settings declare: they are to be, beside the others. What cannot be is logged. */
+void forwarder_declare(struct forwarder *f, const struct policy *p);
 /* A pong came in. */
 void forwarder_on_pong(struct forwarder *f, const struct engine_event *pong);
 
@@ -49,6 +52,8 @@ void forwarder_audit(struct forwarder *f, enum audit_event event, enum audit_out
 		     const struct rule *r, const char *actor, const char *detail);
 struct audit *forwarder_audit_log(struct forwarder *f);
 struct rng *forwarder_rng(struct forwarder *f);
+/* For rule_check_place(). */
+void forwarder_place(const struct forwarder *f, struct rule_place *out);
 
 /* What has become of a rule. */
 enum forwarder_state {
