@@ -84,8 +84,9 @@ struct lease_reply {
 };
 
 /* To the member with that overlay address (port ignored). 0, -ENOENT (key_of() knows none), -EADDRNOTAVAIL (we have no
- * address of that family: lease_link_listen()), -EAGAIN (too many under way), -ENOMEM; then `done` is not called. `out` may be NULL. `done` is called once, from the loop, never from within the call that asked; the lease_call is dead
- * then. Nothing is tried again: that is the caller's. */
+ * address of that family: lease_link_listen()), -EAGAIN (too many under way), -ENOMEM; then `done` is not called. `out`
+ * may be NULL. `done` is called once, from the loop, never from within the call that asked; the lease_call is dead then.
+ * Nothing is tried again: that is the caller's. */
 int lease_link_put(struct lease_link *k, const struct addr *peer, const struct lease_request *r,
 		   void (*done)(void *arg, const struct lease_reply *reply), void *arg,
 		   struct lease_call **out);
