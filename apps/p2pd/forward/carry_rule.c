@@ -258,7 +258,7 @@ bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *
 		why = FORWARD_NOT_ALLOWED;
 	else if (r->max_conn && r->stats.connections >= r->max_conn)
 		why = FORWARD_FULL;
-	else if (!carry_fd_room(c, 2))
+	else if (!carry_fd_room(c, 1))
 		why = FORWARD_FULL;
 	if (why == FORWARD_REJECTS)
 		return true;
