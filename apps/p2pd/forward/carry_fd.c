@@ -1,4 +1,4 @@
-/* Descriptors: some of the process's are left to others, and the low ones, too: libminiupnpc and libnatpmp wait by
+/* Descriptors: some of the process's are left to others, and half of the low ones, too: libminiupnpc and libnatpmp wait by
  * select(2), which cannot name any above 1023 and ends the process that tries. */
 #include <errno.h>
 #include <fcntl.h>
@@ -7,9 +7,8 @@
 #include <unistd.h>
 
 #include "apps/p2pd/forward/carry_impl.h"
-#include "core/log.h"
 
-enum { OTHERS = 256, ROOM_FOR_HIGH = 2 * FD_SETSIZE };
+enum { OTHERS = FD_SETSIZE / 2, LOW_OURS = FD_SETSIZE - OTHERS };
 
 static rlim_t raise_limit(void)
 {
@@ -28,10 +27,7 @@ void carry_fd_begin(struct carry *c)
 {
 	rlim_t limit = raise_limit();
 
-	if (limit >= ROOM_FOR_HIGH)
-		c->fds_from = FD_SETSIZE;
-	rlim_t others = c->fds_from ? FD_SETSIZE : limit < 2 * OTHERS ? limit / 2 : OTHERS;
-	c->fds_max = limit - others;
+	c->fds_max = limit - (limit < 2 * OTHERS ? limit / 2 : OTHERS);
 }
 
 int carry_fd_keep(struct carry *c, int fd)
@@ -39,19 +35,22 @@ int carry_fd_keep(struct carry *c, int fd)
 	if (fd < 0)
 		return -errno;
 	c->fds++;
-	if (fd >= c->fds_from)
-		return fd;
-	int high = fcntl(fd, F_DUPFD_CLOEXEC, c->fds_from);
-	if (high < 0)
-		return fd;
-	close(fd);
-	return high;
+	if (fd < FD_SETSIZE && c->fds_low >= LOW_OURS) {
+		int high = fcntl(fd, F_DUPFD_CLOEXEC, FD_SETSIZE);
+		if (high >= 0) {
+			close(fd);
+			return high;
+		}
+	}
+	c->fds_low += fd < FD_SETSIZE;
+	return fd;
 }
 
 void carry_fd_close(struct carry *c, int fd)
 {
 	close(fd);
 	c->fds--;
+	c->fds_low -= fd < FD_SETSIZE;
 }
 
 bool carry_fd_room(const struct carry *c, size_t count)

@@ -26,10 +26,13 @@ enum {
 	CARRY_TURN_WORK =
 		1
 		<< 20, /* in a turn, all together: about a millisecond, then others on the loop have theirs */
-	CARRY_SHARE_WORK = 128 << 10,  /* of it, one connection before the next has its turn */
-	CARRY_WORK_TURN = 2 << 10,     /* what a turn costs beside its bytes, */
-	CARRY_WORK_ACCEPT = 16 << 10,  /* what a new connection costs, */
-	CARRY_WORK_DATAGRAM = 4 << 10, /* and a datagram, counted in bytes that could be moved in that time */
+	CARRY_SHARE_WORK = 128 << 10, /* of it, one connection before the next has its turn */
+	/* Of work that moves no bytes: how many could be moved in that time. */
+	CARRY_WORK_DUE = 512,
+	CARRY_WORK_TURN = 2 << 10,
+	CARRY_WORK_DATAGRAM = 4 << 10,
+	CARRY_WORK_ACCEPT = 16 << 10,
+	CARRY_WORK_RESET = 16 << 10,
 };
 
 struct carry;
@@ -233,8 +236,8 @@ struct carry {
 	uint64_t now_ms; /* of this turn */
 	size_t work;	 /* done in it */
 	size_t fds, fds_max;
+	size_t fds_low; /* of ours, below FD_SETSIZE */
 	bool fds_warned;
-	int fds_from; /* where ours begin */
 	struct carry_pipe *pipes;
 	unsigned pipe_count; /* of these */
 	struct carry_rule *rules;

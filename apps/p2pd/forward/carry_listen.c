@@ -173,6 +173,10 @@ static const char *meaning(int error)
 	case -EADDRNOTAVAIL: return "this machine does not have this address";
 	case -EACCES:
 	case -EPERM: return "no right to use this port (run as root, or give CAP_NET_BIND_SERVICE)";
+	case -EMFILE:
+	case -ENFILE:
+		return "too few file descriptors: allow more (LimitNOFILE= in the service's unit, or ulimit "
+		       "-Hn)";
 	case -ENODEV: return "the tunnel's device is not there";
 	default: return strerror(-error);
 	}
@@ -188,19 +192,12 @@ static void explain(char why[static CARRY_WHY], const struct carry_entry *e, uns
 		 meaning(error));
 }
 
-static int explain_shortage(const struct carry *c, char why[static CARRY_WHY], unsigned count)
-{
-	snprintf(why, CARRY_WHY,
-		 "%u ports need as many file descriptors, %zu are left: allow more (LimitNOFILE= in the "
-		 "service's unit, or ulimit -Hn)",
-		 count, c->fds < c->fds_max ? c->fds_max - c->fds : 0);
-	return -EMFILE;
-}
-
 int carry_listen(struct carry *c, struct carry_entry *e, char why[static CARRY_WHY])
 {
-	if (!carry_fd_room(c, e->count))
-		return explain_shortage(c, why, e->count);
+	if (!carry_fd_room(c, e->count)) {
+		explain(why, e, 0, -EMFILE);
+		return -EMFILE;
+	}
 	e->listeners = calloc(e->count, sizeof *e->listeners);
 	if (!e->listeners)
 		return -ENOMEM;

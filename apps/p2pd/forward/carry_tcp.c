@@ -35,6 +35,7 @@ static void reset_on_close(int fd)
 
 void carry_tcp_reset(struct carry *c, struct carry_tcp *t)
 {
+	c->work += CARRY_WORK_RESET;
 	reset_on_close(t->visitor.fd);
 	reset_on_close(t->service.fd);
 	end(c, t);

@@ -97,16 +97,17 @@ static void run_due(struct carry *c)
 	struct timers_entry *first;
 	uint64_t last = c->timers.last_order;
 
-	while ((first = timers_first(&c->timers)) && first->at_ms <= c->now_ms && first->order <= last) {
+	while ((first = timers_first(&c->timers)) && first->at_ms <= c->now_ms && first->order <= last &&
+	       c->work < CARRY_TURN_WORK) {
 		struct carry_job *j = (struct carry_job *)first;
 		timers_remove(&c->timers, first);
+		c->work += CARRY_WORK_DUE;
 		j->kind->on_due(c, j);
 	}
 }
 
 static void run_queue(struct carry *c)
 {
-	c->work = 0;
 	while (c->queue && c->work < CARRY_TURN_WORK) {
 		struct carry_job *j = c->queue;
 		unqueue(c, j);
@@ -127,6 +128,7 @@ static void turn(void *arg)
 	struct carry *c = arg;
 
 	c->now_ms = loop_now_ms();
+	c->work = 0;
 	collect(c);
 	run_due(c);
 	run_queue(c);
