@@ -209,7 +209,7 @@ held_at() { awk '$2 ~ /^[0-9]+$/ { at = $1 } END { print at }' "$LAB/$1.log"; }
 
 footprint() {
 	lab_in "$1" sh -c '
-		nft -s list ruleset
+		nft -s list ruleset 2>/dev/null
 		ip rule; ip -6 rule
 		ip route show table all; ip -6 route show table all
 		cd /proc/sys/net

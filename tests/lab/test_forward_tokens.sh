@@ -22,7 +22,7 @@ local_api() { lab_in "$1" curl -s --unix-socket "$LAB/$1.sock" "http://p2pd/api/
 token_new() {
 	local id=$1
 	shift
-	forward n token new --id "$id" "$@" >"$LAB/token.json"
+	forward n token new --id "$id" --json "$@" >"$LAB/token.json"
 	jq -er .link "$LAB/token.json"
 }
 # The HTTP status of asking the door from host $1.
@@ -87,7 +87,7 @@ for mode in kernel user; do
 	token=$(jq -r .token_id "$LAB/token.json")
 	[ "$(forward n token ls --id "$id" | grep -c "$token")" -ge 1 ] || lab_fail "token ls: $(forward n token ls --id "$id")"
 	! forward n token ls --id "$id" | grep -qF "${link##*/}" || lab_fail "token ls tells the secret"
-	forward n token rotate --id "$id" "$token" >"$LAB/rotated.json"
+	forward n token rotate --id "$id" "$token" --json >"$LAB/rotated.json"
 	[[ $(door w -X POST "$link") = 4?? ]] || lab_fail "$mode: a replaced link still works"
 	link=$(jq -er .link "$LAB/rotated.json")
 	token=$(jq -er .token_id "$LAB/rotated.json")
