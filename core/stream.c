@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/stream_impl.h"
 
@@ -82,6 +83,19 @@ void stream_io_tune(struct stream_io *io)
 	uv_tcp_nodelay(&io->tcp, 1);
 	if (uv_fileno(&io->handle, &fd) == 0)
 		setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &most, sizeof most);
+}
+
+int stream_io_bind(struct stream_io *io, const char *device, const struct addr *local)
+{
+	struct sockaddr_storage sa;
+	int fd, rc = uv_fileno(&io->handle, &fd);
+
+	if (rc)
+		return rc;
+	if (*device && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) != 0)
+		return -errno;
+	addr_to_sockaddr(local, &sa);
+	return uv_tcp_bind(&io->tcp, (struct sockaddr *)&sa, local->family == ADDR_V6 ? UV_TCP_IPV6ONLY : 0);
 }
 
 static void free_io(uv_handle_t *handle)
@@ -366,6 +380,18 @@ struct addr stream_local(const struct stream *s)
 	    uv_tcp_getsockname(&s->io->tcp, (struct sockaddr *)&sa, &len))
 		return (struct addr) { 0 };
 	return addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
+int64_t stream_peer_uid(const struct stream *s)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	int fd;
+
+	if (!s->io || s->io->handle.type != UV_NAMED_PIPE || uv_fileno(&s->io->handle, &fd) ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return -1;
+	return peer.uid;
 }
 
 const uint8_t *stream_exporter(const struct stream *s)

@@ -28,8 +28,9 @@ enum {
 	STREAM_NOT_SENT_MAX = 131072,
 	/* What is written with TLS leaves at the end of the loop's turn, together, or when there is so much of it. */
 	STREAM_TOGETHER = 65536,
-	STREAM_BACKLOG = 2048, /* a queue of about 4 s */
-	STREAM_ACCEPTS = 16,   /* connections that a listener takes in one turn of the loop */
+	STREAM_BACKLOG = 2048,	/* a queue of about 4 s */
+	STREAM_ACCEPTS = 16,	/* connections that a listener takes in one turn of the loop */
+	STREAM_DEVICE_MAX = 15, /* IFNAMSIZ - 1 */
 };
 
 /* What stream_proxy_status() tells beside the proxy's HTTP status. */
@@ -59,6 +60,10 @@ int stream_connect(struct stream **out, struct loop *l, const char *host, uint16
 int stream_connect_via(struct stream **out, struct loop *l, const struct proxy *proxy, const char *host,
 		       uint16_t port, struct tls_config *tls, const struct stream_handler *handler,
 		       void *arg);
+/* The same to a literal address, without TLS, from our address `local` (its port does not matter) and by the device of that
+ * name only; "": by any. That there is no such device or address shows in on_close. */
+int stream_connect_by(struct stream **out, struct loop *l, const char *device, const struct addr *local,
+		      const struct addr *to, const struct stream_handler *handler, void *arg);
 /* For on_close: the proxy is passed or there is none, or it has not answered, or not as a proxy; else the HTTP status of
  * its refusal. */
 int stream_proxy_status(const struct stream *s);
@@ -81,6 +86,8 @@ void stream_attach(struct stream *s, const struct stream_handler *handler, void 
 const struct addr *stream_remote(const struct stream *s);
 /* Our end of a TCP connection; ADDR_NONE while it is being made. */
 struct addr stream_local(const struct stream *s);
+/* The user of the process at the other end of a Unix socket; -1 for others. */
+int64_t stream_peer_uid(const struct stream *s);
 /* See tls_exporter(); NULL without TLS. */
 const uint8_t *stream_exporter(const struct stream *s);
 /* What TLS said of the failure; for on_close. Empty when it has nothing to say. */
@@ -92,6 +99,9 @@ struct stream_listener; /* opaque */
  * TCP. 0, -EADDRINUSE, -EADDRNOTAVAIL, -EACCES ... */
 int stream_listen(struct stream_listener **out, struct loop *l, const struct addr *local,
 		  struct tls_config *tls, void (*on_accept)(void *arg, struct stream *s), void *arg);
+/* The same without TLS, only for what comes by the device of that name; "": by any. Also -ENODEV, -EPERM. */
+int stream_listen_by(struct stream_listener **out, struct loop *l, const char *device,
+		     const struct addr *local, void (*on_accept)(void *arg, struct stream *s), void *arg);
 /* A socket file of mode 0600, only for our own user and root. One left by a dead process is replaced; -EADDRINUSE when
  * someone answers there. */
 int stream_listen_unix(struct stream_listener **out, struct loop *l, const char *path,

@@ -21,6 +21,8 @@ struct stream_connecting {
 	uint64_t until_ms;
 	int error;	       /* of the last attempt */
 	struct tunnel *tunnel; /* NULL: without a proxy */
+	struct addr local;     /* ADDR_NONE: the system chooses */
+	char device[STREAM_DEVICE_MAX + 1];
 };
 
 struct tunnel {
@@ -123,7 +125,11 @@ static int start_attempt(struct stream *s, const struct addr *to)
 	s->io = stream_io_create(s->loop, false, sa.ss_family);
 	if (s->io)
 		s->io->owner = s;
-	int rc = s->io ? uv_tcp_connect(request, &s->io->tcp, (struct sockaddr *)&sa, connected) : -ENOMEM;
+	int rc = s->io ? 0 : -ENOMEM;
+	if (rc == 0 && s->connecting->local.family != ADDR_NONE)
+		rc = stream_io_bind(s->io, s->connecting->device, &s->connecting->local);
+	if (rc == 0)
+		rc = uv_tcp_connect(request, &s->io->tcp, (struct sockaddr *)&sa, connected);
 	if (rc)
 		free(request);
 	return rc;
@@ -239,4 +245,22 @@ int stream_connect(struct stream **out, struct loop *l, const char *host, uint16
 		   struct tls_config *tls, const struct stream_handler *handler, void *arg)
 {
 	return stream_connect_via(out, l, NULL, host, port, tls, handler, arg);
+}
+
+int stream_connect_by(struct stream **out, struct loop *l, const char *device, const struct addr *local,
+		      const struct addr *to, const struct stream_handler *handler, void *arg)
+{
+	char host[ADDR_TEXT_MAX];
+
+	*out = NULL;
+	if (strlen(device) > STREAM_DEVICE_MAX || local->family == ADDR_NONE || local->family != to->family)
+		return -EINVAL;
+	int rc = stream_connect(out, l, addr_format_ip(to, host), to->port, NULL, handler, arg);
+	if (rc)
+		return rc;
+	struct stream_connecting *c = (*out)->connecting; /* the attempt is made in the loop's next turn */
+	strcpy(c->device, device);
+	c->local = *local;
+	c->local.port = 0;
+	return 0;
 }

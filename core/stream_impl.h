@@ -43,6 +43,8 @@ struct stream *stream_create(struct loop *l, struct tls_config *tls, const char 
 struct stream_io *stream_io_create(struct loop *l, bool is_pipe, int family);
 /* A TCP connection is there. */
 void stream_io_tune(struct stream_io *io);
+/* To a device ("": none) and one of our addresses. 0 or a negative errno. */
+int stream_io_bind(struct stream_io *io, const char *device, const struct addr *local);
 void stream_io_close(struct stream_io *io);
 /* The transport is connected: goes on with TLS, else is up. */
 void stream_start(struct stream *s);

@@ -196,19 +196,17 @@ static struct stream_listener *listener_create(struct loop *l, bool is_unix, int
 	return ln;
 }
 
-int stream_listen(struct stream_listener **out, struct loop *l, const struct addr *local,
-		  struct tls_config *tls, void (*on_accept)(void *arg, struct stream *s), void *arg)
+static int listen_tcp(struct stream_listener **out, struct loop *l, const char *device,
+		      const struct addr *local, struct tls_config *tls,
+		      void (*on_accept)(void *arg, struct stream *s), void *arg)
 {
-	struct sockaddr_storage sa;
-	struct stream_listener *ln;
+	int family = local->family == ADDR_V6 ? AF_INET6 : AF_INET;
+	struct stream_listener *ln = listener_create(l, false, family, tls, on_accept, arg);
 
 	*out = NULL;
-	addr_to_sockaddr(local, &sa);
-	ln = listener_create(l, false, sa.ss_family, tls, on_accept, arg);
 	if (!ln)
 		return -ENOMEM;
-	int rc = uv_tcp_bind(&ln->io->tcp, (struct sockaddr *)&sa,
-			     local->family == ADDR_V6 ? UV_TCP_IPV6ONLY : 0);
+	int rc = stream_io_bind(ln->io, device, local);
 	if (rc == 0)
 		rc = uv_listen(&ln->io->stream, STREAM_BACKLOG, on_connection);
 	if (rc)
@@ -216,6 +214,18 @@ int stream_listen(struct stream_listener **out, struct loop *l, const struct add
 	else
 		*out = ln;
 	return rc;
+}
+
+int stream_listen(struct stream_listener **out, struct loop *l, const struct addr *local,
+		  struct tls_config *tls, void (*on_accept)(void *arg, struct stream *s), void *arg)
+{
+	return listen_tcp(out, l, "", local, tls, on_accept, arg);
+}
+
+int stream_listen_by(struct stream_listener **out, struct loop *l, const char *device,
+		     const struct addr *local, void (*on_accept)(void *arg, struct stream *s), void *arg)
+{
+	return listen_tcp(out, l, device, local, NULL, on_accept, arg);
 }
 
 /* Removes a socket file that nobody listens on any more; -EADDRINUSE if someone does. */

@@ -12,6 +12,7 @@
 #include <wolfssl/wolfcrypt/sha256.h>
 
 #include "core/crypto.h"
+#include "core/file.h"
 
 enum { VALID_DAYS = 3650, P256_BYTES = 32, SPKI_MAX = 1024 };
 static const char pin_prefix[] = "sha256:";
@@ -22,7 +23,7 @@ static int sign_self(struct tls_key *out, ecc_key *ecc, WC_RNG *rng)
 
 	if (wc_InitCert(&cert) != 0)
 		return -ENOMEM;
-	strcpy(cert.subject.commonName, "p2phub");
+	strcpy(cert.subject.commonName, "p2pd");
 	cert.sigType = CTC_SHA256wECDSA;
 	cert.daysValid = VALID_DAYS;
 	int len = wc_MakeCert(&cert, out->cert, sizeof out->cert, NULL, ecc, rng);
@@ -115,6 +116,25 @@ int tls_key_from_files(struct tls_key *out, const char *cert_path, const char *k
 
 	if (rc == 0)
 		rc = read_whole(key_path, out->key, sizeof out->key, &out->key_len);
+	if (rc)
+		tls_key_wipe(out);
+	return rc;
+}
+
+int tls_key_kept(struct tls_key *out, int dir, const char *name)
+{
+	memset(out, 0, sizeof *out);
+	ssize_t len = file_read(dir, name, out->key, sizeof out->key);
+
+	if (len >= 0) {
+		out->key_len = (size_t)len;
+		return tls_key_certify(out);
+	}
+	if (len != -ENOENT)
+		return (int)len;
+	int rc = tls_key_make(out);
+	if (rc == 0)
+		rc = file_write(dir, name, out->key, out->key_len);
 	if (rc)
 		tls_key_wipe(out);
 	return rc;

@@ -23,6 +23,9 @@ int tls_key_certify(struct tls_key *k);
 /* Key and certificate from files in PEM or DER. 0, -ENOENT, -EACCES, -EFBIG ... Whether they belong together shows in
  * tls_server_config(). */
 int tls_key_from_files(struct tls_key *out, const char *cert_path, const char *key_path);
+/* One of our own that is kept in a file of that folder (core/file), made the first time, with a fresh certificate each
+ * time. 0 or a negative errno; -EBADMSG: the file is damaged. */
+int tls_key_kept(struct tls_key *out, int dir, const char *name);
 void tls_key_wipe(struct tls_key *k);
 
 /* The pin of the first certificate. 0 or -EBADMSG. */

@@ -137,6 +137,8 @@ struct engine {
 
 	struct engine_peer *peers;
 	size_t peer_count;
+	/* Another number whenever who is in the network, or online, or what addresses we have may be other than before. */
+	uint64_t roster;
 	uint64_t last_number;		 /* of a peer */
 	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;

@@ -260,7 +260,8 @@ void requests_metrics(const struct requests_target *t, struct metrics *m)
 {
 	node_metrics_write(m, &(struct node_metrics) { .engine = t->engine,
 						       .offload = t->offload(t->arg),
-						       .workers = t->workers });
+						       .workers = t->workers,
+						       .forwarder = t->forwarder });
 }
 
 struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,

@@ -51,21 +51,7 @@ int hub_data_lock(int dir)
 
 int hub_data_key(int dir, struct tls_key *out)
 {
-	memset(out, 0, sizeof *out);
-	ssize_t len = file_read(dir, key_file, out->key, sizeof out->key);
-
-	if (len >= 0) {
-		out->key_len = (size_t)len;
-		return tls_key_certify(out);
-	}
-	if (len != -ENOENT)
-		return (int)len;
-	int rc = tls_key_make(out);
-	if (rc == 0)
-		rc = file_write(dir, key_file, out->key, out->key_len);
-	if (rc)
-		tls_key_wipe(out);
-	return rc;
+	return tls_key_kept(out, dir, key_file);
 }
 
 int hub_data_keep_url(int dir, const struct hub_url *url)

@@ -1,5 +1,5 @@
 /* The rules of this node, on disk before anybody hears of a change; removed ones stay as tombstones for BOOK_KEEP_S. Also
- * what goes with a rule over restarts: tokens, counts. One JSON file, replaced whole (core/file). No clock of its own. */
+ * the counts, kept over restarts. One JSON file, "forwards.json", replaced whole (core/file). No clock of its own. */
 #ifndef P2PD_APPS_P2PD_FORWARD_BOOK_H
 #define P2PD_APPS_P2PD_FORWARD_BOOK_H
 
@@ -7,7 +7,8 @@
 #include "core/crypto.h"
 
 enum {
-	BOOK_RULES_MAX = 1024, /* tombstones among them */
+	BOOK_RULES_MAX =
+		1024, /* tombstones among them: where there is no room, the oldest of those gives way */
 	BOOK_KEEP_S = 30 * 86400,
 	BOOK_FILE_MAX = 8 << 20,
 };
@@ -15,7 +16,7 @@ enum {
 struct book; /* opaque */
 
 /* `dir` is the state folder (core/file), stays the caller's. 0; -EBADMSG: the file is spoilt (the log says where it was put
- * aside); or another negative errno. */
+ * aside, so that the next call begins an empty book); or another negative errno. */
 int book_open(struct book **out, int dir);
 void book_close(struct book *b);
 size_t book_count(const struct book *b);
@@ -27,23 +28,30 @@ const struct rule *book_by_id(const struct book *b, const uint8_t id[static FORW
 /* The living rule that overlaps with `r`, itself left out; NULL: none. */
 const struct rule *book_conflict(const struct book *b, const struct rule *r);
 
-/* Each is on disk when it returns 0; on any error nothing has changed. -EEXIST: book_conflict(); -ENOENT; -ENOSPC. */
+/* Each is on disk when it returns 0; on any error nothing has changed. -EEXIST: book_conflict(); -ENOENT: no such rule, or
+ * not a living one; -ENOSPC; what a write may return. Rules were checked by the caller: -EINVAL for one that does not hold.
+ * What is so already is not written anew. */
 /* Gives it id and times. `force`: those that overlap are removed. */
 int book_add(struct book *b, struct rule *r, bool force, uint64_t unix_s, struct rng *rng);
+/* The living rule of that id; its times stay its own. */
 int book_set(struct book *b, const struct rule *r, bool force, uint64_t unix_s);
 int book_pause(struct book *b, const uint8_t id[static FORWARD_ID], bool paused, uint64_t unix_s);
 int book_remove(struct book *b, const uint8_t id[static FORWARD_ID], uint64_t unix_s);
+/* A tombstone lives again; its ports may have been taken since. */
 int book_restore(struct book *b, const uint8_t id[static FORWARD_ID], uint64_t unix_s);
 /* Forgets tombstones that are old enough. True if there were any. */
 bool book_prune(struct book *b, uint64_t unix_s);
-/* Several changes, on disk together or not at all: begin, then any of the above (which write nothing now), then commit or
- * roll back. */
+/* Several changes, on disk together or not at all: begin, then any of the above, which write nothing now and (without
+ * `force`) look for no overlaps, so that two rules may swap their ports; then commit or roll back. Commit looks for them
+ * all, -EEXIST, and returns the first error of any change; on an error it has rolled back. */
 void book_begin(struct book *b);
 int book_commit(struct book *b);
 void book_rollback(struct book *b);
 
-/* Counts, kept over restarts; written with the next change, or by book_save(). */
+/* Counts, kept over restarts; written with the next change, or by book_save(). `connections` is not kept; `last_ms` as it is
+ * given, so let it be of a clock that lasts: Unix milliseconds. */
 void book_keep_stats(struct book *b, const uint8_t id[static FORWARD_ID], const struct forward_stats *stats);
+/* False for an unknown id; zeros for one that has none yet. */
 bool book_stats(const struct book *b, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
 int book_save(struct book *b);
 

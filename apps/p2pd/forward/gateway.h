@@ -35,21 +35,23 @@ struct gateway_config {
 struct gateway_owner {
 	uint8_t ik[32];
 	char name[CERT_NAME_MAX + 1];
-	struct addr ip4, ip6; /* overlay */
+	struct addr ip4, ip6; /* overlay, ports 0; ADDR_NONE: none of that family */
 };
 
 struct gateway; /* opaque */
 
-/* Reads what it gave before the last end. `dir` as in book.h. `port_in_use`: whether another program of this machine has
- * it. 0 or a negative errno. */
+/* Reads what it gave before the last end; of a spoilt file the log says where it was put aside, and the owners will ask
+ * again. `dir` as in book.h. `port_in_use`: whether another program of this machine has it; asked only for what no lease
+ * has. 0 or a negative errno. */
 int gateway_open(struct gateway **out, int dir, const struct gateway_config *config,
 		 bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port), void *arg);
 void gateway_close(struct gateway *g); /* NULL is allowed */
 /* The administrator changed it: leases that are not allowed any more end. True if something changed. */
 bool gateway_configure(struct gateway *g, const struct gateway_config *config);
 /* 0 and *grant; or, with `why` for the owner's person: -EACCES (not allowed here), -EADDRINUSE (`conflict` is the id of the
- * lease that has it, zero for another program), -ENOSPC. `kernel_why`: why the kernel's NAT cannot be used here, "" if it
- * can. */
+ * lease that has it, zero for another program), -ENOSPC, or another negative errno: it cannot be kept. `kernel_why`: why
+ * the kernel's NAT cannot be used here, "" if it can. The visitors that gateway_admit() added are those in r->allow from
+ * then on: the owner knows them all, and who is to go. */
 int gateway_lease(struct gateway *g, const struct gateway_owner *owner, const struct lease_request *r,
 		  const char *kernel_why, uint64_t unix_s, struct lease_grant *grant,
 		  uint8_t conflict[static FORWARD_ID], char why[static RULE_WHY]);
@@ -62,6 +64,8 @@ int gateway_admit(struct gateway *g, const uint8_t id[static FORWARD_ID], const 
 bool gateway_tick(struct gateway *g, uint64_t unix_s);
 uint64_t gateway_next_unix_s(const struct gateway *g); /* when to tick; UINT64_MAX: never */
 
+/* Another number whenever what follows may have changed. */
+uint64_t gateway_version(const struct gateway *g);
 /* What is to be carried now, and let through. Count; at most `cap` are written. With a kernel lease, visitors of the
  * service's family come by the kernel, those of the other by our sockets: always to the owner's overlay address of the
  * visitor's family (of the other one if it has none). */

@@ -8,7 +8,7 @@
 #define P2PD_APPS_P2PD_FORWARD_LEASE_LINK_H
 
 #include "apps/p2pd/forward/lease.h"
-#include "core/loop.h"
+#include "core/stream.h"
 
 enum {
 	LEASE_ASK_MS = 10000,	 /* for a request to be answered, connecting included */
@@ -16,7 +16,6 @@ enum {
 	LEASE_ASKS_PER_S = 20,	 /* that a peer may make, */
 	LEASE_ASKS_BURST = 400,	 /* a rule each after a restart */
 	LEASE_REPLY_MAX = 16384, /* bytes of an answer */
-	LEASE_DEVICE_MAX = 15,	 /* IFNAMSIZ - 1 */
 };
 
 struct lease_link; /* opaque */
@@ -45,8 +44,8 @@ struct lease_link_handler {
 
 struct lease_link_config {
 	struct loop *loop;
-	char device[LEASE_DEVICE_MAX + 1]; /* the TUN's name; "": bound to none (tests) */
-	const uint8_t *ik_sk;		   /* 64 bytes, our identity key (engine.ik_sk); stays the caller's */
+	char device[STREAM_DEVICE_MAX + 1]; /* the TUN's name; "": bound to none (tests) */
+	const uint8_t *ik_sk; /* 64 bytes, our identity key (engine.ik_sk); stays the caller's */
 	struct lease_link_handler handler;
 	void *arg;
 };
@@ -83,19 +82,23 @@ struct lease_reply {
 		struct admit_grant admit;
 	};
 };
-/* Called once, from the loop, never from within the call that asked; the lease_call is dead then. */
-typedef void lease_done(void *arg, const struct lease_reply *reply);
 
-/* To the member with that overlay address (port ignored). 0, -ENOENT (key_of() knows none), -EAGAIN (too many under way),
- * -ENOMEM; then `done` is not called. `out` may be NULL. Nothing is tried again: that is the caller's. */
+/* To the member with that overlay address (port ignored). 0, -ENOENT (key_of() knows none), -EADDRNOTAVAIL (we have no
+ * address of that family: lease_link_listen()), -EAGAIN (too many under way), -ENOMEM; then `done` is not called. `out`
+ * may be NULL. `done` is called once, from the loop, never from within the call that asked; the lease_call is dead then.
+ * Nothing is tried again: that is the caller's. */
 int lease_link_put(struct lease_link *k, const struct addr *peer, const struct lease_request *r,
-		   lease_done *done, void *arg, struct lease_call **out);
+		   void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		   struct lease_call **out);
 int lease_link_delete(struct lease_link *k, const struct addr *peer, const uint8_t id[static FORWARD_ID],
-		      lease_done *done, void *arg, struct lease_call **out);
+		      void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		      struct lease_call **out);
 int lease_link_stats(struct lease_link *k, const struct addr *peer, const uint8_t id[static FORWARD_ID],
-		     lease_done *done, void *arg, struct lease_call **out);
+		     void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		     struct lease_call **out);
 int lease_link_admit(struct lease_link *k, const struct addr *peer, const struct admit_request *r,
-		     lease_done *done, void *arg, struct lease_call **out);
+		     void (*done)(void *arg, const struct lease_reply *reply), void *arg,
+		     struct lease_call **out);
 /* `done` is not called. NULL is allowed. */
 void lease_call_cancel(struct lease_call *call);
 

@@ -4,7 +4,8 @@
  * person asks for; only "local" is needed there:
  *   forward_id "0198...": UUIDv7     name "till-lyon-3306"          local "192.168.50.10:3306", "...:80,443,9000-9099"
  *   proto "tcp|udp|both"             scope "org|nodes|public"       to ["NODE", ...]         via "GATEWAY"
- *   public_port N (0: the local one) domain "shop.example.org"      allow ["198.51.100.0/24", ...]
+ *   public_port N (0: the local one) domain "shop.example.org"
+ *   allow ["198.51.100.0/24", "token", ...]: "token" is who was admitted by one
  *   max_conn N  idle_s N  rate N (bytes a second, 0: none)          expires_at UNIX-SECONDS (0: never)
  *   source_ip "kernel|proxy-v2|nat"  paused true|false              created_at, changed_at UNIX-SECONDS
  *   state "active|pending|paused|expired|failed|removed"            why "": what it waits for, or why it failed
@@ -27,7 +28,15 @@ enum {
 	RULE_DOMAIN = 254,
 	RULE_ID_TEXT = 37,
 	RULE_WHY = 240,
+	RULE_LOCAL = 320, /* the text of address and ports, and its NUL */
+	RULE_PREFIX = 48, /* that of a prefix */
+	RULE_LINKS_MAX = 32,
+	RULE_OWN_PORT = 7781, /* of the overlay address, LEASE_PORT: never forwarded */
+	RULE_CONN_MAX = 1000000,
+	RULE_IDLE_MAX_S = 7 * 86400,
+	RULE_RATE_MIN = 1000, /* bytes a second: less lets no packet through */
 };
+#define RULE_RATE_MAX 125000000000ull /* 1 Tbit/s */
 
 enum rule_scope { RULE_ORG, RULE_NODES, RULE_PUBLIC };
 enum rule_source { RULE_KERNEL, RULE_PROXY_V2, RULE_NAT };
@@ -52,6 +61,7 @@ struct rule {
 	char domain[RULE_DOMAIN];
 	struct forward_prefix allow[RULE_ALLOW_MAX];
 	unsigned allow_count;
+	bool allow_token; /* "token" in the allow-list: those admitted by one, too; see rule_restricted() */
 	uint32_t max_conn, idle_s;
 	uint64_t rate;						 /* bytes a second */
 	uint64_t expires_at, created_at, changed_at, removed_at; /* Unix seconds; 0: not */
@@ -59,23 +69,53 @@ struct rule {
 	bool paused;
 };
 
+/* Where a rule's owner is: what rule_check_place() has to know of it. */
+struct rule_place {
+	struct addr prefix4, prefix6; /* the overlay's */
+	unsigned bits4, bits6;
+	struct forward_prefix links[RULE_LINKS_MAX]; /* networks that an interface of this host is in */
+	unsigned link_count;
+};
+
+/* Whether only those in the allow-list may come; else whoever gets to the port. */
+static inline bool rule_restricted(const struct rule *r)
+{
+	return r->allow_count || r->allow_token;
+}
+
 /* What must hold for any rule: RULE_WHY says what does not, in words for who typed it. 0 or -EINVAL. */
 int rule_check(const struct rule *r, char why[static RULE_WHY]);
+/* The same of what a person must say twice (--force): -EPERM for a public rule that lets in everybody. To be asked when
+ * a rule is made, and when a change makes it so. */
+int rule_check_open(const struct rule *r, char why[static RULE_WHY]);
+/* Of the target, before packets are sent there: not in the overlay, and if it is no private address, in a network of this
+ * host, so that no rule makes it a proxy to the internet. 0 or -EINVAL. */
+int rule_check_place(const struct rule *r, const struct rule_place *place, char why[static RULE_WHY]);
 /* The defaults. */
 void rule_init(struct rule *r);
 /* Reads what `spec` has over what is in `r` (so rule_init() first, or the rule to be changed); unknown keys and wrong
- * types are errors. Does not check. 0 or -EINVAL. */
+ * types are errors, and so is a forward_id other than that of `r`, if it has one. Does not check. 0 or -EINVAL, then `r`
+ * is spoilt. */
 int rule_read(struct rule *r, const struct json_t *spec, char why[static RULE_WHY]);
 /* All but state, why, mode, mode_why, addresses. A new reference, NULL without memory. */
 struct json_t *rule_json(const struct rule *r);
 /* "IP:PORT[-PORT][,PORT...]", IPv6 in brackets. 0 or -EINVAL with `why`. */
 int rule_read_local(struct rule *r, const char *text, char why[static RULE_WHY]);
+const char *rule_local_text(const struct rule *r, char out[static RULE_LOCAL]);
+/* "198.51.100.0/24", or one address. 0 or -EINVAL with `why`: host bits that are not zero, IPv4-mapped. */
+int rule_read_prefix(struct forward_prefix *out, const char *text, char why[static RULE_WHY]);
+const char *rule_prefix_text(const struct forward_prefix *p, char out[static RULE_PREFIX]);
 /* The port that visitors use for the first of range `i`. */
 uint16_t rule_public_port(const struct rule *r, unsigned i);
 /* Whether both claim a port at the same place: the owner's overlay address, or one gateway. */
 bool rule_overlap(const struct rule *a, const struct rule *b);
+const char *rule_scope_name(enum rule_scope scope);
+const char *rule_source_name(enum rule_source source);
+const char *rule_proto_name(const struct rule *r);
 const char *rule_id_text(const uint8_t id[static FORWARD_ID], char out[static RULE_ID_TEXT]);
 /* 0 or -EINVAL. */
 int rule_id_parse(uint8_t id[static FORWARD_ID], const char *text);
+/* Writes `why`, with what could steer a terminal or is no ASCII made '?', for it may quote anything. Returns -EINVAL. */
+__attribute__((format(printf, 2, 3))) int rule_refuse(char why[static RULE_WHY], const char *fmt, ...);
 
 #endif
