@@ -22,7 +22,7 @@ enum {
 	COORD_RECORD_MAX = 2048,
 	COORD_EXPORTER = LOGIN_EXPORTER,
 	COORD_LOGIN_TIMEOUT_MS = 10000,
-	COORD_PING_MS = 24000, /* two may be lost before COORD_SILENT_MS */
+	COORD_PING_MS = 24000,	      /* two may be lost before COORD_SILENT_MS */
 	COORD_PING_TOGETHER_MS = 100, /* due within this: sent with the first, the loop wakes once for all */
 	COORD_SILENT_MS = 50000,
 	/* A node that sends more is disconnected. */
