@@ -117,9 +117,11 @@ static int read_forwards(const char *text, struct policy *p)
 static void rules_are_declared_among_the_settings(void **state)
 {
 	(void)state;
-	struct node_settings_source nowhere = { .path = "/nowhere/p2pd.yaml" };
+	struct node_settings_source nowhere = { .path = "/nowhere/p2pd.yaml" }, none = { 0 };
 	struct policy p;
 
+	if (access(NODE_SETTINGS_FILE, F_OK) != 0)
+		assert_int_equal(node_settings_forwards(&p, &none, &f), EXIT_OK);
 	assert_int_equal(read_forwards("tun: p2pd0\n", &p), EXIT_OK);
 	assert_int_equal(p.count, 0);
 	assert_int_equal(read_forwards("tun: p2pd0\nforwards:\n- {name: web, local: '127.0.0.1:80'}\n", &p),
