@@ -338,7 +338,7 @@ int node_settings_forwards(struct policy *p, const struct node_settings_source *
 	*f = (struct config_file) { .path = path };
 	if (len < 0)
 		config_complain(f, node_settings_entries, "", "cannot be read: %s", strerror((int)-len));
-	else if (policy_read(p, POLICY_SETTINGS, text, (size_t)len, &e))
+	else if (policy_read(p, POLICY_SETTINGS, text ? text : "", (size_t)len, &e))
 		snprintf(f->error[f->errors++], CONFIG_LINE, "%.200s:%u:%u: %s", path, e.line, e.column,
 			 e.why);
 	free(text);
