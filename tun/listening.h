@@ -4,8 +4,9 @@
 
 #include "core/forward.h"
 
-/* Whether each of the ports `at`.port to + count - 1 is listened on at `at`'s address or at all of its family's. False, and
- * the first that is not, in *missing; false, too, if the kernel does not tell. */
+/* Whether each of the ports `at`.port to + count - 1 is listened on at all addresses of `at`'s family: at one alone it may
+ * be our own sockets, which carry forwarded ports. False, and the first that is not, in *missing; false, too, if the kernel
+ * does not tell. */
 bool listening_on(enum forward_proto proto, const struct addr *at, unsigned count, uint16_t *missing);
 
 #endif

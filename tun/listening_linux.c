@@ -31,12 +31,9 @@ static bool is_zero(const uint8_t *ip, size_t len)
 static bool takes(const struct looking *l, const struct inet_diag_msg *m, bool v6only)
 {
 	const uint8_t *ip = (const uint8_t *)m->id.idiag_src;
-	bool v4 = m->idiag_family == AF_INET, any = is_zero(ip, v4 ? 4 : 16);
-	struct addr a = addr_from_ip(v4 ? ADDR_V4 : ADDR_V6, ip, 0);
+	bool v4 = m->idiag_family == AF_INET;
 
-	if (any)
-		return a.family == l->at.family || (!v4 && !v6only);
-	return addr_same_ip(&a, &l->at);
+	return is_zero(ip, v4 ? 4 : 16) && (v4 == (l->at.family == ADDR_V4) || (!v4 && !v6only));
 }
 
 static void on_socket(void *arg, struct nlmsghdr *h)
