@@ -1,6 +1,6 @@
 /* Measures what carries forwarded ports by our own sockets (carry.sh).
  *
- *   carry relay LISTEN TARGET        carries TCP until it is killed
+ *   carry relay LISTEN TARGET        carries TCP and UDP until it is killed
  *   carry load LISTEN TARGET N       is both ends of a relay, any: N connections one after the other, PARALLEL at a time, a
  *                                    byte there and back on each; prints how many a second
  *   carry hold LISTEN TARGET N PID   the same, but all are held; prints by how many KiB the process grew
@@ -41,13 +41,17 @@ static int relay(const char *listen_at, const char *target)
 {
 	struct loop *l = loop_create();
 	struct carry *c = carry_create(l, "lo");
-	struct forward_entry e = { .side = FORWARD_OWNER, .proto = FORWARD_TCP, .count = 1, .idle_s = 90 };
+	struct forward_entry e[2] = {
+		{ .side = FORWARD_OWNER, .proto = FORWARD_TCP, .count = 1, .idle_s = 90 }
+	};
 	char why[CARRY_WHY] = "";
 	size_t failed;
 
-	e.listen = parse(listen_at);
-	e.target = parse(target);
-	if (carry_apply(c, &e, 1, &failed, why)) {
+	e->listen = parse(listen_at);
+	e->target = parse(target);
+	e[1] = e[0];
+	e[1].proto = FORWARD_UDP;
+	if (carry_apply(c, e, 2, &failed, why)) {
 		fprintf(stderr, "carry: %s\n", why);
 		return 1;
 	}

@@ -103,6 +103,24 @@ static void a_reset_of_either_end_resets_the_other(void **state)
 	}
 }
 
+static void what_was_said_before_a_reset_still_arrives(void **state)
+{
+	(void)state;
+	struct end n;
+
+	end_begin(&n, "127.0.0.1");
+	end_connect(&n, "127.0.0.1");
+	send_text(n.visitor, "more than is read");
+	world_await(&n.w, is_ready, &n.served);
+	send_text(n.served, "too much");
+	close(n.served);
+	expect_text(&n.w, n.visitor, "too much");
+	expect_reset(&n.w, n.visitor);
+	expect_connections(&n.w, ID, 0);
+	n.served = -1;
+	end_close(&n);
+}
+
 static void a_target_that_refuses_resets_the_visitor(void **state)
 {
 	(void)state;
@@ -223,6 +241,72 @@ static void who_does_not_read_holds_the_sender_back(void **state)
 	struct stream both[] = { s, { .from = n.served, .to = n.visitor, .most = 0 } };
 	world_await(&n.w, both_arrived, both);
 	assert_int_equal(both[0].got_sum, both[0].sent_sum);
+	end_close(&n);
+}
+
+static void a_pause_in_the_middle_loses_nothing(void **state)
+{
+	(void)state;
+	struct end n;
+
+	end_begin(&n, "127.0.0.1");
+	end_connect(&n, "127.0.0.1");
+	struct stream s[] = { { .from = n.visitor, .to = n.served, .most = LARGE },
+			      { .from = n.served, .to = n.visitor, .most = LARGE } };
+	world_await(&n.w, has_stalled, &(struct stalled) { &s[0], 0, 0 });
+	n.e.paused = true;
+	apply(&n.w, &n.e, 1);
+	stream_read(&s[0]);
+	world_await(&n.w, has_stalled, &(struct stalled) { &s[0], 0, 0 });
+	assert_true(s[0].got < LARGE);
+	n.e.paused = false;
+	apply(&n.w, &n.e, 1);
+	world_await(&n.w, both_arrived, s);
+	assert_int_equal(s[0].got_sum, s[0].sent_sum);
+	assert_int_equal(s[1].got_sum, s[1].sent_sum);
+	end_close(&n);
+}
+
+struct talk {
+	struct stream flood;
+	int visitor, served, rounds;
+	bool asked;
+};
+
+/* Question and answer, while the flood goes on. */
+static bool has_talked(void *arg)
+{
+	struct talk *t = arg;
+	char byte;
+
+	stream_write(&t->flood);
+	stream_read(&t->flood);
+	if (!t->asked)
+		send_text(t->visitor, "?");
+	t->asked = true;
+	if (recv(t->served, &byte, 1, 0) == 1)
+		send_text(t->served, "!");
+	if (recv(t->visitor, &byte, 1, 0) == 1) {
+		t->asked = false;
+		t->rounds++;
+	}
+	return t->rounds == 20;
+}
+
+static void a_flood_does_not_silence_a_talk(void **state)
+{
+	(void)state;
+	struct end n;
+
+	end_begin(&n, "127.0.0.1");
+	end_connect(&n, "127.0.0.1");
+	struct talk t = { .flood = { .from = n.visitor, .to = n.served, .most = (size_t)1 << 40 } };
+	t.visitor = visit_from("127.0.0.1", SOCK_STREAM, &n.e.listen);
+	t.served = world_accept(&n.w, n.service);
+	world_await(&n.w, has_talked, &t);
+	assert_true(t.flood.got > 0);
+	close(t.visitor);
+	close(t.served);
 	end_close(&n);
 }
 
@@ -426,9 +510,12 @@ int main(void)
 		cmocka_unit_test(bytes_go_both_ways),
 		cmocka_unit_test(a_half_close_passes_and_the_answer_still_comes),
 		cmocka_unit_test(a_reset_of_either_end_resets_the_other),
+		cmocka_unit_test(what_was_said_before_a_reset_still_arrives),
 		cmocka_unit_test(a_target_that_refuses_resets_the_visitor),
 		cmocka_unit_test(much_arrives_unchanged_both_ways_at_once),
 		cmocka_unit_test(who_does_not_read_holds_the_sender_back),
+		cmocka_unit_test(a_pause_in_the_middle_loses_nothing),
+		cmocka_unit_test(a_flood_does_not_silence_a_talk),
 		cmocka_unit_test(an_idle_connection_has_two_descriptors),
 		cmocka_unit_test(what_is_removed_is_reset_at_both_ends),
 		cmocka_unit_test(others_connections_live_on),

@@ -213,6 +213,8 @@ void carry_tcp_begin(struct carry *c, struct carry_listener *ln, int fd, const s
 void carry_tcp_reset(struct carry *c, struct carry_tcp *t);
 /* Moves what can be moved, a share of it at most (queued then). 0, or a negative errno: it is broken. */
 int carry_pump(struct carry *c, struct carry_tcp *t);
+/* One end was reset: what it had said before still goes to the other. The same. */
+int carry_pump_rest(struct carry *c, struct carry_tcp *t);
 void carry_pump_end(struct carry *c, struct carry_tcp *t);
 void carry_pipes_free(struct carry *c);
 

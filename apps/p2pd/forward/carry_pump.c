@@ -208,16 +208,38 @@ static int run_and_give_back(struct run *r)
 	return rc;
 }
 
+static struct run run_in(struct carry *c, struct carry_tcp *t)
+{
+	struct carry_rule *r = t->visit.entry->rule;
+
+	return (struct run) { c, r, &t->visit, &t->in, &t->visitor, &t->service, &r->in, &r->stats.bytes_in };
+}
+
+static struct run run_out(struct carry *c, struct carry_tcp *t)
+{
+	struct carry_rule *r = t->visit.entry->rule;
+
+	return (struct run) {
+		c, r, &t->visit, &t->out, &t->service, &t->visitor, &r->out, &r->stats.bytes_out
+	};
+}
+
 int carry_pump(struct carry *c, struct carry_tcp *t)
 {
-	struct carry_rule *rule = t->visit.entry->rule;
-	struct run in = { c,	       rule,	    &t->visit, &t->in,
-			  &t->visitor, &t->service, &rule->in, &rule->stats.bytes_in };
-	struct run out = { c,		rule,	     &t->visit,	 &t->out,
-			   &t->service, &t->visitor, &rule->out, &rule->stats.bytes_out };
+	struct run in = run_in(c, t), out = run_out(c, t);
 	int rc = run_and_give_back(&in);
 
 	return rc ? rc : run_and_give_back(&out);
+}
+
+int carry_pump_rest(struct carry *c, struct carry_tcp *t)
+{
+	struct run r = t->visitor.broken ? run_in(c, t) : run_out(c, t);
+
+	if (r.way->ended || r.to->broken)
+		return -ECONNRESET;
+	int rc = run_and_give_back(&r);
+	return rc == 0 && r.way->ended ? -ECONNRESET : rc;
 }
 
 /* What waits in a pipe is not for the next who has it. */

@@ -144,7 +144,9 @@ static void take_header(struct carry *c, struct carry_tcp *t)
 
 static void open_turn(struct carry *c, struct carry_tcp *t)
 {
-	if (t->visitor.broken || t->service.broken || carry_pump(c, t))
+	bool broken = t->visitor.broken || t->service.broken;
+
+	if (broken ? carry_pump_rest(c, t) : carry_pump(c, t))
 		carry_tcp_reset(c, t);
 	else if (t->in.shut && t->out.shut)
 		end(c, t);
@@ -154,11 +156,13 @@ static void tcp_turn(struct carry *c, struct carry_job *j)
 {
 	struct carry_tcp *t = (struct carry_tcp *)j;
 
-	if (t->visitor.broken) {
+	bool paused = t->visit.entry->rule->paused;
+
+	if (t->visitor.broken && (paused || t->phase != CARRY_OPEN)) {
 		carry_tcp_reset(c, t);
 		return;
 	}
-	if (t->visit.entry->rule->paused)
+	if (paused)
 		return;
 	if (t->phase == CARRY_HEADER)
 		take_header(c, t);
