@@ -165,7 +165,7 @@ place
 hub_start
 node_start gw --gateway $GW_IP4
 lab_until 20 "gw has joined" is_joined gw
-node_join n
+nodes_start n
 lab_until 30 "gw reaches n directly" reaches_directly gw n
 lab_start iperf n iperf3 -s -p $IPERF
 lab_start visits n "$P2PD_BIN/visits" serve $VISITS

@@ -2,6 +2,7 @@
 # Port forwarding in the lab: a gateway, services and their visitors. Source it after p2pd.sh.
 #
 #   gateway_start NAME [OPTION...]   node_start, as a gateway at the public addresses of its (open) site
+#   nodes_start NAME...              node_join with more patience: what is judged here is not joining
 #   lan_host NAME NODE               a host at 10.9.N.2 (and fd00:9:N::2), whose router is the node's host
 #   no_router NAME                   the host forwards for nobody, as most do; lan_host makes it a router
 #   own4 NAME, own6 NAME             the address of the host on its cable
@@ -31,12 +32,22 @@
 declare -A forward_lan
 forward_lans=0
 
+nodes_start() {
+	local name
+	for name; do
+		node_start "$name"
+	done
+	for name; do
+		lab_until 30 "$name has joined" is_joined "$name"
+	done
+}
+
 gateway_start() {
 	local name=$1 words=(--gateway "$(lab_public4 "$1")")
 	shift
 	[ "$LAB_IP6" != 1 ] || words+=(--gateway "$(own6 "$name")")
 	node_start "$name" "${words[@]}" "$@"
-	lab_until 20 "$name has joined" is_joined "$name"
+	lab_until 30 "$name has joined" is_joined "$name"
 }
 
 lan_host() {
@@ -74,13 +85,14 @@ forward() {
 forward_add() {
 	local name=$1
 	shift
-	forward "$name" add "$@" >"$LAB/added.json" || lab_fail "portmap add $*: $(cat "$LAB/added.json")" >&2
+	forward "$name" add "$@" >"$LAB/added.json" 2>"$LAB/added.err" ||
+		lab_fail "portmap add $*: $(cat "$LAB/added.json" "$LAB/added.err")" >&2
 	jq -er .forward_id "$LAB/added.json"
 }
 forward_public() {
 	local name=$1 local=$2
 	shift 2
-	forward_add "$name" --local "$local" --scope public --via gw --allow 0.0.0.0/0 --allow ::/0 "$@"
+	forward_add "$name" --local "$local" --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24 --allow 2001:db8::/32 "$@"
 }
 forward_look() { forward "$1" show "$2" --json | jq -er "$3"; }
 forward_is() { [ "$(forward_look "$1" "$2" .state)" = "$3" ]; }

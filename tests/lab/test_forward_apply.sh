@@ -10,7 +10,7 @@ lab_internet
 lab_site n port-restricted
 lab_site a port-restricted
 hub_start
-node_join n a
+nodes_start n a
 own=$(own4 n)
 service_start n 7000 200
 
@@ -52,7 +52,7 @@ forward n apply -f "$LAB/policy.yaml" >"$LAB/out"
 lab_kill n KILL
 grep -Eq "0 added, 1 changed, 50 removed" "$LAB/out" || lab_fail "fewer rules: $(tail -1 "$LAB/out")"
 node_start n
-lab_until 20 "n is back" is_joined n
+lab_until 30 "n is back" is_joined n
 lab_until 60 "150 rules are active" count '.state == "active"' 150
 count '.max_conn == 7' 1 || lab_fail "a change was lost"
 
@@ -90,5 +90,5 @@ node_stop n
 	echo "  - {name: from-config, local: '$own:9999', scope: org}"
 } >"$LAB/n.yaml"
 node_start n --config "$LAB/n.yaml"
-lab_until 20 "n is back" is_joined n
+lab_until 30 "n is back" is_joined n
 lab_until 20 "the configuration's rule is there" count '.name == "from-config" and .state == "active"' 1

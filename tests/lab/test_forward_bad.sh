@@ -21,7 +21,7 @@ cat >"$LAB/gw.yaml" <<-END
 	  max_ports: 100
 END
 gateway_start gw --config "$LAB/gw.yaml"
-node_join n x
+nodes_start n x
 local_api() { lab_in "$1" curl -s --unix-socket "$LAB/$1.sock" "http://p2pd/api/v1/portmap$2"; }
 listening() { lab_in "$1" ss -Hlntu | awk '{ print $1, $5 }' | sort -u; }
 ruleset() { lab_in "$1" nft -s list ruleset; }
@@ -76,7 +76,7 @@ lab_note "nonsense: each refused with words, nothing opened"
 denied() {
 	local name=$1 pattern=$2 id
 	shift 2
-	id=$(forward_add "$name" "$@" --scope public --via gw --allow 0.0.0.0/0)
+	id=$(forward_add "$name" "$@" --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
 	lab_until 20 "$name: $* is refused by the gateway" forward_is "$name" "$id" failed
 	forward_look "$name" "$id" .why | grep -Eqi "$pattern" || lab_fail "$*: $(forward_look "$name" "$id" .why)"
 	lab_note "refused: $(forward_look "$name" "$id" .why)"
@@ -93,7 +93,7 @@ unchanged || lab_fail "something was opened: $(diff <(echo "$before") <(for host
 # --- A hostile member talks to the gateway itself.
 gw_overlay=$(status gw .self.ip4)
 lease() { lab_in "$1" curl -s -o "$LAB/answer" -w '%{http_code}' --max-time 10 -X "$2" -d "${3:-}" "http://$gw_overlay:7781/lease/$4" || true; }
-id=$(forward_add n --local "$own:7000" --proto both --scope public --via gw --allow 0.0.0.0/0)
+id=$(forward_add n --local "$own:7000" --proto both --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
 forward_ready n "$id"
 for body in '' '{' '[]' '{"ranges":1}' "$(head -c 100000 /dev/zero | tr '\0' '[')"; do
 	printf %s "$body" >"$LAB/body"
@@ -112,9 +112,9 @@ gets "1 $v" v tcp "$gw" 7000
 lab_note "a member can neither take away nor look at another's rule"
 
 # --- Ports that overlap: exit 6, the object names the one that has it; --force replaces it, the new id is another.
-refused 6 "$id" forward n add --local "$own:7000" --proto tcp --scope public --via gw --allow 0.0.0.0/0
-refused 6 "$id" forward n add --local "$own:6990-7010" --public-port 6990 --proto tcp --scope public --via gw --allow 0.0.0.0/0
-forward n add --local "$own:7000" --proto both --scope public --via gw --allow 0.0.0.0/0 --force >"$LAB/forced.json"
+refused 6 "$id" forward n add --local "$own:7000" --proto tcp --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24
+refused 6 "$id" forward n add --local "$own:6990-7010" --public-port 6990 --proto tcp --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24
+forward n add --local "$own:7000" --proto both --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24 --force >"$LAB/forced.json"
 new=$(jq -er .forward_id "$LAB/forced.json")
 [ "$new" != "$id" ] || lab_fail "an id is used again"
 forward_is n "$id" removed || lab_fail "the replaced rule is $(forward_look n "$id" .state)"

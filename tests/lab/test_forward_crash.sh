@@ -22,7 +22,7 @@ declare -A before up
 before[gw]=$(footprint gw) before[n]=$(footprint n)
 
 gateway_start gw
-node_join n
+nodes_start n
 kernel=$(forward_public n "$own:7000" --proto both --name stays-kernel)
 lan=$(forward_public n 10.9.1.2:7300 --proto both --name stays-lan)
 user=$(forward_public n "$own:7000" --proto both --name stays-user --public-port 7200 --source-ip nat)
@@ -47,7 +47,7 @@ churn() {
 	while :; do
 		i=$((i + 1)) port=$((7100 + RANDOM % 100)) name=churn-$1-$i
 		echo "try add $name -" >>"$LAB/acts"
-		id=$(forward n add --local "$own:$port" --name "$name" --scope public --via gw --allow 0.0.0.0/0 \
+		id=$(forward n add --local "$own:$port" --name "$name" --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24 \
 			--proto "${protos[RANDOM % 3]}" 2>/dev/null | jq -er .forward_id 2>/dev/null) || {
 			sleep 0.02
 			continue

@@ -109,7 +109,7 @@ check() {
 		foot[$host]=$(footprint $host)
 	done
 	gateway_start gw
-	node_join n
+	nodes_start n
 	own=$(forward_public n "$(own4 n):7000" --proto both)
 	lan=$(forward_public n 10.9.1.2:7100 --proto both)
 	six=$(forward_public n "[$(own6 n)]:7000" --proto both --public-port 7600)

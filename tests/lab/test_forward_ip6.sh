@@ -17,7 +17,7 @@ for host in gw n; do
 	before[$host]=$(footprint $host)
 done
 gateway_start gw
-node_join n
+nodes_start n
 v4=$(lab_public4 v) v6=$(own6 v) gw4=$(lab_public4 gw) gw6=$(own6 gw)
 service_start n --bind :: 7000
 service_start n --bind :: --proxy 7100
@@ -29,7 +29,7 @@ forward_ready n "$six" kernel
 lab_note "addresses: $(forward_look n "$six" '.addresses | join(" ")')"
 gets "1 $v6" v tcp "$gw6" 7000
 gets "1 $v6" v udp "$gw6" 7000
-range=$(forward_public n "[fd00:9:1::2]:20000-20099" --proto both)
+range=$(forward_public n "[fd00:9:1::2]:20000-20099" --proto both --max-conn 1000)
 forward_ready n "$range" kernel
 gets "100 $v6" v tcp "$gw6" 20000 100
 gets "100 $v6" v udp "$gw6" 20000 100

@@ -20,7 +20,7 @@ for host in gw n s; do
 	before[$host]=$(footprint $host)
 done
 gateway_start gw
-node_join n s
+nodes_start n s
 v=$(lab_public4 v) w=$(lab_public4 w) gw=$(lab_public4 gw)
 
 nginx_start n
@@ -49,7 +49,7 @@ gets "1 $w" w udp "$gw" 7000
 lab_note "a node behind a port-restricted NAT ($(peer gw n .path.kind)): nginx, HAProxy, TCP and UDP see the visitor's address"
 
 # --- A LAN host behind it: 1,000 ports, both protocols.
-range=$(forward_public n 10.9.1.2:20000-20999 --proto both --name range-lab-20000)
+range=$(forward_public n 10.9.1.2:20000-20999 --proto both --max-conn 4000 --name range-lab-20000)
 forward_ready n "$range" kernel
 start=$(lab_now_ms)
 gets "1000 $v" v tcp "$gw" 20000 1000

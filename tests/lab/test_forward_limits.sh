@@ -13,7 +13,7 @@ lab_site v open
 lab_site w open
 hub_start
 gateway_start gw
-node_join n
+nodes_start n
 v=$(lab_public4 v) w=$(lab_public4 w) gw=$(lab_public4 gw)
 service_start n 7000
 service_start n --mute 7001
@@ -43,7 +43,7 @@ allow() {
 }
 
 cap() {
-	limited "$1" --proto tcp --allow 0.0.0.0/0 --max-conn 20
+	limited "$1" --proto tcp --allow 198.51.100.0/24 --allow 203.0.113.0/24 --max-conn 20
 	rm -f "$LAB/crowd.log"
 	lab_start crowd v python3 "$LAB_HERE/visitor.py" crowd "$gw" $port 30 --wait 5
 	lab_until 30 "the crowd is judged" grep -qs ^done "$LAB/crowd.log"
@@ -63,7 +63,7 @@ cap() {
 
 idle() {
 	local start
-	limited "$1" --proto tcp --allow 0.0.0.0/0 --idle 4s
+	limited "$1" --proto tcp --allow 198.51.100.0/24 --allow 203.0.113.0/24 --idle 4s
 	hold_start busy v tcp "$gw" $port --every 0.5
 	hold_start idle v tcp "$gw" $port --every 60
 	start=$(lab_now_ms)
@@ -83,7 +83,7 @@ received() {
 rate() {
 	local since before bytes old=$service
 	service=7001
-	limited "$1" --proto tcp --allow 0.0.0.0/0 --rate 4mbit
+	limited "$1" --proto tcp --allow 198.51.100.0/24 --allow 203.0.113.0/24 --rate 4mbit
 	service=$old
 	lab_start push v python3 "$LAB_HERE/visitor.py" push "$gw" $port 60
 	sleep 2
@@ -97,7 +97,7 @@ rate() {
 }
 
 expiry() {
-	limited "$1" --proto both --allow 0.0.0.0/0 --expires 6s
+	limited "$1" --proto both --allow 198.51.100.0/24 --allow 203.0.113.0/24 --expires 6s
 	hold_start until v tcp "$gw" $port
 	lab_until 30 "$1: it has expired" forward_is n "$ID" expired
 	gets "1 $no" v tcp "$gw" $port --wait 2

@@ -11,7 +11,7 @@ lab_site a symmetric
 lab_site b port-restricted
 lan_host l n
 hub_start
-node_join n a b
+nodes_start n a b
 n=$(status n .self.ip4) a=$(status a .self.ip4) b=$(status b .self.ip4)
 lab_until 20 "a reaches n" reaches a n
 lab_until 20 "b reaches n" reaches b n

@@ -13,7 +13,7 @@ lab_site v open
 hub_start
 gateway_start gw
 node_start n --api $API --metrics 127.0.0.1:$METRICS
-lab_until 20 "n has joined" is_joined n
+lab_until 30 "n has joined" is_joined n
 v=$(lab_public4 v) gw=$(lab_public4 gw)
 service_start n 7000
 kernel=$(forward_public n "$(own4 n):7000" --proto both --name live-kernel)
@@ -60,7 +60,7 @@ for mode in kernel user; do
 done
 node_stop n
 node_start n
-lab_until 20 "n is back" is_joined n
+lab_until 30 "n is back" is_joined n
 for mode in kernel user; do
 	[ "$(forward_count n "${!mode}" .total)" -ge "${total[$mode]}" ] &&
 		[ "$(forward_count n "${!mode}" .bytes_in)" -ge "${bytes[$mode]}" ] ||

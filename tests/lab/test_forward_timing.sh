@@ -16,7 +16,7 @@ lab_site cafe symmetric
 lab_site v open
 hub_start
 gateway_start gw
-node_join n
+nodes_start n
 gw=$(lab_public4 gw)
 service_start n 7000
 

@@ -12,7 +12,7 @@ lab_site v open
 lab_site w open
 hub_start
 gateway_start gw
-node_join n
+nodes_start n
 v=$(lab_public4 v) w=$(lab_public4 w) gw=$(lab_public4 gw)
 service_start n 7000
 no="(refused|reset|closed|silent)"
@@ -33,15 +33,14 @@ door() {
 }
 audited() { [ "$(local_api "$1" /audit | jq "[.entries[] | select(tostring | test(\"$2\"; \"i\"))] | length")" -ge "$3" ]; }
 
-# Without an allow-list it is refused, and the words say what to do; with a token to come it is not open to anybody.
+# Without an allow-list it is refused, and the words say what to do; with `token` in it nobody is in before one comes.
 refused 2 "allow|token" forward n add --local "$(own4 n):7000" --scope public --via gw
 port=7400
 for mode in kernel user; do
 	source=kernel
 	[ $mode = kernel ] || source=nat
 	port=$((port + 1))
-	# Somebody's own address is allowed, so that it is not open to all; the visitor's comes by token.
-	id=$(forward_add n --local "$(own4 n):7000" --proto both --scope public --via gw --allow 192.0.2.1/32 \
+	id=$(forward_add n --local "$(own4 n):7000" --proto both --scope public --via gw --allow token \
 		--public-port $port --source-ip $source)
 	forward_ready n "$id" $mode
 	apart=$((7000 - port))
@@ -68,7 +67,7 @@ for mode in kernel user; do
 	[[ $code = 4?? ]] || lab_fail "$mode: the link was used twice: $code"
 	lab_kill n KILL
 	node_start n
-	lab_until 20 "n is back" is_joined n
+	lab_until 30 "n is back" is_joined n
 	forward_ready n "$id" $mode
 	code=$(door w -X POST "$link")
 	[[ $code = 4?? ]] || lab_fail "$mode: the link was used twice, after a restart: $code"
@@ -98,7 +97,7 @@ for mode in kernel user; do
 done
 
 # Guessing: 100 tries are turned away, most of them before anybody is asked, and the audit tells.
-id=$(forward_add n --local "$(own4 n):7000" --scope public --via gw --allow 192.0.2.1/32 --public-port 7403)
+id=$(forward_add n --local "$(own4 n):7000" --scope public --via gw --allow token --public-port 7403)
 forward_ready n "$id"
 link=$(token_new "$id" --uses 1 --expires 1h --for 1h)
 for i in $(seq 100); do

@@ -18,7 +18,7 @@ for host in gw n s; do
 	before[$host]=$(footprint $host)
 done
 gateway_start gw
-node_join n s
+nodes_start n s
 v=$(lab_public4 v) gw=$(lab_public4 gw)
 
 nginx_start n
@@ -54,7 +54,7 @@ why=$(forward_look n "$loop" .mode_why)
 lab_note "a service on loopback: $why"
 gets "1 127.0.0.1" v tcp "$gw" 7100
 gets "1 127.0.0.1" v udp "$gw" 7100
-range=$(forward_public n 10.9.1.2:20000-20999 --proto both)
+range=$(forward_public n 10.9.1.2:20000-20999 --proto both --max-conn 4000)
 forward_ready n "$range" user
 why=$(forward_look n "$range" .mode_why)
 [ -n "$why" ] || lab_fail "it does not say why the kernel does not carry it"
@@ -81,7 +81,7 @@ lab_until 20 "an absent service is counted" counted
 
 # --- Who reaches the owner's tunnel port by other ways gets nothing: no member but the gateway, nobody from the LAN.
 owner=$(status n .self.ip4)
-tunnel_ports=$(lab_in n ss -Hltn | awk -v ip="$owner" 'index($4, ip ":") == 1 { sub(".*:", "", $4); if ($4 != 7781) print $4 }' | head -3)
+tunnel_ports=$(lab_in n ss -Hltn | awk -v ip="$owner" 'index($4, ip) == 1 { sub(".*:", "", $4); if ($4 != 7781) print $4 }' | head -n 3)
 for port in $tunnel_ports; do
 	gets "1 (refused|reset|closed|silent)" s tcp "$owner" "$port" --wait 2
 	lab_in l ip route replace "$owner" via 10.9.1.1
