@@ -69,7 +69,7 @@ struct http_server *http_server_create(struct loop *l, const struct http_route *
 					 .arg = arg,
 					 .waiting_tail = &server->waiting,
 					 .per_source = HTTP_PER_SOURCE_MAX,
-				       .body_max = HTTP_BODY_MAX };
+					 .body_max = HTTP_BODY_MAX };
 	rng_init_system(&rng);
 	sources_init(&server->sources, &rng);
 	return server;
@@ -176,41 +176,6 @@ void http_server_destroy(struct http_server *server)
 }
 
 /* --- Answers. */
-
-const char *http_reason(int status)
-{
-	static const struct {
-		int status;
-		const char *text;
-	} table[] = {
-		{ 101, "Switching Protocols" },
-		{ 200, "OK" },
-		{ 201, "Created" },
-		{ 202, "Accepted" },
-		{ 400, "Bad Request" },
-		{ 401, "Unauthorized" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 409, "Conflict" },
-		{ 413, "Content Too Large" },
-		{ 415, "Unsupported Media Type" },
-		{ 422, "Unprocessable Content" },
-		{ 426, "Upgrade Required" },
-		{ 429, "Too Many Requests" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 507, "Insufficient Storage" },
-	};
-
-	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (table[i].status == status)
-			return table[i].text;
-	return "Unknown";
-}
 
 /* In one piece: one record, one packet if it fits, and a reader never sees half of it. */
 static int write_pieces(struct stream *s, const struct piece *pieces, size_t count)

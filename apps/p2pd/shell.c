@@ -327,7 +327,8 @@ static int start(struct shell *s)
 	static int (*const steps[])(struct shell *) = {
 		start_loop,	  shell_open_tun,    shell_check_clash,	  shell_open_udp,
 		start_engine,	  shell_start_data,  start_api,		  start_metrics,
-		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_forward, shell_start_link
+		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_forward,
+		shell_start_link
 	};
 	int code = 0;
 
