@@ -240,13 +240,13 @@ static void prune(struct audit *a, uint64_t unix_s, size_t most)
 {
 	uint64_t oldest = unix_s > a->keep_s ? unix_s - a->keep_s : 0;
 	char *text = read_file(a);
-	const char *line = text, *end = text + a->size;
 
 	a->pruned_at = unix_s;
 	if (!text) {
 		fail(a, -errno);
 		return;
 	}
+	const char *line = text, *end = text + a->size;
 	while (line < end && (time_of(line, (size_t)(end - line)) < oldest || (size_t)(end - line) > most))
 		line = line_end(line, end);
 	if (line != text)

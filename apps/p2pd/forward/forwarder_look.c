@@ -18,10 +18,9 @@ const char *forwarder_state_name(enum forwarder_state s)
 static void add_address(struct forwarder_view *v, const char *host, uint16_t first, unsigned count,
 			const char *proto)
 {
-	char *out = v->addresses[v->address_count];
-
 	if (v->address_count == FORWARDER_ADDRESSES)
 		return;
+	char *out = v->addresses[v->address_count];
 	int len = count == 1 ? snprintf(out, FORWARDER_ADDRESS, "%s:%u/%s", host, first, proto)
 			     : snprintf(out, FORWARDER_ADDRESS, "%s:%u-%u/%s", host, first, first + count - 1,
 					proto);
