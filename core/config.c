@@ -28,6 +28,8 @@ void config_print(const struct config_file *f, const struct config_entry *entrie
 
 	for (const struct config_entry *e = entries; e->key; e++) {
 		bool named = f && f->at[e - entries].line;
+		if (e->kind == CONFIG_OTHERS)
+			continue;
 		config_show(e, base, text);
 		fprintf(out, "%-26s %s%s\n", e->key, *text ? text : "-", named ? "" : " (default)");
 	}
@@ -67,6 +69,7 @@ static size_t size_of(const struct config_entry *e)
 	case CONFIG_RATE: return sizeof(uint32_t);
 	case CONFIG_SIZE:
 	case CONFIG_TIME: return sizeof(uint64_t);
+	case CONFIG_OTHERS: return 0;
 	}
 	return 0;
 }

@@ -39,6 +39,7 @@ enum config_kind {
 	CONFIG_RATE,   /* uint32_t, bytes a second, from 100mbit */
 	CONFIG_SIZE,   /* uint64_t, bytes, from 500GB */
 	CONFIG_TIME,   /* uint64_t, seconds, from 90d */
+	CONFIG_OTHERS, /* no target: any value is passed over, for another reader of the file */
 };
 
 enum config_flag { CONFIG_UNSET, CONFIG_NO, CONFIG_YES };

@@ -15,7 +15,8 @@ static const struct unit rates[] = { { "gbit", 125000000 }, { "mbit", 125000 }, 
 static const struct unit sizes[] = { { "TB", 1000000000000 }, { "TiB", 1ull << 40 }, { "GB", 1000000000 },
 				     { "GiB", 1 << 30 },      { "MB", 1000000 },     { "MiB", 1 << 20 },
 				     { "kB", 1000 },	      { "KiB", 1 << 10 },    { 0 } };
-static const struct unit times[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 }, { "s", 1 }, { 0 } };
+static const struct unit times[] = { { "d", 86400 }, { "h", 3600 }, { "min", 60 },
+				     { "m", 60 },    { "s", 1 },    { 0 } };
 
 static const struct unit *units_of(enum config_kind kind)
 {
@@ -188,6 +189,7 @@ int config_set(const struct config_entry *e, void *base, const char *text)
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
 	case CONFIG_TIME: return set_quantity(e, target, text);
+	case CONFIG_OTHERS: break;
 	}
 	return -EINVAL;
 }
@@ -249,6 +251,7 @@ const char *config_show(const struct config_entry *e, const void *base, char out
 	case CONFIG_RATE:
 	case CONFIG_SIZE:
 	case CONFIG_TIME: show_quantity(e, target, out, CONFIG_SHOW); break;
+	case CONFIG_OTHERS: break;
 	}
 	return out;
 }
@@ -265,6 +268,7 @@ static const char *kind_takes(enum config_kind kind)
 	case CONFIG_RATE: return "a rate up to 34gbit, such as 100mbit";
 	case CONFIG_SIZE: return "an amount such as 500GB";
 	case CONFIG_TIME: return "a time such as 90d or 12h";
+	case CONFIG_OTHERS: break;
 	}
 	return "";
 }

@@ -211,7 +211,9 @@ static void read_leaf(struct reading *r, size_t index)
 
 	r->file->at[index] = (struct config_place) { (unsigned)r->event.start_mark.line + 1,
 						     (unsigned)r->event.start_mark.column + 1 };
-	if (e->kind == CONFIG_ADDRS || e->kind == CONFIG_WORDS)
+	if (e->kind == CONFIG_OTHERS)
+		skip(r);
+	else if (e->kind == CONFIG_ADDRS || e->kind == CONFIG_WORDS)
 		read_list(r, e);
 	else
 		read_scalar(r, e);

@@ -2,6 +2,8 @@
 #ifndef P2PD_CORE_IP_H
 #define P2PD_CORE_IP_H
 
+#include <string.h>
+
 #include "core/addr.h"
 #include "core/bytes.h"
 
@@ -29,6 +31,12 @@ static inline bool ip_parse(struct ip_view *v, const uint8_t *p, size_t len)
 		return v->total <= len;
 	}
 	return false;
+}
+
+/* Whether two addresses of a family are the same. The lengths are constants: no call, for each packet. */
+static inline bool ip_same(enum addr_family family, const uint8_t *a, const uint8_t *b)
+{
+	return family == ADDR_V4 ? memcmp(a, b, 4) == 0 : memcmp(a, b, 16) == 0;
 }
 
 /* Answers a packet that is larger than `mtu`: ICMP "fragmentation needed" (RFC 792, RFC 1191) or ICMPv6 "packet too big"

@@ -76,8 +76,9 @@ uint64_t loop_now_ms(void)
 
 static void arm(struct loop *l, uint64_t at_ms)
 {
+	/* A timer of zero is none: one nanosecond later is over as well. */
 	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(at_ms / 1000),
-						 .tv_nsec = (long)(at_ms % 1000) * 1000000 } };
+						 .tv_nsec = (long)(at_ms % 1000) * 1000000 + 1 } };
 
 	l->armed_ms = at_ms;
 	timerfd_settime(l->clock_fd, TFD_TIMER_ABSTIME, &when, NULL);

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { OPTIONS_LIST_MAX = 16 };
+enum { OPTIONS_LIST_MAX = 64 };
 
 struct options_list {
 	const char *items[OPTIONS_LIST_MAX];

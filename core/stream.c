@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "core/stream_impl.h"
 
@@ -379,6 +380,18 @@ struct addr stream_local(const struct stream *s)
 	    uv_tcp_getsockname(&s->io->tcp, (struct sockaddr *)&sa, &len))
 		return (struct addr) { 0 };
 	return addr_from_sockaddr((struct sockaddr *)&sa);
+}
+
+int64_t stream_peer_uid(const struct stream *s)
+{
+	struct ucred peer;
+	socklen_t len = sizeof peer;
+	int fd;
+
+	if (!s->io || s->io->handle.type != UV_NAMED_PIPE || uv_fileno(&s->io->handle, &fd) ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len))
+		return -1;
+	return peer.uid;
 }
 
 const uint8_t *stream_exporter(const struct stream *s)

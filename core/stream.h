@@ -86,6 +86,8 @@ void stream_attach(struct stream *s, const struct stream_handler *handler, void 
 const struct addr *stream_remote(const struct stream *s);
 /* Our end of a TCP connection; ADDR_NONE while it is being made. */
 struct addr stream_local(const struct stream *s);
+/* The user of the process at the other end of a Unix socket; -1 for others. */
+int64_t stream_peer_uid(const struct stream *s);
 /* See tls_exporter(); NULL without TLS. */
 const uint8_t *stream_exporter(const struct stream *s);
 /* What TLS said of the failure; for on_close. Empty when it has nothing to say. */

@@ -69,7 +69,7 @@ static void conn_close(struct coord *c, struct conn *k, const Link__ToNode *last
 }
 
 /* A node that missed a message would have a wrong picture for ever: better that it starts anew. */
-static void conn_send(struct coord *c, struct conn *k, const Link__ToNode *msg)
+void coord_send(struct coord *c, struct conn *k, const Link__ToNode *msg)
 {
 	if (!k->closing && coord_queue_message(&c->queue, k->id, msg))
 		conn_close(c, k, NULL);
@@ -95,17 +95,12 @@ static void conn_refuse(struct coord *c, struct conn *k, Link__RefusedReason rea
 	conn_close(c, k, &msg);
 }
 
-static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t len)
-{
-	return (ProtobufCBinaryData) { .len = len, .data = (uint8_t *)data };
-}
-
 static int send_challenge(struct coord *c, struct conn *k)
 {
 	Link__Challenge challenge = LINK__CHALLENGE__INIT;
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
-	challenge.nonce = bytes_of(k->nonce, sizeof k->nonce);
+	challenge.nonce = coord_bytes(k->nonce, sizeof k->nonce);
 	challenge.version = LINK_VERSION;
 	challenge.front = c->config.front;
 	msg.body_case = LINK__TO_NODE__BODY_CHALLENGE;
@@ -125,7 +120,7 @@ static void send_ping(struct coord *c, struct conn *k, uint64_t now_ms)
 	ping.spread_ms = roster_spread_ms(c->roster.online);
 	msg.body_case = LINK__TO_NODE__BODY_PING;
 	msg.ping = &ping;
-	conn_send(c, k, &msg);
+	coord_send(c, k, &msg);
 }
 
 static void send_peer(struct coord *c, struct conn *to, const struct member *m, bool online, bool with_record)
@@ -133,13 +128,13 @@ static void send_peer(struct coord *c, struct conn *to, const struct member *m, 
 	Link__Peer peer = LINK__PEER__INIT;
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
-	peer.ik = bytes_of(m->key.ik, 32);
+	peer.ik = coord_bytes(m->key.ik, 32);
 	peer.online = online;
 	if (with_record && m->record)
-		peer.record = bytes_of(m->record, m->record_len);
+		peer.record = coord_bytes(m->record, m->record_len);
 	msg.body_case = LINK__TO_NODE__BODY_PEER;
 	msg.peer = &peer;
-	conn_send(c, to, &msg);
+	coord_send(c, to, &msg);
 }
 
 /* ---- news of members: each connection is told of changes in their order, and of what changed again meanwhile only
@@ -195,52 +190,6 @@ void coord_resume(struct coord *c, uint64_t conn)
 		wake(c, k);
 }
 
-enum { ENDPOINTS = 8 };
-
-struct endpoints {
-	Link__UdpEndpoint list[ENDPOINTS], *pointers[ENDPOINTS];
-};
-
-static Link__UdpEndpoint **encode_endpoints(struct endpoints *out, const struct addr *addrs, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		const struct addr *a = &addrs[i];
-		link__udp_endpoint__init(&out->list[i]);
-		out->list[i].ip = bytes_of(a->ip, a->family == ADDR_NONE ? 0 : a->family == ADDR_V4 ? 4 : 16);
-		out->list[i].port = a->port;
-		out->pointers[i] = &out->list[i];
-	}
-	return out->pointers;
-}
-
-static void send_welcome(struct coord *c, struct conn *k, uint64_t unix_s)
-{
-	const struct member *m = k->member;
-	uint8_t ticket[RELAY_TICKET], token[RELAY_TOKEN];
-	struct endpoints udp, relays;
-	Link__Welcome welcome = LINK__WELCOME__INIT;
-	Link__ToNode msg = LINK__TO_NODE__INIT;
-
-	welcome.udp = encode_endpoints(&udp, c->config.udp, c->config.udp_count);
-	welcome.n_udp = c->config.udp_count;
-	welcome.bind_slot = m->slot;
-	welcome.bind_token = bytes_of(m->token, sizeof m->token);
-	welcome.members = m->network->online - 1;
-	welcome.same_name_elsewhere = roster_name_elsewhere(&c->roster, m->network);
-	if (c->config.relay_count) {
-		relay_ticket_issue(ticket, token, c->config.relay_key, m->key.netid, m->key.ik,
-				   unix_s + RELAY_TICKET_DAYS * 86400);
-		welcome.relays = encode_endpoints(&relays, c->config.relays, c->config.relay_count);
-		welcome.n_relays = c->config.relay_count;
-		welcome.ticket = bytes_of(ticket, sizeof ticket);
-		welcome.ticket_token = bytes_of(token, sizeof token);
-	}
-	msg.body_case = LINK__TO_NODE__BODY_WELCOME;
-	msg.welcome = &welcome;
-	conn_send(c, k, &msg);
-	crypto_wipe(token, sizeof token);
-}
-
 /* ---- login */
 
 static bool login_well_formed(const Link__Login *l)
@@ -290,7 +239,7 @@ static void welcome(struct coord *c, struct conn *k, bool was_online, uint64_t n
 	c->stats.logins++;
 	due_end(&c->logins, &k->login_due);
 	due_arm(&c->silent, &k->silent_due, now_ms);
-	send_welcome(c, k, unix_s);
+	coord_send_welcome(c, k, unix_s);
 	send_ping(c, k, now_ms);
 	wake(c, k);
 	if (!was_online)
@@ -371,12 +320,12 @@ static void send_introduction(struct coord *c, struct conn *k, const struct memb
 	Link__Introduction introduction = LINK__INTRODUCTION__INIT;
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
-	introduction.ik = bytes_of(peer->key.ik, 32);
+	introduction.ik = coord_bytes(peer->key.ik, 32);
 	introduction.in_ms = (slower_ms - rtt_of(k)) / 2 + COORD_INTRODUCE_LEAD_MS;
 	introduction.one_way_ms = one_way_ms;
 	msg.body_case = LINK__TO_NODE__BODY_INTRODUCTION;
 	msg.introduction = &introduction;
-	conn_send(c, k, &msg);
+	coord_send(c, k, &msg);
 }
 
 static void on_introduce(struct coord *c, struct conn *k, const Link__Introduce *i, uint64_t now_ms)
@@ -406,11 +355,11 @@ static void send_session(struct coord *c, struct conn *k, const uint8_t *ik, uin
 	Link__RelaySession answer = LINK__RELAY_SESSION__INIT;
 	Link__ToNode msg = LINK__TO_NODE__INIT;
 
-	answer.ik = bytes_of(ik, 32);
+	answer.ik = coord_bytes(ik, 32);
 	answer.session = session;
 	msg.body_case = LINK__TO_NODE__BODY_RELAY_SESSION;
 	msg.relay_session = &answer;
-	conn_send(c, k, &msg);
+	coord_send(c, k, &msg);
 }
 
 /* A peer whose link is down for a moment has its slot still, and is worth relaying to. */
@@ -433,7 +382,7 @@ static void on_ping(struct coord *c, struct conn *k, const Link__Ping *ping)
 	pong.t = ping->t;
 	msg.body_case = LINK__TO_NODE__BODY_PONG;
 	msg.pong = &pong;
-	conn_send(c, k, &msg);
+	coord_send(c, k, &msg);
 }
 
 static void on_pong(struct conn *k, const Link__Pong *pong, uint64_t now_ms)

@@ -22,7 +22,7 @@ enum {
 	COORD_RECORD_MAX = 2048,
 	COORD_EXPORTER = LOGIN_EXPORTER,
 	COORD_LOGIN_TIMEOUT_MS = 10000,
-	COORD_PING_MS = 20000,
+	COORD_PING_MS = 24000,	      /* two may be lost before COORD_SILENT_MS */
 	COORD_PING_TOGETHER_MS = 100, /* due within this: sent with the first, the loop wakes once for all */
 	COORD_SILENT_MS = 50000,
 	/* A node that sends more is disconnected. */
@@ -75,7 +75,7 @@ bool coord_next(struct coord *c, struct coord_out *out);
 /* While its connection takes no more, it is not told of other members; from when it does on, of all that it missed. */
 void coord_pause(struct coord *c, uint64_t conn);
 void coord_resume(struct coord *c, uint64_t conn);
-/* Runs what is due: login timeouts (10 s), pings (after login and every 20 s; a link silent for 50 s is closed), expiry. */
+/* Runs what is due: login timeouts (10 s), pings (after login and every 24 s; a link silent for 50 s is closed), expiry. */
 void coord_tick(struct coord *c, uint64_t now_ms);
 uint64_t coord_deadline(const struct coord *c);
 

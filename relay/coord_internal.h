@@ -1,4 +1,4 @@
-/* What the parts of coord share: coord.c (all that happens), coord_list.c (what there is, to be read). */
+/* What the parts of coord share: coord.c (all that happens), coord_welcome.c, coord_list.c (what there is, to be read). */
 #ifndef P2PD_RELAY_COORD_INTERNAL_H
 #define P2PD_RELAY_COORD_INTERNAL_H
 
@@ -7,6 +7,7 @@
 #include "relay/coord.h"
 #include "relay/due.h"
 #include "relay/pairs.h"
+#include "relay/proto/link.pb-c.h"
 #include "relay/roster.h"
 
 enum { RTT_SAMPLES = 4 };
@@ -37,5 +38,13 @@ struct coord {
 	uint64_t log_last_ms;
 	struct coord_stats stats;
 };
+
+void coord_send(struct coord *c, struct conn *k, const Link__ToNode *msg);
+void coord_send_welcome(struct coord *c, struct conn *k, uint64_t unix_s);
+
+static inline ProtobufCBinaryData coord_bytes(const uint8_t *data, size_t len)
+{
+	return (ProtobufCBinaryData) { .data = (uint8_t *)(uintptr_t)data, .len = len };
+}
 
 #endif

@@ -43,6 +43,7 @@ struct http_server {
 	struct http_exchange *waiting, **waiting_tail;
 	struct sources sources;
 	unsigned per_source;
+	size_t body_max;
 	struct http_stats stats;
 };
 
@@ -67,7 +68,8 @@ struct http_server *http_server_create(struct loop *l, const struct http_route *
 					 .route_count = count,
 					 .arg = arg,
 					 .waiting_tail = &server->waiting,
-					 .per_source = HTTP_PER_SOURCE_MAX };
+					 .per_source = HTTP_PER_SOURCE_MAX,
+					 .body_max = HTTP_BODY_MAX };
 	rng_init_system(&rng);
 	sources_init(&server->sources, &rng);
 	return server;
@@ -81,6 +83,11 @@ const struct http_stats *http_server_stats(const struct http_server *server)
 void http_server_set_per_source(struct http_server *server, unsigned max)
 {
 	server->per_source = max;
+}
+
+void http_server_set_body_max(struct http_server *server, size_t max)
+{
+	server->body_max = max;
 }
 
 static void wait_for_request(struct http_exchange *x)
@@ -169,41 +176,6 @@ void http_server_destroy(struct http_server *server)
 }
 
 /* --- Answers. */
-
-const char *http_reason(int status)
-{
-	static const struct {
-		int status;
-		const char *text;
-	} table[] = {
-		{ 101, "Switching Protocols" },
-		{ 200, "OK" },
-		{ 201, "Created" },
-		{ 202, "Accepted" },
-		{ 400, "Bad Request" },
-		{ 401, "Unauthorized" },
-		{ 403, "Forbidden" },
-		{ 404, "Not Found" },
-		{ 405, "Method Not Allowed" },
-		{ 409, "Conflict" },
-		{ 413, "Content Too Large" },
-		{ 415, "Unsupported Media Type" },
-		{ 422, "Unprocessable Content" },
-		{ 426, "Upgrade Required" },
-		{ 429, "Too Many Requests" },
-		{ 431, "Request Header Fields Too Large" },
-		{ 500, "Internal Server Error" },
-		{ 501, "Not Implemented" },
-		{ 503, "Service Unavailable" },
-		{ 504, "Gateway Timeout" },
-		{ 507, "Insufficient Storage" },
-	};
-
-	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-		if (table[i].status == status)
-			return table[i].text;
-	return "Unknown";
-}
 
 /* In one piece: one record, one packet if it fits, and a reader never sees half of it. */
 static int write_pieces(struct stream *s, const struct piece *pieces, size_t count)
@@ -400,6 +372,11 @@ struct addr http_local(const struct http_exchange *x)
 	return x->stream ? stream_local(x->stream) : (struct addr) { 0 };
 }
 
+int64_t http_peer_uid(const struct http_exchange *x)
+{
+	return x->stream ? stream_peer_uid(x->stream) : -1;
+}
+
 void http_on_gone(struct http_exchange *x, void (*gone)(void *arg), void *arg)
 {
 	x->gone = gone;
@@ -566,7 +543,7 @@ void http_server_accept(void *arg, struct stream *s)
 	if (find_place(server, stream_remote(s)))
 		x = calloc(1, sizeof *x);
 	if (x)
-		x->parse = http_parse_create(HTTP_IS_REQUEST, HTTP_BODY_MAX, NULL, NULL);
+		x->parse = http_parse_create(HTTP_IS_REQUEST, server->body_max, NULL, NULL);
 	if (!x || !x->parse || sources_add(&server->sources, stream_remote(s))) {
 		if (x)
 			http_parse_destroy(x->parse);

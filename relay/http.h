@@ -52,6 +52,9 @@ void http_server_accept(void *arg, struct stream *s);
 /* Another limit than HTTP_PER_SOURCE_MAX; 0: none, where all come by one proxy, which sees to that itself. */
 void http_server_set_per_source(struct http_server *server, unsigned max);
 
+/* Larger requests than HTTP_BODY_MAX, or only smaller ones; for connections from then on. */
+void http_server_set_body_max(struct http_server *server, size_t max);
+
 /* --- For handlers. After an answer the exchange is dead. */
 const struct http_message *http_request(const struct http_exchange *x);
 /* What stood for the route's "*", else "". */
@@ -59,6 +62,8 @@ const char *http_path_rest(const struct http_exchange *x);
 /* Who asks, which may be a reverse proxy, and which of our addresses was asked; ADDR_NONE for a Unix socket. */
 struct addr http_remote(const struct http_exchange *x);
 struct addr http_local(const struct http_exchange *x);
+/* The user of the process that asks by a Unix socket; -1 for TCP. */
+int64_t http_peer_uid(const struct http_exchange *x);
 /* The words for a status, "Not Found". */
 const char *http_reason(int status);
 /* Called if the client goes away before the answer is complete; the exchange is dead then. */

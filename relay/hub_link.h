@@ -2,7 +2,7 @@
  * ways. A lost link comes back by itself.
  *
  * Timers: connecting as in core/stream.h; 10 s for the upgrade; a link over which nothing came for 50 s is lost (the hub
- * pings every 20 s), after a kick for 1.5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
+ * pings every 24 s), after a kick for 1.5 s. Waiting to connect again: 100-500 ms after a link that lasted 30 s was lost,
  * else at random up to 1 s, 2 s, 4 s ... 30 s; longer when the hub asked for it (hub_link_spread()). */
 #ifndef P2PD_RELAY_HUB_LINK_H
 #define P2PD_RELAY_HUB_LINK_H

@@ -2,7 +2,8 @@
  * by its naming conventions: counters end in `_total`, units are seconds and bytes. Pure; into the caller's buffer.
  *
  * Labels are of small fixed sets (a reason, a kind of path). Names of nodes, peers and networks are none of them: each
- * would make a time series that is kept for ever, and who may look at the load may not need to know who is who.
+ * would make a time series that is kept for ever, and who may look at the load may not need to know who is who. Forwarding
+ * rules are told apart by their ids, for they are what a person sets up to be watched.
  * `p2pd status` tells of peers. */
 #ifndef P2PD_RELAY_METRICS_H
 #define P2PD_RELAY_METRICS_H
@@ -11,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { METRICS_TEXT_MAX = 65536 /* of one answer: some ten times what a program writes */ };
+enum { METRICS_TEXT_MAX = 786432 /* of one answer: a node with a thousand forwarding rules writes 600 KB */ };
 #define METRICS_TYPE "text/plain; version=0.0.4; charset=utf-8"
 
 enum metrics_type { METRICS_COUNTER, METRICS_GAUGE, METRICS_HISTOGRAM };

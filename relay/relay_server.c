@@ -16,8 +16,6 @@ struct relay_server *relay_server_create(size_t max_slots, size_t max_sessions, 
 	pool_init(&r->slots, sizeof(struct slot), max_slots);
 	pool_init(&r->sessions, sizeof(struct session), max_sessions);
 	map_init(&r->pairs, 8, sizeof(uint32_t), rng);
-	map_init(&r->guests, 2 * RELAY_TAG, sizeof(uint32_t), rng);
-	map_init(&r->guest_networks, RELAY_TAG, sizeof(struct guest_network *), rng);
 	rng_fill(rng, r->secret, sizeof r->secret);
 	r->rng = rng;
 	return r;

@@ -188,6 +188,8 @@ static enum relay_action on_join(struct relay_server *r, struct slot *s, const u
 
 void relay_server_take_guests(struct relay_server *r, const uint8_t key[static RELAY_KEY])
 {
+	map_init(&r->guests, 2 * RELAY_TAG, sizeof(uint32_t), r->rng);
+	map_init(&r->guest_networks, RELAY_TAG, sizeof(struct guest_network *), r->rng);
 	memcpy(r->key, key, RELAY_KEY);
 	r->takes_guests = true;
 }

@@ -23,5 +23,7 @@ int route_find_clash(const struct addr *prefix, unsigned bits, unsigned own_ifin
 /* The way out for a family, of interfaces other than `skip_ifindex` (0: none): the default route of the main table
  * with the least metric that has a gateway. 0, -ENOENT, or a negative errno. */
 int route_default(enum addr_family family, unsigned skip_ifindex, struct lan *out);
+/* The interface by which the kernel would send to `to`. 0 or a negative errno. */
+int route_towards(const struct addr *to, unsigned *ifindex);
 
 #endif

@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <netlink/attr.h>
 #include <netlink/cache.h>
+#include <netlink/msg.h>
 #include <netlink/netlink.h>
 #include <netlink/route/nexthop.h>
 #include <netlink/route/route.h>
@@ -13,6 +15,7 @@
 
 #include "tun/netif.h"
 #include "tun/netlink.h"
+#include "tun/netlink_talk.h"
 
 /* A route as this module looks at it. */
 struct entry {
@@ -256,4 +259,26 @@ int route_default(enum addr_family family, unsigned skip_ifindex, struct lan *ou
 	if (rc)
 		*out = (struct lan) { 0 };
 	return rc;
+}
+
+static void on_towards(void *arg, struct nlmsghdr *h)
+{
+	struct nlattr *a[RTA_MAX + 1];
+
+	if (nlmsg_parse(h, sizeof(struct rtmsg), a, RTA_MAX, NULL) >= 0 && a[RTA_OIF] &&
+	    nla_len(a[RTA_OIF]) >= 4)
+		*(unsigned *)arg = nla_get_u32(a[RTA_OIF]);
+}
+
+int route_towards(const struct addr *to, unsigned *ifindex)
+{
+	bool v4 = to->family == ADDR_V4;
+	struct rtmsg header = { .rtm_family = v4 ? AF_INET : AF_INET6, .rtm_dst_len = v4 ? 32 : 128 };
+	struct nl_msg *msg = netlink_talk_message(RTM_GETROUTE, 0, &header, sizeof header);
+
+	*ifindex = 0;
+	if (msg)
+		nla_put(msg, RTA_DST, v4 ? 4 : 16, to->ip);
+	int rc = netlink_talk_once(NETLINK_ROUTE, msg, on_towards, ifindex);
+	return rc || *ifindex ? rc : -ENETUNREACH;
 }

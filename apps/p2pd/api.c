@@ -113,6 +113,19 @@ static void on_wg_key(void *arg, struct http_exchange *x)
 	send_answer(a, x, requests_wg_key(a->target));
 }
 
+static void on_portmap(void *arg, struct http_exchange *x)
+{
+	struct api *a = arg;
+
+	if (!a->target->forward_api) {
+		send_answer(a, x,
+			    requests_error(503, EXIT_FAILED, "the daemon is still starting: try again"));
+		return;
+	}
+	forward_api_handle(a->target->forward_api, x, false);
+	a->settle(a->arg);
+}
+
 /* --- Pings */
 
 static void on_gone(void *arg)
@@ -230,7 +243,7 @@ static const struct http_route routes[] = {
 	{ "POST", "/v1/down", on_down },    { "GET", "/v1/wg", on_wg_list },
 	{ "POST", "/v1/wg", on_wg_add },    { "DELETE", "/v1/wg", on_wg_remove },
 	{ "GET", "/v1/wg/key", on_wg_key }, { "POST", "/v1/why", on_why },
-	{ "GET", "/metrics", on_metrics },
+	{ "GET", "/metrics", on_metrics },  { "*", FORWARD_API_PATH, on_portmap },
 };
 
 int api_start(struct api **out, struct loop *l, const char *path, const struct requests_target *target,
@@ -242,6 +255,8 @@ int api_start(struct api **out, struct loop *l, const char *path, const struct r
 		return -ENOMEM;
 	*a = (struct api) { .target = target, .settle = settle, .arg = arg };
 	a->http = http_server_create(l, routes, sizeof routes / sizeof *routes, a);
+	if (a->http)
+		http_server_set_body_max(a->http, FORWARD_API_BODY_MAX);
 	int ret = a->http ? stream_listen_unix(&a->listener, l, path, http_server_accept, a->http) : -ENOMEM;
 	if (!ret) {
 		*out = a;

@@ -4,6 +4,7 @@
  *   POST /v1/ping       answers line by line, one JSON object for each pong or timeout, until the client goes away
  *   POST /v1/down       ends the daemon
  *   GET, POST, DELETE /v1/wg; GET /v1/wg/key     stock WireGuard peers
+ *   /api/v1/portmap...           port forwarding: forward/forward_api.h
  *   GET  /metrics       for Prometheus: node_metrics.h
  * Bodies: requests.h. */
 #ifndef P2PD_APPS_P2PD_API_H

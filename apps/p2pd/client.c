@@ -2,13 +2,14 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/fail.h"
 #include "relay/http_client.h"
 
-enum { ANSWER_MS = 10000, ALIVE_MS = 2000 };
+enum { ANSWER_MS = 10000, ALIVE_MS = 2000, PLACE_MAX = 440 };
 
 static int no_talk(const char *socket, int error)
 {
@@ -30,43 +31,79 @@ static int no_talk(const char *socket, int error)
 	}
 }
 
-/* {"error": {"code": WORD, "message": TEXT}} */
-static int refused(const struct http_reply *reply)
+/* "policy.yaml:12:5: ": where it is wrong, as far as that is known. */
+static void write_place(char out[static PLACE_MAX], const char *about, json_t *error)
+{
+	json_t *line = json_object_get(error, "line"), *column = json_object_get(error, "column");
+
+	*out = 0;
+	if (!about)
+		return;
+	if (json_is_integer(line))
+		snprintf(out, PLACE_MAX, "%.400s:%lld:%lld: ", about, (long long)json_integer_value(line),
+			 (long long)json_integer_value(column));
+	else
+		snprintf(out, PLACE_MAX, "%.400s: ", about);
+}
+
+/* {"error": {"code": WORD, "message": TEXT}}, for a conflict with "forward_id": the rule that is in the way; for a file
+ * with "line" and "column". */
+static int refused(const struct http_reply *reply, const char *about)
 {
 	json_t *json = reply->body ? json_loads(reply->body, 0, NULL) : NULL;
 	json_t *error = json_object_get(json, "error");
 	const char *word = json_string_value(json_object_get(error, "code"));
 	const char *text = json_string_value(json_object_get(error, "message"));
-	int code = fail_with(fail_code(word ? word : ""), "%s",
-			     text ? text : "the daemon refused without a word");
+	const char *id = json_string_value(json_object_get(error, "forward_id"));
+	bool named = !id || (text && strstr(text, id));
+	char place[PLACE_MAX];
 
+	write_place(place, about, error);
+	int code = fail_with(fail_code(word ? word : ""), "%s%s%s%s%s", place,
+			     text ? text : "the daemon refused without a word", named ? "" : " (forward_id ",
+			     named ? "" : id, named ? "" : ")");
 	json_decref(json);
 	return code;
 }
 
-/* The end of a talk: what came of it. The body goes to *answer, if that is wanted. */
-static int conclude(const char *socket, int error, struct http_reply *reply, char **answer)
+/* The body is the caller's now, if it is wanted. */
+static void hand_over(struct http_reply *reply, char **to)
+{
+	if (!to)
+		return;
+	*to = reply->body;
+	reply->body = NULL;
+}
+
+/* The end of a talk: what came of it. */
+static int conclude(const struct client_question *q, int error, struct http_reply *reply, char **answer,
+		    char **refusal)
 {
 	int code = EXIT_OK;
 
+	if (refusal)
+		*refusal = NULL;
 	if (error)
-		return no_talk(socket, error);
-	if (reply->status != 200)
-		code = refused(reply);
-	if (!code && answer) {
-		*answer = reply->body;
-		reply->body = NULL;
-	}
+		return no_talk(q->socket, error);
+	if (reply->status / 100 != 2)
+		code = refused(reply, q->about);
+	hand_over(reply, code ? refusal : answer);
 	http_reply_free(reply);
 	return code;
 }
 
-int client_call(const char *socket, const char *method, const char *path, const char *body, char **answer)
+int client_ask(const struct client_question *q, char **answer, char **refusal)
 {
 	struct http_reply reply = { 0 };
-	int error = http_client_request(socket, method, path, body, ANSWER_MS, &reply);
+	int error = http_client_request(q->socket, q->method, q->path, q->body, q->wait_ms, &reply);
 
-	return conclude(socket, error, &reply, answer);
+	return conclude(q, error, &reply, answer, refusal);
+}
+
+int client_call(const char *socket, const char *method, const char *path, const char *body, char **answer)
+{
+	return client_ask(&(struct client_question) { socket, method, path, body, ANSWER_MS, NULL }, answer,
+			  NULL);
 }
 
 int client_stream(const char *socket, const char *path, const char *body,
@@ -75,7 +112,7 @@ int client_stream(const char *socket, const char *path, const char *body,
 	struct http_reply reply = { 0 };
 	int error = http_client_lines(socket, "POST", path, body, 0, on_line, arg, &reply);
 
-	return conclude(socket, error, &reply, NULL);
+	return conclude(&(struct client_question) { .socket = socket }, error, &reply, NULL, NULL);
 }
 
 bool client_is_alive(const char *socket)

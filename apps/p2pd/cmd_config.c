@@ -10,15 +10,21 @@ static int check(const char *path)
 {
 	const struct node_settings_source source = { .path = path };
 	struct config_file *f = malloc(sizeof *f);
+	struct policy forwards = { 0 };
 	struct node_settings s;
 
 	if (!f)
 		return fail_with(EXIT_FAILED, "out of memory");
 	int code = node_settings_load(&s, &source, f);
+	if (!code) {
+		config_print(f, node_settings_entries, &s, stdout);
+		code = node_settings_forwards(&forwards, &source, f);
+	}
 	if (code)
 		config_print_errors(f, stderr);
 	else
-		config_print(f, node_settings_entries, &s, stdout);
+		printf("%-26s %zu\n", "forwards", forwards.count);
+	policy_free(&forwards);
 	free(f);
 	return code;
 }

@@ -36,8 +36,10 @@ static void print_timeout(const struct run *r, bool online)
 	       online ? "" : " (the hub says it is offline)");
 }
 
-static const char *relay_text(const char *kind)
+static const char *relay_text(const char *kind, bool by_home)
 {
+	if (by_home)
+		return "relay(home)";
 	return strcmp(kind, "relay-tls") ? "relay(hub)" : "relay(hub, over TLS)";
 }
 
@@ -46,10 +48,11 @@ static bool take_answer(struct run *r, json_t *line)
 {
 	const char *peer = "", *ip = "", *via = "", *kind = "", *endpoint = "";
 	json_int_t rtt = 0;
-	int timeout = 0, online = 1;
+	int timeout = 0, online = 1, by_home = 0;
 
-	json_unpack(line, "{s?s s?s s?s s?s s?s s?I s?b s?b}", "peer", &peer, "ip", &ip, "via", &via, "kind",
-		    &kind, "endpoint", &endpoint, "rtt_ms", &rtt, "timeout", &timeout, "online", &online);
+	json_unpack(line, "{s?s s?s s?s s?s s?s s?I s?b s?b s?b}", "peer", &peer, "ip", &ip, "via", &via,
+		    "kind", &kind, "endpoint", &endpoint, "rtt_ms", &rtt, "timeout", &timeout, "online",
+		    &online, "home_relay", &by_home);
 	r->sent++;
 	if (timeout) {
 		if (!r->as_json)
@@ -59,7 +62,7 @@ static bool take_answer(struct run *r, json_t *line)
 	bool direct = !strcmp(via, "direct");
 	if (!r->as_json)
 		printf("pong from %s (%s) via %s in %lld ms\n", peer, ip,
-		       direct ? endpoint : relay_text(kind), (long long)rtt);
+		       direct ? endpoint : relay_text(kind, by_home), (long long)rtt);
 	count_pong(r, rtt);
 	r->direct += direct;
 	return !(direct && r->until_direct);

@@ -137,6 +137,8 @@ static void print_path(json_t *path)
 	}
 	if (!strcmp(kind, "direct"))
 		printf("direct to %s (%s)", text_of(path, "endpoint", "?"), text_of(path, "technique", "?"));
+	else if (json_is_true(json_object_get(path, "home_relay")))
+		printf("relayed by its home relay %s", text_of(path, "endpoint", "?"));
 	else
 		printf("relayed by the hub%s", strcmp(kind, "relay-tls") ? "" : " over TLS");
 	if (json_is_integer(rtt))

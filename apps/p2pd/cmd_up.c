@@ -24,6 +24,7 @@ struct up {
 	struct node_settings_source source;
 	struct node_settings settings; /* in effect */
 	struct gateway_config gateway;
+	struct policy forwards; /* that the file declares */
 	const char *state, *socket, *log;
 	bool foreground, metrics_public;
 	long timeout_s;
@@ -69,12 +70,16 @@ static void on_hangup(void *arg)
 {
 	struct up *up = arg;
 	struct node_settings next;
+	struct policy forwards;
 	struct config_file f;
 
-	if (node_settings_load(&next, &up->source, &f) != EXIT_OK) {
+	if (node_settings_load(&next, &up->source, &f) != EXIT_OK ||
+	    node_settings_forwards(&forwards, &up->source, &f) != EXIT_OK) {
 		config_log_errors("config", &f);
 		return;
 	}
+	policy_free(&up->forwards);
+	up->forwards = forwards;
 	if (config_log_changes("config", node_settings_entries, &up->settings, &next) == 0)
 		log_info("config", "read again: no setting has changed");
 	config_take_live(node_settings_entries, &up->settings, &next);
@@ -105,6 +110,7 @@ static int join_and_run(struct up *up, struct state *state)
 		.metrics = up->settings.metrics,
 		.api = up->settings.api,
 		.gateway = &up->gateway,
+		.forwards = &up->forwards,
 		.rung = up->rung,
 		.on_hangup = reloads ? on_hangup : NULL,
 		.on_joined = on_joined,
@@ -183,6 +189,8 @@ static int load(struct up *up)
 	if (up->source.path && realpath(up->source.path, up->config_path))
 		up->source.path = up->config_path;
 	int code = node_settings_load(&up->settings, &up->source, &f);
+	if (!code)
+		code = node_settings_forwards(&up->forwards, &up->source, &f);
 	if (code)
 		config_print_errors(&f, stderr);
 	if (code)
@@ -291,5 +299,8 @@ int cmd_up(int argc, char **argv)
 	code = check(&up);
 	if (!code && !up.foreground)
 		code = daemonize_start(&up.daemon, up.log);
-	return code ? code : run(&up);
+	if (!code)
+		code = run(&up);
+	policy_free(&up.forwards);
+	return code;
 }

@@ -8,6 +8,7 @@ int cmd_down(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_ping(int argc, char **argv);
 int cmd_why(int argc, char **argv);
+int cmd_portmap(int argc, char **argv);
 int cmd_wg(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 

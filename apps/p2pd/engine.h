@@ -111,6 +111,7 @@ struct engine_event {
 	enum engine_way way;
 	struct addr from;
 	bool by_link; /* by the relay, over the hub's link */
+	bool by_home; /* by our home relay, which is not the hub's */
 	uint32_t rtt_ms;
 };
 
@@ -136,6 +137,8 @@ struct engine {
 
 	struct engine_peer *peers;
 	size_t peer_count;
+	/* Another number whenever who is in the network, or online, or what addresses we have may be other than before. */
+	uint64_t roster;
 	uint64_t last_number;		 /* of a peer */
 	struct map by_ik, by_wk, by_tag; /* to struct engine_peer * */
 	struct lpm allowed;

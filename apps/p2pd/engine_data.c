@@ -173,9 +173,7 @@ static bool owns(const struct engine *e, const struct engine_peer *ep, const str
 
 static bool is_to_us(const struct engine *e, const struct ip_view *ip)
 {
-	const struct addr *own = ip->family == ADDR_V4 ? &e->ip4 : &e->ip6;
-
-	return memcmp(own->ip, ip->dst, ip->family == ADDR_V4 ? 4 : 16) == 0;
+	return ip_same(ip->family, ip->dst, ip->family == ADDR_V4 ? e->ip4.ip : e->ip6.ip);
 }
 
 /* From an address of the peer's to one of ours. Only a stock peer, set by hand, may send elsewhere: this host routes

@@ -149,6 +149,7 @@ void engine_run_publish(struct engine *e, uint64_t now_ms)
 	if (e->joined)
 		return;
 	e->joined = true;
+	e->roster++;
 	engine_event(e, &joined);
 }
 
@@ -255,6 +256,7 @@ static void on_welcome(struct engine *e, const Link__Welcome *w, uint64_t now_ms
 	if (e->welcomed || w->bind_token.len != RELAY_TOKEN)
 		return;
 	e->welcomed = true;
+	e->roster++;
 	e->publish_due = true;
 	e->joined_by_ms = now_ms + ENGINE_JOIN_STUN_MS;
 	read_endpoints(e, w);
@@ -308,6 +310,7 @@ static void on_peer(struct engine *e, const Link__Peer *m, uint64_t now_ms)
 		engine_hub_relay_open(e, ep->ik, now_ms);
 	}
 	ep->online = m->online;
+	e->roster++;
 }
 
 static void on_relay_session(struct engine *e, const Link__RelaySession *m, uint64_t now_ms)

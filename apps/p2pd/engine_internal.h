@@ -2,8 +2,6 @@
 #ifndef P2PD_APPS_P2PD_ENGINE_INTERNAL_H
 #define P2PD_APPS_P2PD_ENGINE_INTERNAL_H
 
-#include <string.h>
-
 #include "apps/p2pd/engine.h"
 
 /* engine.c */
@@ -46,7 +44,7 @@ struct engine_seen {
 };
 static inline bool engine_is_seen(const struct engine_seen *s, enum addr_family family, const uint8_t *ip)
 {
-	return s->family == family && memcmp(s->ip, ip, family == ADDR_V4 ? 4 : 16) == 0;
+	return s->family == family && ip_same(family, s->ip, ip);
 }
 void engine_see(struct engine_seen *s, enum addr_family family, const uint8_t *ip, bool yes);
 /* Whether a packet from a peer of our own kind passes though its source is not the peer's (`owned` is false) or its

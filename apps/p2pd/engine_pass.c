@@ -2,6 +2,8 @@
  * and between whom, we that the outside is outside. */
 #include "apps/p2pd/engine_internal.h"
 
+#include <string.h>
+
 #include "apps/p2pd/forward/pass.h"
 
 void engine_see(struct engine_seen *s, enum addr_family family, const uint8_t *ip, bool yes)
@@ -31,7 +33,7 @@ static bool is_outside(const struct engine *e, enum addr_family family, const ui
 
 static bool is_ours(const struct engine *e, enum addr_family family, const uint8_t *ip)
 {
-	return memcmp(ip, family == ADDR_V4 ? e->ip4.ip : e->ip6.ip, family == ADDR_V4 ? 4 : 16) == 0;
+	return ip_same(family, ip, family == ADDR_V4 ? e->ip4.ip : e->ip6.ip);
 }
 
 struct engine_peer *engine_pass_out(struct engine *e, const struct ip_view *ip, const uint8_t *packet)

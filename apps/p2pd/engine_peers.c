@@ -94,6 +94,7 @@ static void move_ip4(struct engine *e, const char *winner, uint64_t now_ms)
 	log_warn("engine", "%s has the older claim to %s: this node is now %s", winner, before,
 		 addr_format_ip(&e->ip4, after));
 	engine_issue_cert(e, now_ms);
+	e->roster++;
 	engine_event(e, &ev);
 }
 

@@ -146,6 +146,7 @@ static void on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, const
 
 	ev.way = origin->relay_session ? ENGINE_WAY_RELAY : ENGINE_WAY_DIRECT;
 	ev.by_link = origin->by_link;
+	ev.by_home = origin->relay_session && engine_away_at(e, &origin->from);
 	memcpy(ev.ik, ep->ik, sizeof ev.ik);
 	for (int i = 0; i < ENGINE_PINGS; i++) {
 		struct engine_ping *ping = &e->pings[i];

@@ -226,7 +226,7 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, bool on
 static bool same_flow(const struct lane_frame *a, const struct lane_frame *b)
 {
 	bool v4 = a->ip.family == ADDR_V4;
-	size_t header = v4 ? 20 : 40, size = v4 ? 4 : 16, proto = v4 ? 9 : 6;
+	size_t header = v4 ? 20 : 40, proto = v4 ? 9 : 6;
 	uint8_t p = a->packet[proto];
 
 	if (a->packet[0] != b->packet[0] || (v4 && a->packet[0] != 0x45) || p != b->packet[proto] ||
@@ -234,7 +234,8 @@ static bool same_flow(const struct lane_frame *a, const struct lane_frame *b)
 		return false;
 	if (v4 && ((a->packet[6] | b->packet[6]) & 0x3f || a->packet[7] | b->packet[7]))
 		return false; /* fragments */
-	return !memcmp(a->ip.src, b->ip.src, size) && !memcmp(a->packet + header, b->packet + header, 4);
+	return ip_same(a->ip.family, a->ip.src, b->ip.src) &&
+	       !memcmp(a->packet + header, b->packet + header, 4);
 }
 
 /* Those of one destination, each flow alone: its ports say where it goes. */
@@ -252,7 +253,7 @@ static void send_flows(struct lane *l, struct lane_frame *f, unsigned n, uint64_
 
 static bool same_destination(const struct ip_view *a, const struct ip_view *b)
 {
-	return a->family == b->family && memcmp(a->dst, b->dst, a->family == ADDR_V4 ? 4 : 16) == 0;
+	return a->family == b->family && ip_same(a->family, a->dst, b->dst);
 }
 
 /* ---- reading */

@@ -176,5 +176,7 @@ void node_metrics_write(struct metrics *m, const struct node_metrics *n)
 	write_handshakes(m, c);
 	write_hub(m, n->engine);
 	write_host(m, n);
+	if (n->forwarder)
+		forward_metrics_write(m, n->forwarder);
 	metrics_process(m, "p2pd");
 }

@@ -1,5 +1,6 @@
 #include "apps/p2pd/node_settings.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -223,7 +224,7 @@ const struct config_entry node_settings_entries[] = {
 	{ "workers", TEXT(workers), .option = "workers", .value = "N",
 	  .help = "threads that carry data: 1 to 16, or auto: what measures best (auto)",
 	  .takes = "auto or a number from 1 to 16", .fits = is_workers },
-	{ "portmap", CONFIG_FLAG, AT(portmap) },
+	{ "portmap", CONFIG_FLAG, AT(portmap), .takes = "yes or no (rules for ports are under forwards)" },
 	{ "hard_nat", CONFIG_FLAG, AT(hard_nat) },
 	{ "tun", TEXT(tun), .option = "tun", .value = "NAME",
 	  .help = "name of the network device (p2pd0, p2pd1, ...)",
@@ -248,6 +249,7 @@ const struct config_entry node_settings_entries[] = {
 	{ "gateway.door.key", TEXT(door_key), .takes = "the path of a private key" },
 	{ "gateway.door.name", TEXT(door_name), .takes = "a name that leads to this machine",
 	  .fits = is_host_name },
+	{ "forwards", CONFIG_OTHERS, .live = true }, /* node_settings_forwards() */
 	{ "log.level", TEXT(log_level), .option = "log-level", .value = "LEVELS",
 	  .help = LOG_LEVELS_HELP " (info)", .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
 	{ "log.format", TEXT(log_format), .option = "log-format", .value = "FORMAT",
@@ -288,13 +290,19 @@ static void check_together(const struct node_settings *s, struct config_file *f)
 				"127.0.0.1:9479");
 }
 
+/* NULL: there is none. */
+static const char *file_of(const struct node_settings_source *source)
+{
+	if (source->path)
+		return source->path;
+	return access(NODE_SETTINGS_FILE, F_OK) == 0 ? NODE_SETTINGS_FILE : NULL;
+}
+
 int node_settings_load(struct node_settings *s, const struct node_settings_source *source,
 		       struct config_file *f)
 {
-	const char *path = source->path;
+	const char *path = file_of(source);
 
-	if (!path && access(NODE_SETTINGS_FILE, F_OK) == 0)
-		path = NODE_SETTINGS_FILE;
 	node_settings_init(s);
 	*f = (struct config_file) { .path = "p2pd" };
 	if (path && config_read(f, node_settings_entries, s, path) != 0)
@@ -303,5 +311,36 @@ int node_settings_load(struct node_settings *s, const struct node_settings_sourc
 	if (code)
 		return code;
 	check_together(s, f);
+	return f->errors ? EXIT_USAGE : EXIT_OK;
+}
+
+/* The length, or a negative errno. */
+static ssize_t read_file(const char *path, char *out, size_t cap)
+{
+	FILE *file = fopen(path, "re");
+	ssize_t len = file ? (ssize_t)fread(out, 1, cap, file) : -errno;
+
+	if (file && ferror(file))
+		len = -EIO;
+	if (file)
+		fclose(file);
+	return len;
+}
+
+int node_settings_forwards(struct policy *p, const struct node_settings_source *source, struct config_file *f)
+{
+	const char *path = file_of(source);
+	char *text = path ? malloc(CONFIG_FILE_MAX) : NULL;
+	ssize_t len = text ? read_file(path, text, CONFIG_FILE_MAX) : path ? -ENOMEM : 0;
+	struct policy_error e = { 0 };
+
+	*p = (struct policy) { 0 };
+	*f = (struct config_file) { .path = path };
+	if (len < 0)
+		config_complain(f, node_settings_entries, "", "cannot be read: %s", strerror((int)-len));
+	else if (policy_read(p, POLICY_SETTINGS, text ? text : "", (size_t)len, &e))
+		snprintf(f->error[f->errors++], CONFIG_LINE, "%.200s:%u:%u: %s", path, e.line, e.column,
+			 e.why);
+	free(text);
 	return f->errors ? EXIT_USAGE : EXIT_OK;
 }

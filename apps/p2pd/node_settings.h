@@ -3,6 +3,7 @@
 #define P2PD_APPS_P2PD_NODE_SETTINGS_H
 
 #include "apps/p2pd/forward/gateway.h"
+#include "apps/p2pd/forward/policy.h"
 #include "core/config.h"
 
 #define NODE_SETTINGS_FILE "/etc/p2pd.yaml"
@@ -41,6 +42,9 @@ void node_settings_init(struct node_settings *s); /* the defaults */
  * there when a line was written to stderr. */
 int node_settings_load(struct node_settings *s, const struct node_settings_source *source,
 		       struct config_file *f);
+/* The forwarding rules that the file declares. As above; to be freed after EXIT_OK. */
+int node_settings_forwards(struct policy *p, const struct node_settings_source *source,
+			   struct config_file *f);
 /* What a gateway's administrator decided; without public addresses: this node is none. */
 void node_settings_gateway(const struct node_settings *s, struct gateway_config *out);
 /* How many threads `workers` stands for; 0 for what is no number of them. */

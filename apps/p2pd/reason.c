@@ -197,6 +197,11 @@ const char *reason_now(const struct engine *e, const struct engine_peer *ep, uin
 	switch (engine_way(ep, e)) {
 	case ENGINE_WAY_NONE: strcpy(out, is_idle(e, ep) ? "no way yet" : "no way"); break;
 	case ENGINE_WAY_RELAY:
+		if (engine_away_is_used(ep)) {
+			snprintf(out, REASON_MAX, "relayed by its home relay %s for %s",
+				 addr_format(&ep->away.at, at), span);
+			break;
+		}
 		snprintf(out, REASON_MAX, "relayed by the hub%s for %s%s%s", e->by_link ? " over TLS" : "",
 			 span, e->by_link ? ": " : "", e->by_link ? reason_relay(e, ep) : "");
 		break;

@@ -260,7 +260,8 @@ void requests_metrics(const struct requests_target *t, struct metrics *m)
 {
 	node_metrics_write(m, &(struct node_metrics) { .engine = t->engine,
 						       .offload = t->offload(t->arg),
-						       .workers = t->workers });
+						       .workers = t->workers,
+						       .forwarder = t->forwarder });
 }
 
 struct requests_answer requests_why(const struct requests_target *t, const char *body, size_t len,
@@ -343,7 +344,9 @@ char *requests_pong_line(const struct engine_peer *ep, const struct engine_event
 				 direct ? "direct" : "relay", "kind", kind, "rtt_ms",
 				 (json_int_t)pong->rtt_ms);
 
-	if (direct && json)
+	if (pong->by_home && json)
+		json_object_set_new(json, "home_relay", json_true());
+	if ((direct || pong->by_home) && json)
 		json_object_set_new(json, "endpoint", json_string(addr_format(&pong->from, from)));
 	return line_of(json);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "apps/p2pd/engine.h"
+#include "apps/p2pd/forward/forward_api.h"
 #include "apps/p2pd/node_metrics.h"
 #include "apps/p2pd/wg_peers.h"
 #include "core/fail.h"
@@ -18,6 +19,8 @@ enum { REQUESTS_PING_MAX = 1000000, REQUESTS_WAIT_MAX_MS = 60000 };
 struct requests_target {
 	struct engine *engine;
 	struct wg_peers *wg;
+	struct forwarder *forwarder;	 /* NULL: not started yet */
+	struct forward_api *forward_api; /* the same */
 	const char *hub_url, *hub_proxy, *tun;
 	unsigned workers;
 	const char *(*offload)(void *arg); /* the rung in use: rung.h */

@@ -139,7 +139,10 @@ static void on_event(struct shell *s, const struct engine_event *ev)
 	case ENGINE_EV_ALONE_WITH_SAME_NAME: on_alone(s); break;
 	case ENGINE_EV_ADDRESS: on_address(s); break;
 	case ENGINE_EV_MOVED: shell_check_link(s); break;
-	case ENGINE_EV_PONG: api_on_pong(s->api, ev, shell_now(s)); break;
+	case ENGINE_EV_PONG:
+		api_on_pong(s->api, ev, shell_now(s));
+		shell_forward_on_pong(s, ev);
+		break;
 	}
 }
 
@@ -164,6 +167,7 @@ void shell_settle(struct shell *s)
 		shell_keep_clock(s);
 	shell_close_unused(s);
 	shell_portmap_on_settle(s);
+	shell_forward_on_settle(s);
 	shell_trace_on_settle(s);
 	s->due_ms = earliest(s);
 	if (!s->ending)
@@ -202,9 +206,10 @@ static void on_hangup(void *arg, int signum)
 {
 	struct shell *s = arg;
 
-	if (s->config.on_hangup)
+	if (s->config.on_hangup) {
 		s->config.on_hangup(s->config.arg);
-	else
+		shell_forward_on_settings(s);
+	} else
 		on_signal(s, signum);
 }
 
@@ -322,7 +327,8 @@ static int start(struct shell *s)
 	static int (*const steps[])(struct shell *) = {
 		start_loop,	  shell_open_tun,    shell_check_clash,	  shell_open_udp,
 		start_engine,	  shell_start_data,  start_api,		  start_metrics,
-		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_link
+		shell_set_device, shell_watch_hosts, shell_start_portmap, shell_start_forward,
+		shell_start_link
 	};
 	int code = 0;
 
@@ -344,6 +350,7 @@ static void end_work(struct shell *s)
 
 	s->ending = true;
 	shell_cancel_portmap(s);
+	shell_cancel_forward(s);
 	if (lock)
 		pthread_mutex_lock(lock);
 	if (s->loop)
@@ -359,6 +366,7 @@ static void stop(struct shell *s)
 	shell_close_link(s);
 	metrics_door_close(s->metrics);
 	api_stop(s->api);
+	shell_close_forward(s);
 	shell_close_portmap(s);
 	shell_close_host(s);
 	shell_close_io(s);

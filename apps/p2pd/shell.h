@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "apps/p2pd/forward/gateway.h"
+#include "apps/p2pd/forward/policy.h"
 #include "apps/p2pd/rung.h"
 #include "apps/p2pd/state.h"
 
@@ -26,6 +27,8 @@ struct shell_config {
 	/* Of this node as a gateway, one without public addresses: it is none. Stays the caller's; on_hangup may change its
 	 * limits. */
 	const struct gateway_config *gateway;
+	/* Rules that are to be, beside those of `p2pd portmap`. Stays the caller's; on_hangup may replace them. */
+	const struct policy *forwards;
 	unsigned workers; /* 1: data is carried on the one loop; more: on so many threads beside it */
 	/* SIGHUP came; NULL: it ends the node as SIGTERM does. */
 	void (*on_hangup)(void *arg);

@@ -4,6 +4,8 @@
 
 #include "apps/p2pd/api.h"
 #include "apps/p2pd/engine.h"
+#include "apps/p2pd/forward/forward_door.h"
+#include "apps/p2pd/forward/forwarder.h"
 #include "apps/p2pd/metrics_door.h"
 #include "apps/p2pd/requests.h"
 #include "apps/p2pd/shell.h"
@@ -55,6 +57,12 @@ struct shell {
 
 	/* shell_portmap.c */
 	struct shell_portmap *portmap; /* NULL: not wanted */
+
+	/* shell_forward.c */
+	struct forwarder *forwarder;
+	struct forward_api *forward_api;
+	struct forward_door *forward_door; /* NULL: not wanted */
+	uint64_t roster;		   /* the engine's, as the forwarder was last told */
 
 	/* shell_hops.c */
 	bool tracing;
@@ -124,6 +132,16 @@ void shell_portmap_on_settle(struct shell *s);
 void shell_cancel_portmap(struct shell *s);
 /* No job is under way any more: gives the mappings back, which takes a second at most. */
 void shell_close_portmap(struct shell *s);
+
+/* shell_forward.c: port forwarding. */
+int shell_start_forward(struct shell *s);
+void shell_forward_on_settle(struct shell *s);
+void shell_forward_on_pong(struct shell *s, const struct engine_event *pong);
+/* The settings may be others. */
+void shell_forward_on_settings(struct shell *s);
+void shell_cancel_forward(struct shell *s);
+/* No request for it comes any more. */
+void shell_close_forward(struct shell *s);
 
 /* shell_hops.c */
 /* Looks at the way to the hub, when we are seen by another address than the last time. */

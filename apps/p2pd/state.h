@@ -5,6 +5,7 @@
  *   clock         an upper bound of the handshake timestamps ever sent
  *   timestamps    see timestamps.h
  *   wg.json       stock WireGuard peers, see wg_peers.h
+ *   forwards.json, tokens.json, audit.jsonl, api.token     port forwarding, see forward/
  *   lock          held while a daemon runs
  * Everything is 0600 and written crash-safe (core/file.h). */
 #ifndef P2PD_APPS_P2PD_STATE_H

@@ -64,9 +64,10 @@ static json_t *hub(const struct status *s)
 	const struct engine *e = s->engine;
 	bool measured = e->welcomed && engine_reflexive(e)->family;
 
-	return json_pack("{ss sb so ss?}", "url", s->hub_url, "connected", e->welcomed, "rtt_ms",
+	return json_pack("{ss sb so ss? so}", "url", s->hub_url, "connected", e->welcomed, "rtt_ms",
 			 measured ? json_integer(e->hub_rtt_ms) : json_null(), "proxy",
-			 s->hub_proxy && *s->hub_proxy ? s->hub_proxy : NULL);
+			 s->hub_proxy && *s->hub_proxy ? s->hub_proxy : NULL, "home_relay",
+			 view_endpoint(e->home ? &e->home->at : &(const struct addr) { 0 }));
 }
 
 static json_t *drops(const struct engine_drops *d)

@@ -66,11 +66,12 @@ json_t *view_path(const struct engine *e, const struct engine_peer *ep, uint64_t
 		endpoint = best ? &best->addr : &ep->peer.endpoint;
 		break;
 	}
-	return json_pack("{ss so so ss? so ss? sb ss?}", "kind", kind, "endpoint", view_endpoint(endpoint),
+	return json_pack("{ss so so ss? so ss? sb ss? sb}", "kind", kind, "endpoint", view_endpoint(endpoint),
 			 "rtt_ms", best ? json_integer(best->rtt_ms) : json_null(), "technique",
 			 reason_opened_by(e, ep), "since", view_time(now_ms, unix_ns, ep->way_since_ms),
 			 "reason", reason_path(e, ep, now_ms), "trains", engine_uses_trains(ep, now_ms),
-			 "relay_reason", reason_relay(e, ep));
+			 "relay_reason", reason_relay(e, ep), "home_relay",
+			 engine_way(ep, e) == ENGINE_WAY_RELAY && engine_away_is_used(ep));
 }
 
 json_t *view_attempts(const struct engine_peer *ep, uint64_t now_ms, uint64_t unix_ns)

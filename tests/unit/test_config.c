@@ -49,6 +49,7 @@ static const struct config_entry entries[] = {
 	{ "limits.kept", CONFIG_TIME, AT(kept), .none = "forever" },
 	{ "ports", CONFIG_WORDS, AT(ports), "port", "N", "which", .max = 12, .takes = "numbers",
 	  .fits = is_number },
+	{ "rest", CONFIG_OTHERS },
 	{ 0 },
 };
 
@@ -124,13 +125,13 @@ static void what_is_wrong_is_said_with_line_and_column(void **state)
 		const char *text, *error;
 	} cases[] = {
 		{ "nam: a", "f.yaml:1:1: unknown key 'nam'; expected one of: name, word, count, flag, "
-			    "listen, limits, ports" },
+			    "listen, limits, ports, rest" },
 		{ "name: a\nlisten:\n  att: b",
 		  "f.yaml:3:3: unknown key 'listen.att'; expected one of: at, doors" },
 		{ "limits:\n  deep:\n    x: 1",
 		  "f.yaml:3:5: unknown key 'limits.deep.x'; expected one of: rate, month" },
 		{ "listen.at: 1.2.3.4", "f.yaml:1:1: unknown key 'listen.at'; expected one of: name, word, "
-					"count, flag, listen, limits, ports" },
+					"count, flag, listen, limits, ports, rest" },
 		{ "name: a\nname: b", "f.yaml:2:1: name is given twice, first in line 1" },
 		{ "listen: {at: 1.2.3.4}\nlisten: {at: 1.2.3.5}",
 		  "f.yaml:2:1: listen is given twice, first in line 1" },
@@ -237,6 +238,25 @@ static void what_is_not_said_stays_as_it_was(void **state)
 	}
 }
 
+static void what_another_reads_is_passed_over(void **state)
+{
+	(void)state;
+	static const char *const texts[] = { "rest: 7\ncount: 3", "rest:\ncount: 3",
+					     "rest: [{a: b, c: [d]}, e]\ncount: 3",
+					     "count: 3\nrest: {a: {}}" };
+	char shown[CONFIG_SHOW];
+
+	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+		assert_int_equal(read_text(texts[i]), 0);
+		assert_int_equal(got.count, 3);
+	}
+	assert_int_equal(read_text("rest: [[[[[]]]]]"), -EBADMSG);
+	assert_int_equal(read_text("rest: 1\nrest: 2"), -EBADMSG);
+	for (const struct config_entry *e = entries; e->key; e++)
+		if (e->kind == CONFIG_OTHERS)
+			assert_string_equal(config_show(e, &got, shown), "");
+}
+
 static void hostile_files_end_soon(void **state)
 {
 	(void)state;
@@ -310,6 +330,7 @@ int main(void)
 		cmocka_unit_test(what_is_wrong_is_said_with_line_and_column),
 		cmocka_unit_test(all_errors_are_said_and_those_beyond_the_limit_counted),
 		cmocka_unit_test(what_is_not_said_stays_as_it_was),
+		cmocka_unit_test(what_another_reads_is_passed_over),
 		cmocka_unit_test(hostile_files_end_soon),
 		cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_of_its_own),
 		cmocka_unit_test(what_was_typed_wins_over_the_file),

@@ -92,7 +92,46 @@ static void the_nodes_example_names_every_key(void **state)
 	if (config_parse(&f, node_settings_entries, &s, "f", text, strlen(text)) != 0)
 		fail_msg("%s", f.error[0]);
 	expect_all_named(node_settings_entries);
+	struct policy p;
+	struct policy_error e;
+	if (policy_read(&p, POLICY_SETTINGS, text, strlen(text), &e))
+		fail_msg("%u:%u: %s", e.line, e.column, e.why);
+	assert_int_equal(p.count, 2);
+	policy_free(&p);
 	free(text);
+}
+
+static int read_forwards(const char *text, struct policy *p)
+{
+	char path[] = "/tmp/test_settings.XXXXXX";
+	struct node_settings_source source = { .path = path };
+	int fd = mkstemp(path);
+
+	assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+	close(fd);
+	int code = node_settings_forwards(p, &source, &f);
+	unlink(path);
+	return code;
+}
+
+static void rules_are_declared_among_the_settings(void **state)
+{
+	(void)state;
+	struct node_settings_source nowhere = { .path = "/nowhere/p2pd.yaml" }, none = { 0 };
+	struct policy p;
+
+	if (access(NODE_SETTINGS_FILE, F_OK) != 0)
+		assert_int_equal(node_settings_forwards(&p, &none, &f), EXIT_OK);
+	assert_int_equal(read_forwards("tun: p2pd0\n", &p), EXIT_OK);
+	assert_int_equal(p.count, 0);
+	assert_int_equal(read_forwards("tun: p2pd0\nforwards:\n- {name: web, local: '127.0.0.1:80'}\n", &p),
+			 EXIT_OK);
+	assert_int_equal(p.count, 1);
+	policy_free(&p);
+	assert_int_equal(read_forwards("forwards:\n- {name: web, local: '127.0.0.1:0'}\n", &p), EXIT_USAGE);
+	assert_non_null(strstr(f.error[0], ":2:22: '0' is not a port"));
+	assert_int_equal(node_settings_forwards(&p, &nowhere, &f), EXIT_USAGE);
+	assert_non_null(strstr(f.error[0], "/nowhere/p2pd.yaml: cannot be read"));
 }
 
 /* Writes `text` to a new file and reads it as the hub's. */
@@ -322,6 +361,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_hubs_example_names_every_key_with_its_default),
 		cmocka_unit_test(the_nodes_example_names_every_key),
+		cmocka_unit_test(rules_are_declared_among_the_settings),
 		cmocka_unit_test(certificate_and_key_belong_together),
 		cmocka_unit_test(wrong_settings_of_the_hub_are_refused),
 		cmocka_unit_test(wrong_settings_of_the_node_are_refused),

@@ -11,8 +11,10 @@
 struct json_t;
 
 enum {
-	AUDIT_KEEP_S = 30 * 86400,	/* the default retention */
-	AUDIT_HOURLY_MAX = 100,		/* lines an hour of one event that strangers can cause */
+	AUDIT_KEEP_S = 30 * 86400, /* the default retention */
+	AUDIT_HOURLY_MAX = 100,	   /* lines an hour of one event that any stranger can cause */
+	AUDIT_HOURLY_SOME =
+		1000, /* of one that members, and holders of a token, can cause as often as they like */
 	AUDIT_FILE_MAX = 32 << 20,	/* bytes; beyond it the oldest go, whatever their age */
 	AUDIT_LIST_MAX = 10000,		/* lines of an answer */
 	AUDIT_TEXT_MAX = 240,		/* bytes of an actor, name or detail */
@@ -60,8 +62,9 @@ struct audit; /* opaque */
 /* `dir` is the state folder, stays the caller's. A line that a crash cut off is taken away. 0 or a negative errno. */
 int audit_open(struct audit **out, int dir, uint32_t keep_s, uint64_t unix_s);
 void audit_close(struct audit *a); /* NULL is allowed */
-/* Of the events that strangers can cause (TOKEN_GUESS, LEASE_REFUSE, API_REFUSE, VISIT_REFUSE) at most AUDIT_HOURLY_MAX an
- * hour are written. A failure is logged, nothing else: what was done is done. `a` NULL: nothing is written. */
+/* Of the events that others can cause at will (of tokens used and guessed, leases, refused visits and API calls) only so
+ * many an hour are written, the rest is counted. A failure is logged, nothing else: what was done is done. `a` NULL: nothing
+ * is written. */
 void audit_write(struct audit *a, uint64_t unix_s, const struct audit_entry *e);
 /* Those since then, oldest first; of more than AUDIT_LIST_MAX the newest. {"schema": "p2pd.portmap.audit/1", "entries":
  * [...], "more": true if older ones were left out}. 0 with a new reference, or a negative errno. */

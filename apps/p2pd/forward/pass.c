@@ -296,7 +296,7 @@ static bool is_to(const struct ip_view *ip, const struct addr *own4, const struc
 {
 	const struct addr *own = ip->family == ADDR_V4 ? own4 : own6;
 
-	return own->family == ip->family && !memcmp(own->ip, ip->dst, ip->family == ADDR_V4 ? 4 : 16);
+	return own->family == ip->family && ip_same(ip->family, own->ip, ip->dst);
 }
 
 bool pass_in(struct pass *p, const uint8_t peer[static 32], const struct ip_view *ip, const uint8_t *packet,

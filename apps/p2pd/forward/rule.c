@@ -268,9 +268,6 @@ static int check_prefix(const struct forward_prefix *p, char *why)
 
 static int check_allow(const struct rule *r, char *why)
 {
-	if (r->scope == RULE_NODES && rule_restricted(r))
-		return rule_refuse(why,
-				   "scope nodes lets in the members that to names, so allow must be empty");
 	if (r->scope != RULE_PUBLIC && r->allow_token)
 		return rule_refuse(why, "tokens are for scope public, and scope is %s",
 				   rule_scope_name(r->scope));

@@ -111,7 +111,7 @@ const char *rule_local_text(const struct rule *r, char out[static RULE_LOCAL])
 		at += (size_t)snprintf(out + at, RULE_LOCAL - at, "%c%u", i ? ',' : ':', range->first);
 		if (range->count > 1 && at < RULE_LOCAL)
 			at += (size_t)snprintf(out + at, RULE_LOCAL - at, "-%u",
-					       range->first + range->count - 1);
+					       range->first + range->count - 1U);
 	}
 	return out;
 }

@@ -68,6 +68,9 @@ int tokens_forget(struct tokens *t, const uint8_t id[static FORWARD_ID]);
  */
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
 		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token);
+/* Whether it would admit the visitor now, as before it presses the button: nothing is burnt. 0 and *token, or -EACCES. */
+int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
+		const struct addr *visitor, uint64_t unix_s, struct token *token);
 
 size_t tokens_count(const struct tokens *t);
 /* In the order of making. Valid until the next change. */

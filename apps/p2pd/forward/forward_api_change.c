@@ -1,0 +1,238 @@
+/* Changes of rules, asked for by a person: checked, kept, audited, brought into effect. */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "apps/p2pd/forward/forward_api_impl.h"
+
+/* ---- What is asked for */
+
+static bool refuse(struct api_call *c, enum audit_event event, const struct rule *r, int status,
+		   enum exit_code code, const char *why)
+{
+	forwarder_audit(c->f, event, AUDIT_REFUSED, r, c->actor, why);
+	api_error(c, status, code, "%s", why);
+	return false;
+}
+
+/* Whether the rule may be; `before` NULL: it is new. */
+static bool check(struct api_call *c, enum audit_event event, const struct rule *before, const struct rule *r,
+		  bool force)
+{
+	struct rule_place place;
+	char why[RULE_WHY], ignored[RULE_WHY];
+
+	forwarder_place(c->f, &place);
+	if (rule_check(r, why) || rule_check_place(r, &place, why))
+		return refuse(c, event, r, 400, EXIT_USAGE, why);
+	bool was_open = before && rule_check_open(before, ignored);
+	if (!force && !was_open && rule_check_open(r, why))
+		return refuse(c, event, r, 403, EXIT_DENIED, why);
+	if (r->expires_at && r->expires_at <= (uint64_t)time(NULL) &&
+	    (!before || before->expires_at != r->expires_at))
+		return refuse(c, event, r, 400, EXIT_USAGE, "it would have ended already: check expires_at");
+	return true;
+}
+
+/* Takes `force` out of the body. */
+static bool read_spec(struct api_call *c, enum audit_event event, struct rule *r, bool *force)
+{
+	json_t *value = json_object_get(c->body, "force");
+	char why[RULE_WHY];
+
+	if (value && !json_is_boolean(value)) {
+		api_error(c, 400, EXIT_USAGE, "force is true or false");
+		return false;
+	}
+	*force = json_is_true(value);
+	json_object_del(c->body, "force");
+	return rule_read(r, c->body, why) == 0 || refuse(c, event, NULL, 400, EXIT_USAGE, why);
+}
+
+/* ---- Add and change */
+
+/* --force removes what is in the way: that, too, was somebody's doing. */
+static void audit_replaced(struct api_call *c, const struct rule *r)
+{
+	const struct book *b = forwarder_book(c->f);
+
+	for (size_t i = 0; i < book_count(b); i++) {
+		const struct rule *other = book_at(b, i);
+		if (!other->removed_at && memcmp(other->id, r->id, FORWARD_ID) && rule_overlap(other, r))
+			forwarder_audit(c->f, AUDIT_RULE_REMOVE, AUDIT_OK, other, c->actor, "replaced");
+	}
+}
+
+static void made(struct api_call *c, int error, enum audit_event event, const struct rule *r, int status,
+		 const char *detail)
+{
+	if (error) {
+		forwarder_audit(c->f, event, error == -EEXIST ? AUDIT_REFUSED : AUDIT_FAILED, r, c->actor,
+				error == -EEXIST ? "another rule has the port" : strerror(-error));
+		api_book_error(c, error, r);
+		return;
+	}
+	forwarder_audit(c->f, event, AUDIT_OK, r, c->actor, detail);
+	forwarder_refresh(c->f);
+	api_later(c, API_SETTLED, status, r->id);
+}
+
+void api_add(struct api_call *c)
+{
+	struct rule r;
+	bool force;
+
+	rule_init(&r);
+	if (!read_spec(c, AUDIT_RULE_ADD, &r, &force) || !check(c, AUDIT_RULE_ADD, NULL, &r, force))
+		return;
+	if (force)
+		audit_replaced(c, &r);
+	int ret = book_add(forwarder_book(c->f), &r, force, (uint64_t)time(NULL), forwarder_rng(c->f));
+	made(c, ret, AUDIT_RULE_ADD, &r, 201, force ? "forced" : NULL);
+}
+
+/* The keys that were given, for the audit. */
+static const char *keys_of(json_t *body, char out[static AUDIT_TEXT_MAX])
+{
+	const char *key;
+	json_t *value;
+	size_t len = 0;
+
+	*out = '\0';
+	json_object_foreach(body, key, value) if (len < AUDIT_TEXT_MAX)
+		len += (size_t)snprintf(out + len, AUDIT_TEXT_MAX - len, "%s%s", len ? ", " : "", key);
+	return out;
+}
+
+void api_change(struct api_call *c)
+{
+	struct rule r = c->rule;
+	char keys[AUDIT_TEXT_MAX];
+	bool force;
+
+	if (r.removed_at) {
+		api_book_error(c, -ENOENT, &r);
+		return;
+	}
+	if (!read_spec(c, AUDIT_RULE_SET, &r, &force) || !check(c, AUDIT_RULE_SET, &c->rule, &r, force))
+		return;
+	if (force)
+		audit_replaced(c, &r);
+	made(c, book_set(forwarder_book(c->f), &r, force, (uint64_t)time(NULL)), AUDIT_RULE_SET, &r, 200,
+	     keys_of(c->body, keys));
+}
+
+/* ---- The rest */
+
+void api_remove(struct api_call *c)
+{
+	made(c, book_remove(forwarder_book(c->f), c->rule.id, (uint64_t)time(NULL)), AUDIT_RULE_REMOVE,
+	     &c->rule, 200, NULL);
+}
+
+void api_pause(struct api_call *c)
+{
+	made(c, book_pause(forwarder_book(c->f), c->rule.id, true, (uint64_t)time(NULL)), AUDIT_RULE_PAUSE,
+	     &c->rule, 200, NULL);
+}
+
+void api_resume(struct api_call *c)
+{
+	made(c, book_pause(forwarder_book(c->f), c->rule.id, false, (uint64_t)time(NULL)), AUDIT_RULE_RESUME,
+	     &c->rule, 200, NULL);
+}
+
+void api_restore(struct api_call *c)
+{
+	if (check(c, AUDIT_RULE_RESTORE, &c->rule, &c->rule, false))
+		made(c, book_restore(forwarder_book(c->f), c->rule.id, (uint64_t)time(NULL)),
+		     AUDIT_RULE_RESTORE, &c->rule, 200, NULL);
+}
+
+/* ---- Policies */
+
+static void policy_error(struct api_call *c, const struct policy_error *e)
+{
+	json_t *place = e->line ? json_pack("{si si}", "line", (int)e->line, "column", (int)e->column) : NULL;
+
+	forwarder_audit(c->f, AUDIT_POLICY_APPLY, AUDIT_REFUSED, NULL, c->actor, e->why);
+	api_error_with(c, 400, EXIT_USAGE, e->why, place);
+}
+
+static bool places_fit(struct api_call *c, const struct policy *p)
+{
+	struct rule_place place;
+	struct policy_error e;
+
+	forwarder_place(c->f, &place);
+	for (size_t i = 0; i < p->count; i++) {
+		if (!rule_check_place(&p->rules[i].rule, &place, e.why))
+			continue;
+		e.line = p->rules[i].line;
+		e.column = p->rules[i].column;
+		policy_error(c, &e);
+		return false;
+	}
+	return true;
+}
+
+static void audit_changes(struct api_call *c, json_t *changes)
+{
+	static const struct {
+		const char *op;
+		enum audit_event event;
+	} ops[] = { { "add", AUDIT_RULE_ADD }, { "set", AUDIT_RULE_SET }, { "remove", AUDIT_RULE_REMOVE } };
+	json_t *change;
+	size_t i;
+
+	forwarder_audit(c->f, AUDIT_POLICY_APPLY, AUDIT_OK, NULL, c->actor, NULL);
+	json_array_foreach(changes, i, change)
+	{
+		const char *op = json_string_value(json_object_get(change, "op"));
+		const char *id = json_string_value(json_object_get(change, "forward_id"));
+		const struct rule *r = id ? book_find(forwarder_book(c->f), id) : NULL;
+		for (size_t k = 0; op && r && k < sizeof ops / sizeof *ops; k++)
+			if (!strcmp(ops[k].op, op))
+				forwarder_audit(c->f, ops[k].event, AUDIT_OK, r, c->actor, "by a policy");
+	}
+}
+
+static void apply(struct api_call *c, const struct policy *p, bool dry_run)
+{
+	json_t *changes = NULL;
+
+	if (!places_fit(c, p))
+		return;
+	int ret = policy_apply(forwarder_book(c->f), p, true, dry_run, (uint64_t)time(NULL),
+			       forwarder_rng(c->f), &changes);
+	if (ret) {
+		api_book_error(c, ret, &p->rules[0].rule);
+		return;
+	}
+	if (!dry_run) {
+		audit_changes(c, changes);
+		forwarder_refresh(c->f);
+	}
+	api_answer(c, 200, json_pack("{ss so}", "schema", "p2pd.portmap.apply/1", "changes", changes));
+}
+
+void api_apply(struct api_call *c)
+{
+	json_t *text = json_object_get(c->body, "policy");
+	json_t *dry_run = json_object_get(c->body, "dry_run");
+	struct policy_error error;
+	struct policy p;
+
+	if (!json_is_string(text) || (dry_run && !json_is_boolean(dry_run))) {
+		api_error(c, 400, EXIT_USAGE,
+			  "the body must be {\"policy\": TEXT, \"dry_run\": true or false}");
+		return;
+	}
+	if (policy_read(&p, POLICY_RULES, json_string_value(text), json_string_length(text), &error)) {
+		policy_error(c, &error);
+		return;
+	}
+	apply(c, &p, json_is_true(dry_run));
+	policy_free(&p);
+}

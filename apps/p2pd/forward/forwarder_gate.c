@@ -1,0 +1,547 @@
+/* What peers ask of this node: leases where it is a gateway, admissions where it is an owner; and the gateway's door. Answers
+ * go out when what was asked for is in effect. */
+#include "apps/p2pd/forward/forwarder_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "core/log.h"
+
+enum { ACTOR = CERT_NAME_MAX + ADDR_TEXT_MAX };
+
+static const char *actor_of(const struct forwarder *f, const struct addr *peer, char out[static ACTOR])
+{
+	const struct engine_peer *ep = forwarder_peer_at(f, peer);
+	char text[ADDR_TEXT_MAX];
+
+	if (ep)
+		snprintf(out, ACTOR, "node %s", ep->peer.name);
+	else
+		snprintf(out, ACTOR, "%s", addr_format_ip(peer, text));
+	return out;
+}
+
+static void audit_lease(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
+			const uint8_t *id, const char *name, const char *actor, const char *detail)
+{
+	const struct audit_entry e = { event, outcome, id, name, actor, detail };
+
+	audit_write(f->audit, forwarder_unix_s(), &e);
+}
+
+/* ---- Answers to come */
+
+static struct forwarder_ask *later(struct forwarder *f, enum forwarder_ask_kind kind,
+				   const uint8_t id[static FORWARD_ID])
+{
+	struct forwarder_ask *a = calloc(1, sizeof *a);
+
+	if (!a)
+		return NULL;
+	a->f = f;
+	a->kind = kind;
+	memcpy(a->id, id, FORWARD_ID);
+	a->next = f->asks;
+	f->asks = a;
+	/* The refresh that follows may make another list. */
+	a->kernel_number = UINT64_MAX;
+	return a;
+}
+
+static void answer(struct forwarder *f, struct forwarder_ask *a)
+{
+	struct forward_stats s;
+
+	switch (a->kind) {
+	case ASK_LEASE: lease_answer_grant(a->ask, &a->grant); break;
+	case ASK_ADMIT: lease_answer_admit(a->ask, &a->admit); break;
+	case ASK_VISIT: door_answer(a->visit, a->error, &a->admit); break;
+	case ASK_STATS:
+		if (forwarder_stats_of(f, a->id, &s))
+			lease_answer_stats(a->ask, &s);
+		else
+			lease_answer_error(a->ask, -ENOENT, "nothing of it is carried", NULL);
+		break;
+	}
+}
+
+static bool is_due(const struct forwarder *f, const struct forwarder_ask *a)
+{
+	if (a->asking || a->error || a->look)
+		return !a->asking;
+	if (a->kind == ASK_STATS)
+		return !f->kernel.running && f->kernel.looks >= a->kernel_number;
+	return !f->refresh_wanted && forwarder_kernel_done(f, a->kernel_number);
+}
+
+/* After a refresh, and when the kernel's job is done. */
+void forwarder_gate_run(struct forwarder *f)
+{
+	for (struct forwarder_ask **at = &f->asks, *a; (a = *at);) {
+		if (a->kind != ASK_STATS && a->kernel_number == UINT64_MAX && !f->refresh_wanted)
+			a->kernel_number = f->kernel.wanted_number;
+		if (!is_due(f, a)) {
+			at = &a->next;
+			continue;
+		}
+		*at = a->next;
+		answer(f, a);
+		free(a);
+	}
+}
+
+/* ---- Leases, as a gateway */
+
+static void refuse(struct lease_ask *q, int error, const char *why)
+{
+	lease_answer_error(q, error, why, NULL);
+}
+
+static bool owner_of(const struct forwarder *f, const struct addr *peer, struct gateway_owner *out)
+{
+	const struct engine_peer *ep = forwarder_peer_at(f, peer);
+
+	if (!ep)
+		return false;
+	*out = (struct gateway_owner) { .ip4 = ep->ip4, .ip6 = ep->ip6 };
+	memcpy(out->ik, ep->ik, sizeof out->ik);
+	strcpy(out->name, ep->peer.name);
+	out->ip4.port = out->ip6.port = 0;
+	return true;
+}
+
+/* Of what the lease says when it is new, or other than it was. */
+static void audit_grant(struct forwarder *f, const struct gateway_owner *owner, const struct lease_request *r,
+			const struct lease_grant *g)
+{
+	char actor[ACTOR], detail[AUDIT_TEXT_MAX], text[ADDR_TEXT_MAX];
+	const struct addr *public = g->public4.family ? &g->public4 : &g->public6;
+
+	snprintf(actor, sizeof actor, "node %s", owner->name);
+	snprintf(detail, sizeof detail, "%s port %u%s%s%s", addr_format_ip(public, text), g->ports[0],
+		 r->range_count > 1 || r->ranges[0].count > 1 ? " and more" : "", r->tcp ? " tcp" : "",
+		 r->udp ? " udp" : "");
+	audit_lease(f, AUDIT_LEASE_GRANT, AUDIT_OK, r->id, r->name, actor, detail);
+}
+
+static void on_lease(void *arg, struct lease_ask *q, const struct addr *peer, const struct lease_request *r)
+{
+	struct forwarder *f = arg;
+	struct gateway_owner owner;
+	struct lease_grant grant;
+	uint8_t conflict[FORWARD_ID] = { 0 };
+	char why[RULE_WHY], actor[ACTOR];
+
+	if (!f->gate.gateway) {
+		refuse(q, -ENOTSUP, "this node is no gateway: start it with `p2pd up --gateway ADDR`");
+		return;
+	}
+	if (!owner_of(f, peer, &owner)) {
+		refuse(q, -EACCES, "this node does not know you");
+		return;
+	}
+	if (!f->kernel.tried) {
+		f->refresh_wanted = true;
+		forwarder_step(f);
+		refuse(q, -EAGAIN, "the gateway is starting");
+		return;
+	}
+	bool known = gateway_owner(f->gate.gateway, r->id) != NULL;
+	uint64_t version = gateway_version(f->gate.gateway);
+	int ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant,
+				conflict, why);
+	if (ret) {
+		audit_lease(f, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, r->id, r->name, actor_of(f, peer, actor),
+			    why);
+		lease_answer_error(q, ret, why, conflict);
+		return;
+	}
+	if (!known)
+		audit_grant(f, &owner, r, &grant);
+	struct forwarder_ask *a = later(f, ASK_LEASE, r->id);
+	if (!a) {
+		refuse(q, -ENOSPC, "out of memory");
+		return;
+	}
+	a->ask = q;
+	a->grant = grant;
+	f->refresh_wanted |= gateway_version(f->gate.gateway) != version;
+	forwarder_step(f);
+}
+
+static void on_release(void *arg, struct lease_ask *q, const struct addr *peer,
+		       const uint8_t id[static FORWARD_ID])
+{
+	struct forwarder *f = arg;
+	struct gateway_owner owner;
+	char actor[ACTOR];
+	int ret = -ENOENT;
+
+	if (f->gate.gateway && owner_of(f, peer, &owner))
+		ret = gateway_release(f->gate.gateway, owner.ik, id);
+	if (ret) {
+		refuse(q, ret, "you have no such lease here");
+		return;
+	}
+	audit_lease(f, AUDIT_LEASE_RELEASE, AUDIT_OK, id, NULL, actor_of(f, peer, actor), NULL);
+	forwarder_refresh(f);
+	lease_answer_released(q);
+}
+
+static void on_stats(void *arg, struct lease_ask *q, const struct addr *peer,
+		     const uint8_t id[static FORWARD_ID])
+{
+	struct forwarder *f = arg;
+	const struct gateway_owner *owner = f->gate.gateway ? gateway_owner(f->gate.gateway, id) : NULL;
+	struct forwarder_ask *a;
+
+	if (!owner || !(addr_same_ip(peer, &owner->ip4) || addr_same_ip(peer, &owner->ip6))) {
+		refuse(q, -ENOENT, "you have no such lease here");
+		return;
+	}
+	a = later(f, ASK_STATS, id);
+	if (!a) {
+		refuse(q, -ENOSPC, "out of memory");
+		return;
+	}
+	a->ask = q;
+	a->kernel_number = forwarder_kernel_look(f);
+	forwarder_step(f);
+}
+
+/* ---- Admissions, as an owner */
+
+/* Only from the gateway that the rule names may visitors come. */
+static struct forwarder_item *item_for(struct forwarder *f, const struct addr *peer, const uint8_t *id)
+{
+	struct forwarder_item *it = forwarder_item(f, id);
+	const struct engine_peer *ep = forwarder_peer_at(f, peer);
+
+	if (!it || !ep || it->rule.scope != RULE_PUBLIC || !it->rule.allow_token ||
+	    forwarder_expired(&it->rule))
+		return NULL;
+	return memcmp(it->lease.gateway.ik, ep->ik, sizeof ep->ik) ? NULL : it;
+}
+
+static void audit_visit(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
+			const struct rule *r, const struct addr *visitor, const char *detail)
+{
+	char actor[ACTOR], text[ADDR_TEXT_MAX];
+
+	snprintf(actor, sizeof actor, "visitor %s", addr_format_ip(visitor, text));
+	forwarder_audit(f, event, outcome, r, actor, detail);
+}
+
+static void on_admit(void *arg, struct lease_ask *q, const struct addr *peer, const struct admit_request *r)
+{
+	struct forwarder *f = arg;
+	struct forwarder_item *it = item_for(f, peer, r->id);
+	struct token_visit visit = { 0 };
+	struct token token = { 0 };
+	uint64_t now = forwarder_unix_s();
+	int ret = -EACCES;
+
+	if (it)
+		ret = r->look ? tokens_look(f->tokens, r->id, r->token, &r->visitor, now, &token)
+			      : tokens_admit(f->tokens, r->id, r->token, &r->visitor, now, &visit, &token);
+	if (ret) {
+		audit_visit(f, AUDIT_TOKEN_GUESS, AUDIT_REFUSED, it ? &it->rule : NULL, &r->visitor, NULL);
+		refuse(q, ret, "the token is not good");
+		return;
+	}
+	struct admit_grant g = { .until = visit.until, .for_s = token.for_s };
+	memcpy(g.name, it->rule.name, sizeof g.name);
+	if (r->look) {
+		lease_answer_admit(q, &g);
+		return;
+	}
+	audit_visit(f, AUDIT_TOKEN_USE, AUDIT_OK, &it->rule, &r->visitor, token.token_id);
+	struct forwarder_ask *a = later(f, ASK_ADMIT, r->id);
+	if (a) {
+		a->ask = q;
+		a->admit = g;
+	}
+	forwarder_refresh(f);
+	if (!a)
+		lease_answer_admit(q, &g);
+}
+
+/* ---- The door */
+
+static void on_admitted(void *arg, const struct lease_reply *reply)
+{
+	struct forwarder_ask *a = arg;
+	struct forwarder *f = a->f;
+
+	a->asking = false;
+	a->error = reply->error;
+	if (!a->error)
+		a->admit = reply->admit;
+	if (!a->error && !a->look)
+		a->error = f->gate.gateway
+				   ? gateway_admit(f->gate.gateway, a->id, &a->visitor, reply->admit.until)
+				   : -ENOENT;
+	forwarder_refresh(f);
+}
+
+static void on_visit(void *arg, struct door_visit *door, const char *token, const struct addr *visitor,
+		     bool look)
+{
+	struct forwarder *f = arg;
+	struct admit_request r = { .visitor = *visitor, .look = look };
+	const struct gateway_owner *owner = NULL;
+	struct forwarder_ask *a;
+
+	r.visitor.port = 0;
+	if (strlen(token) < sizeof r.token && !tokens_forward_id(r.id, token) && f->gate.gateway)
+		owner = gateway_owner(f->gate.gateway, r.id);
+	a = owner ? later(f, ASK_VISIT, r.id) : NULL;
+	if (!a) {
+		door_answer(door, owner ? -ENOMEM : -ENOENT, NULL);
+		return;
+	}
+	a->visit = door;
+	a->visitor = r.visitor;
+	a->look = look;
+	a->asking = true;
+	strcpy(r.token, token);
+	int ret = lease_link_admit(f->link, owner->ip4.family ? &owner->ip4 : &owner->ip6, &r, on_admitted, a,
+				   NULL);
+	crypto_wipe(&r, sizeof r);
+	if (!ret)
+		return;
+	a->asking = false;
+	a->error = ret;
+	forwarder_step(f);
+}
+
+static void on_door_event(void *arg, enum door_event event, const struct addr *visitor, const char *name)
+{
+	static const struct {
+		enum audit_event event;
+		enum audit_outcome outcome;
+		const char *detail;
+	} lines[] = {
+		[DOOR_LOOKED] = { AUDIT_TOKEN_USE, AUDIT_OK, "looked at the page" },
+		[DOOR_ADMITTED] = { AUDIT_TOKEN_USE, AUDIT_OK, "admitted" },
+		[DOOR_WRONG] = { AUDIT_TOKEN_GUESS, AUDIT_REFUSED, "a token that is not good" },
+		[DOOR_LIMITED] = { AUDIT_TOKEN_GUESS, AUDIT_REFUSED, "too many tries from there" },
+		[DOOR_FAILED] = { AUDIT_TOKEN_USE, AUDIT_FAILED, "the owner could not be asked" },
+	};
+	struct forwarder *f = arg;
+	char actor[ACTOR], text[ADDR_TEXT_MAX];
+
+	snprintf(actor, sizeof actor, "visitor %s", addr_format_ip(visitor, text));
+	audit_lease(f, lines[event].event, lines[event].outcome, NULL, *name ? name : NULL, actor,
+		    lines[event].detail);
+}
+
+static void open_door(struct forwarder *f)
+{
+	const struct gateway_config *c = &f->gate.config;
+	struct door_config config = {
+		.loop = f->config.loop,
+		.at4 = c->public4,
+		.at6 = c->public6,
+		.dir = f->config.state_dir,
+		.handler = { on_visit, on_door_event },
+		.arg = f,
+	};
+	char why[RULE_WHY];
+
+	config.at4.port = config.at6.port = c->door_port ? c->door_port : GATEWAY_DOOR_PORT;
+	strcpy(config.cert, c->door_cert);
+	strcpy(config.key, c->door_key);
+	int ret = door_open(&f->gate.door, &config, why);
+	if (!ret || !strcmp(why, f->gate.door_why))
+		return;
+	memcpy(f->gate.door_why, why, sizeof why);
+	log_error("forward", "no tokens are taken: %s", why);
+}
+
+static void see_to_door(struct forwarder *f)
+{
+	bool wanted = f->gate.gateway && gateway_takes_tokens(f->gate.gateway);
+
+	if (wanted && !f->gate.door)
+		open_door(f);
+	if (wanted || !f->gate.door)
+		return;
+	door_close(f->gate.door);
+	f->gate.door = NULL;
+}
+
+/* ---- What is to be carried */
+
+static int add_all(struct forwarder *f, struct forward_list *to,
+		   size_t (*entries)(const struct gateway *g, struct forward_entry *out, size_t cap))
+{
+	size_t count = entries(f->gate.gateway, NULL, 0);
+	struct forward_entry *list = count ? calloc(count, sizeof *list) : NULL;
+	int ret = count && !list ? -ENOMEM : 0;
+
+	if (list)
+		entries(f->gate.gateway, list, count);
+	for (size_t i = 0; i < count && !ret; i++)
+		ret = forward_list_add(to, &list[i]);
+	free(list);
+	return ret;
+}
+
+int forwarder_gate_plan(struct forwarder *f, struct forward_list *kernel, struct forward_list *user)
+{
+	int ret;
+
+	see_to_door(f);
+	if (!f->gate.gateway)
+		return 0;
+	f->kernel.needed = true;
+	gateway_tick(f->gate.gateway, forwarder_unix_s());
+	ret = add_all(f, user, gateway_user_entries);
+	/* While it cannot, the owners are told so when they renew. */
+	if (!ret && !*f->kernel.why)
+		ret = add_all(f, kernel, gateway_entries);
+	return ret;
+}
+
+size_t forwarder_gate_passes(struct forwarder *f, struct pass_entry *out, size_t cap)
+{
+	size_t count = f->gate.gateway ? gateway_passes(f->gate.gateway, out, cap) : 0;
+
+	return count < cap ? count : cap;
+}
+
+void forwarder_gate_on_user_error(struct forwarder *f, const uint8_t id[static FORWARD_ID], int error,
+				  const char *why)
+{
+	log_warn("forward", "a lease cannot be carried: %s", why);
+	for (struct forwarder_ask **at = &f->asks, *a; (a = *at);) {
+		if (a->kind != ASK_LEASE || memcmp(a->id, id, FORWARD_ID)) {
+			at = &a->next;
+			continue;
+		}
+		*at = a->next;
+		lease_answer_error(a->ask, error, why, NULL);
+		free(a);
+	}
+}
+
+uint64_t forwarder_gate_deadline(const struct forwarder *f, uint64_t now_ms)
+{
+	uint64_t at = f->gate.gateway ? gateway_next_unix_s(f->gate.gateway) : UINT64_MAX;
+
+	return forwarder_in_seconds(at, now_ms);
+}
+
+/* ---- Life */
+
+static bool is_ours(const struct forwarder *f, enum forward_proto proto, uint16_t port)
+{
+	for (size_t i = 0; i < f->user.count; i++) {
+		const struct forward_entry *e = &f->user.items[i];
+		if (e->side == FORWARD_GATEWAY && e->proto == proto && port >= e->listen.port &&
+		    port - e->listen.port < e->count)
+			return true;
+	}
+	return false;
+}
+
+/* Whether nobody else could be reached at that port. */
+static bool can_bind(const struct addr *a, enum forward_proto proto, uint16_t port)
+{
+	struct addr at = *a;
+	struct sockaddr_storage sa;
+	int on = 1, ret = 0;
+
+	if (a->family == ADDR_NONE)
+		return true;
+	at.port = port;
+	unsigned len = addr_to_sockaddr(&at, &sa);
+	int fd = socket(sa.ss_family, (proto == FORWARD_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return true;
+	if (proto == FORWARD_TCP) /* what only lingers is no obstacle */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	if (bind(fd, (struct sockaddr *)&sa, len))
+		ret = errno;
+	close(fd);
+	return ret != EADDRINUSE;
+}
+
+static bool port_in_use(void *arg, enum forward_proto proto, uint16_t port)
+{
+	const struct forwarder *f = arg;
+	const struct gateway_config *c = &f->gate.config;
+
+	return !is_ours(f, proto, port) &&
+	       !(can_bind(&c->public4, proto, port) && can_bind(&c->public6, proto, port));
+}
+
+static const uint8_t *key_of(void *arg, const struct addr *peer)
+{
+	const struct engine_peer *ep = forwarder_peer_at(arg, peer);
+
+	return ep ? ep->ik : NULL;
+}
+
+static void on_refused(void *arg, const struct addr *peer, const char *why)
+{
+	char actor[ACTOR];
+
+	audit_lease(arg, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, NULL, NULL, actor_of(arg, peer, actor), why);
+}
+
+struct lease_link_handler forwarder_gate_handler(void)
+{
+	return (struct lease_link_handler) { on_lease, on_release, on_stats, on_admit, key_of, on_refused };
+}
+
+static int open_gateway(struct forwarder *f, const struct gateway_config *config)
+{
+	f->gate.config = *config;
+	int ret = gateway_open(&f->gate.gateway, f->config.state_dir, config, port_in_use, f);
+	if (ret)
+		log_error("forward", "this node cannot be a gateway: %s", strerror(-ret));
+	return ret;
+}
+
+int forwarder_gate_start(struct forwarder *f)
+{
+	return f->config.gateway ? open_gateway(f, f->config.gateway) : 0;
+}
+
+void forwarder_set_gateway(struct forwarder *f, const struct gateway_config *gateway)
+{
+	door_close(f->gate.door);
+	f->gate.door = NULL;
+	f->gate.door_why[0] = '\0';
+	if (!gateway) {
+		gateway_close(f->gate.gateway);
+		f->gate.gateway = NULL;
+	} else if (!f->gate.gateway) {
+		open_gateway(f, gateway);
+	} else {
+		f->gate.config = *gateway;
+		gateway_configure(f->gate.gateway, gateway);
+	}
+	forwarder_refresh(f);
+}
+
+void forwarder_gate_stop(struct forwarder *f)
+{
+	for (struct forwarder_ask *a = f->asks, *next; a; a = next) {
+		next = a->next;
+		if (a->kind == ASK_VISIT)
+			door_answer(a->visit, -ECANCELED, NULL);
+		else
+			lease_answer_error(a->ask, -EAGAIN, "the node ends", NULL);
+		free(a);
+	}
+	f->asks = NULL;
+	door_close(f->gate.door);
+	gateway_close(f->gate.gateway);
+}

@@ -1,0 +1,210 @@
+/* The kernel's NAT, driven by jobs on a work thread: one at a time, what is wanted meanwhile is in the next. */
+#include "apps/p2pd/forward/forwarder_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/log.h"
+
+enum { RETRY_MS = 30000 };
+
+/* Under way: the work thread's, host_nat and all, until it is done. */
+struct job {
+	struct forwarder *f;
+	struct host_nat *nat;
+	struct host_nat_config config;
+	bool open, apply, look;
+	struct forward_list entries;
+	uint64_t number, now_ms;
+	int error, look_error;
+	char why[HOST_NAT_WHY];
+};
+
+static struct host_nat_config config_of(const struct forwarder *f)
+{
+	enum { IP6_PREFIX_BITS = 48 /* the network's, see core/network.h */ };
+	const struct engine *e = f->config.engine;
+	struct host_nat_config c = {
+		.ifindex = f->config.tun->ifindex,
+		.ip4 = e->ip4,
+		.ip6 = e->ip6,
+		.prefix4 = e->config.ip4_prefix,
+		.prefix6 = e->ip6,
+		.bits4 = e->config.ip4_bits,
+		.bits6 = IP6_PREFIX_BITS,
+	};
+
+	strcpy(c.tun, f->config.tun->name);
+	memset(c.prefix6.ip + IP6_PREFIX_BITS / 8, 0, sizeof c.prefix6.ip - IP6_PREFIX_BITS / 8);
+	return c;
+}
+
+static bool same_config(const struct host_nat_config *a, const struct host_nat_config *b)
+{
+	return a->ifindex == b->ifindex && addr_equal(&a->ip4, &b->ip4) && addr_equal(&a->ip6, &b->ip6);
+}
+
+/* ---- On the work thread */
+
+static void work(void *arg)
+{
+	struct job *j = arg;
+
+	if (j->open) {
+		host_nat_close(j->nat);
+		j->nat = NULL;
+		j->error = host_nat_open(&j->nat, &j->config, j->why);
+	}
+	if (!j->error && j->apply)
+		j->error = host_nat_apply(j->nat, j->entries.items, j->entries.count, j->why);
+	if (!j->error && j->look)
+		j->look_error = host_nat_look(j->nat, j->now_ms);
+}
+
+/* ---- On the loop */
+
+bool forwarder_kernel_usable(const struct forwarder *f)
+{
+	return f->kernel.nat && !*f->kernel.why;
+}
+
+bool forwarder_kernel_done(const struct forwarder *f, uint64_t number)
+{
+	const struct forwarder_kernel *k = &f->kernel;
+
+	return k->applied_number >= number || (k->tried && *k->why && !k->running);
+}
+
+uint64_t forwarder_kernel_look(struct forwarder *f)
+{
+	struct forwarder_kernel *k = &f->kernel;
+
+	if (!k->nat && !k->running)
+		return k->looks; /* there is nothing to be seen */
+	k->look_wanted = true;
+	return k->looks_begun + 1;
+}
+
+static void on_failure(struct forwarder *f, const struct job *j)
+{
+	struct forwarder_kernel *k = &f->kernel;
+
+	if (strcmp(k->why, j->why))
+		log_warn("forward", "the kernel cannot forward ports here, sockets do: %s", j->why);
+	snprintf(k->why, sizeof k->why, "%s", *j->why ? j->why : strerror(-j->error));
+	k->retry_ms = loop_now_ms() + RETRY_MS;
+	f->refresh_wanted = true;
+}
+
+static void on_success(struct forwarder *f, const struct job *j)
+{
+	struct forwarder_kernel *k = &f->kernel;
+
+	if (j->open || *k->why)
+		f->refresh_wanted = true;
+	k->why[0] = '\0';
+	if (j->apply)
+		k->applied_number = j->number;
+	if (j->look) {
+		k->looks = k->looks_begun;
+		forwarder_count_kernel(f);
+	}
+}
+
+static void done(void *arg, int error)
+{
+	struct job *j = arg;
+	struct forwarder *f = j->f;
+	struct forwarder_kernel *k = &f->kernel;
+
+	k->running = false;
+	k->nat = j->nat;
+	k->tried = !error;
+	if (error)
+		log_debug("forward", "the kernel's job was left out");
+	else if (j->error)
+		on_failure(f, j);
+	else
+		on_success(f, j);
+	forward_list_free(&j->entries);
+	free(j);
+	if (f->stopping)
+		return;
+	forwarder_step(f);
+}
+
+static int copy_list(struct forward_list *to, const struct forward_list *from)
+{
+	if (!from->count)
+		return 0;
+	to->items = malloc(from->count * sizeof *to->items);
+	if (!to->items)
+		return -ENOMEM;
+	memcpy(to->items, from->items, from->count * sizeof *to->items);
+	to->count = to->cap = from->count;
+	return 0;
+}
+
+static void start(struct forwarder *f, const struct job *what, uint64_t now_ms)
+{
+	struct forwarder_kernel *k = &f->kernel;
+	struct job *j = malloc(sizeof *j);
+
+	if (j)
+		*j = *what;
+	if (!j || copy_list(&j->entries, &k->wanted) || loop_work(f->config.loop, work, done, j)) {
+		log_error("forward", "out of memory: the kernel is told later");
+		if (j)
+			forward_list_free(&j->entries);
+		free(j);
+		k->retry_ms = now_ms + RETRY_MS;
+		return;
+	}
+	k->running = true;
+	k->config = what->config;
+	if (what->look) {
+		k->looks_begun++;
+		k->look_wanted = false;
+	}
+}
+
+void forwarder_kernel_run(struct forwarder *f, uint64_t now_ms)
+{
+	struct forwarder_kernel *k = &f->kernel;
+	struct job j = { .f = f, .nat = k->nat, .config = config_of(f), .now_ms = now_ms };
+
+	if (k->running || !forwarder_ready(f))
+		return;
+	bool again = now_ms >= k->retry_ms;
+	if ((*k->why && !again) || (!k->nat && !k->needed))
+		return;
+	if (again)
+		k->retry_ms = UINT64_MAX;
+	j.open = !k->nat || again || !same_config(&j.config, &k->config);
+	j.apply = j.open || k->applied_number < k->wanted_number;
+	j.look = k->look_wanted;
+	j.number = k->wanted_number;
+	if (j.open || j.apply || j.look)
+		start(f, &j, now_ms);
+}
+
+uint64_t forwarder_kernel_deadline(const struct forwarder *f)
+{
+	const struct forwarder_kernel *k = &f->kernel;
+
+	return k->needed || k->nat ? k->retry_ms : UINT64_MAX;
+}
+
+void forwarder_kernel_last_look(struct forwarder *f)
+{
+	if (forwarder_kernel_usable(f) && !host_nat_look(f->kernel.nat, loop_now_ms()))
+		forwarder_count_kernel(f);
+}
+
+void forwarder_kernel_stop(struct forwarder *f)
+{
+	host_nat_close(f->kernel.nat);
+	forward_list_free(&f->kernel.wanted);
+}

@@ -1,0 +1,88 @@
+#!/bin/bash
+# What is known of a rule: counts live for long connections, kept over restarts; by the command, by the local API on loopback TCP
+# with a token that may only read, and as Prometheus series. Audit lines of what was done. ping tells what is wrong where.
+# Timeout: 120 s
+. "$(dirname "$0")/p2pd.sh"
+. "$(dirname "$0")/forward.sh"
+API=127.0.0.1:9479 METRICS=9788
+
+lab_internet
+lab_site gw open
+lab_site n port-restricted
+lab_site v open
+hub_start
+gateway_start gw
+node_start n --api $API --metrics 127.0.0.1:$METRICS
+lab_until 30 "n has joined" is_joined n
+v=$(lab_public4 v) gw=$(lab_public4 gw)
+service_start n 7000
+kernel=$(forward_public n "$(own4 n):7000" --proto both --name live-kernel)
+user=$(forward_public n "$(own4 n):7000" --proto both --name live-user --public-port 7200 --source-ip nat)
+forward_ready n "$kernel" kernel
+forward_ready n "$user" user
+
+# api METHOD PATH [CURL-WORD...]: the answer in $LAB/body, its status on stdout
+api() { lab_in n curl -s -m 10 -o "$LAB/body" -w '%{http_code}' -X "$1" "http://$API/api/v1$2" "${@:3}" || true; }
+forward n api-token >"$LAB/api-token"
+reader="Authorization: Bearer $(tail -n 1 "$LAB/api-token")"
+[[ $(api GET /portmap) = 401 ]] || lab_fail "the local API on TCP answers without a token: $(api GET /portmap)"
+[[ $(api GET /portmap -H "Authorization: Bearer nonsense") = 40[13] ]] || lab_fail "a wrong token is taken"
+[[ $(api GET /portmap -H "$reader") = 200 ]] || lab_fail "the token is not taken: $(cat "$LAB/body")"
+[ "$(jq '.forwards | length' "$LAB/body")" = 2 ] || lab_fail "the list: $(cat "$LAB/body")"
+[[ $(api DELETE "/portmap/$kernel" -H "$reader") = 40? ]] || lab_fail "the token may do more than read"
+[[ $(api POST "/portmap/$kernel/pause" -H "$reader") = 40? ]] || lab_fail "the token may do more than read"
+[[ $(api GET /portmap -H "$reader" -H "Host: evil.example") = 4?? ]] || lab_fail "any Host is taken: a web page could ask"
+forward_is n "$kernel" active || lab_fail "the token has paused a rule"
+
+for mode in kernel user; do
+	id=${!mode} port=7000
+	[ $mode = kernel ] || port=7200
+	hold_start "held-$mode" v tcp "$gw" $port
+	connected() { [ "$(forward_count n "$id" .connections)" -ge 1 ]; }
+	lab_until 20 "$mode: the connection is counted" connected
+	before=$(forward_count n "$id" .bytes_in)
+	grows() { [ "$(forward_count n "$id" .bytes_in)" -gt "$before" ] && [ "$(forward_count n "$id" .bytes_out)" -gt 0 ]; }
+	lab_until 20 "$mode: its bytes are counted while it lives" grows
+	[ "$(forward_count n "$id" .last_visitor | sed 's/:[0-9]*$//')" = "$v" ] || lab_fail "last visitor: $(forward_count n "$id" .last_visitor)"
+	[[ $(api GET "/portmap/$id/stats" -H "$reader") = 200 ]] || lab_fail "stats by the API: $(cat "$LAB/body")"
+	[ "$(jq -r .forward_id "$LAB/body")" = "$id" ] || lab_fail "stats by the API: $(cat "$LAB/body")"
+	lab_note "$mode: $(jq -c 'del(.schema, .forward_id)' "$LAB/body")"
+done
+lab_in n curl -s -m 10 "http://127.0.0.1:$METRICS/metrics" | grep '^p2pd_.*live-kernel' >"$LAB/series" ||
+	lab_fail "no Prometheus series names the rule"
+lab_note "Prometheus: $(wc -l <"$LAB/series") series of a rule: $(sed 's/{.*//' "$LAB/series" | sort -u | paste -sd' ')"
+
+# Kept, when the node ends, and when it is killed (what was counted in the last seconds may be lost then).
+sleep 3
+declare -A total bytes
+for mode in kernel user; do
+	total[$mode]=$(forward_count n "${!mode}" .total) bytes[$mode]=$(forward_count n "${!mode}" .bytes_in)
+done
+node_stop n
+node_start n
+lab_until 30 "n is back" is_joined n
+for mode in kernel user; do
+	[ "$(forward_count n "${!mode}" .total)" -ge "${total[$mode]}" ] &&
+		[ "$(forward_count n "${!mode}" .bytes_in)" -ge "${bytes[$mode]}" ] ||
+		lab_fail "$mode: counts were lost: $(forward n stats "${!mode}" --json), before ${total[$mode]}, ${bytes[$mode]}"
+done
+
+# What is wrong, and where.
+forward_ready n "$kernel" kernel
+forward n ping "$kernel" --json >"$LAB/ping.json"
+lab_note "ping: $(jq -c '[.checks[] | {what, ok, detail}]' "$LAB/ping.json")"
+[ "$(jq '[.checks[] | select(.ok | not)] | length' "$LAB/ping.json")" = 0 ] || lab_fail "ping: $(cat "$LAB/ping.json")"
+lab_kill service-n-7000
+refused 1 "service.*refused" forward n ping "$kernel"
+lab_kill gw KILL
+refused 1 "gateway|tunnel" forward n ping "$kernel"
+lab_note "ping: $(cat "$LAB/err")"
+
+# Who did what.
+forward n pause "$kernel" >"$LAB/out"
+forward n rm "$kernel" >"$LAB/out"
+forward n audit --json >"$LAB/audit.json"
+for event in add pause remove; do
+	jq -e --arg id "$kernel" --arg event "$event" '[.entries[] | select(.forward_id == $id and (.event | contains($event)))] | length >= 1' \
+		"$LAB/audit.json" >/dev/null || lab_fail "no $event in the audit: $(cat "$LAB/audit.json")"
+done

@@ -1,0 +1,12 @@
+/* Which ports of this host programs listen on, by sock_diag. Linux only. */
+#ifndef P2PD_TUN_LISTENING_H
+#define P2PD_TUN_LISTENING_H
+
+#include "core/forward.h"
+
+/* Whether each of the ports `at`.port to + count - 1 is listened on at all addresses of `at`'s family: at one alone it may
+ * be our own sockets, which carry forwarded ports. False, and the first that is not, in *missing; false, too, if the kernel
+ * does not tell. */
+bool listening_on(enum forward_proto proto, const struct addr *at, unsigned count, uint16_t *missing);
+
+#endif

@@ -1,0 +1,60 @@
+#include "tun/nat_sweep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tun/conntrack.h"
+#include "tun/nat_firewall.h"
+#include "tun/nat_mark.h"
+#include "tun/nat_script.h"
+#include "tun/nf_tables.h"
+#include "tun/run.h"
+
+struct notes {
+	unsigned mark_value; /* 0: there is no table */
+	struct nat_switch_list switches;
+};
+
+static void on_counter(void *arg, const char *name, uint64_t packets, uint64_t bytes)
+{
+	struct notes *n = arg;
+	struct nat_switch s;
+	unsigned value;
+
+	(void)packets;
+	(void)bytes;
+	if (nat_script_is_mark(name, &value) && value <= NAT_MARK_VALUES)
+		n->mark_value = value;
+	else if (nat_script_is_switch(name, &s) && n->switches.count < NAT_SWITCH_LIST)
+		n->switches.list[n->switches.count++] = s;
+}
+
+static void remove_table(const char *table)
+{
+	char script[NAT_TABLE_MAX + 32];
+
+	snprintf(script, sizeof script, "delete table inet %s\n", table);
+	run_program((const char *[]) { "nft", "-f", "-", NULL }, script, strlen(script), -1, NULL, 0);
+}
+
+/* Forwarding ends before the rules that keep it to what is ours; the last of what was switched on goes first. */
+void nat_sweep(const char *tun)
+{
+	struct notes n = { 0 };
+	char table[NAT_TABLE_MAX];
+
+	nat_script_table(table, tun);
+	nf_tables_counters(table, on_counter, &n);
+	uint32_t mark = nat_mark_bits(n.mark_value);
+	for (int what = NAT_SWITCHES - 1; what >= 0; what--)
+		for (size_t i = 0; i < n.switches.count; i++)
+			if ((int)n.switches.list[i].what == what)
+				nat_switch_off(n.switches.list[i]);
+	nat_firewall_close(table, mark, NAT_MARK_MASK);
+	if (n.mark_value) {
+		remove_table(table);
+		nat_mark_drop(n.mark_value);
+		conntrack_delete_marked(mark, NAT_MARK_MASK);
+	}
+	nat_mark_sweep();
+}
