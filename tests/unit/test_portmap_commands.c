@@ -464,6 +464,17 @@ static void a_token_is_found_by_its_id_alone(void **state)
 	expect_in(err, "there is no token '00000009'");
 }
 
+static void tokens_are_listed_with_the_names_of_their_rules(void **state)
+{
+	(void)state;
+	answer(200, LIST);
+	answer(200, "{\"tokens\":[" TOKEN("00000001") "]}");
+	answer(200, "{\"tokens\":[]}");
+	assert_int_equal(run("token ls"), EXIT_OK);
+	assert_string_equal(out,
+			    "00000001  till-lyon-3306  live     0 of 1 used, never ends, lets in for 12 h\n");
+}
+
 static void the_audit_is_one_object_a_line(void **state)
 {
 	(void)state;
@@ -499,6 +510,7 @@ int main(void)
 						stop),
 		cmocka_unit_test_setup_teardown(a_token_is_printed_as_its_link_alone, start, stop),
 		cmocka_unit_test_setup_teardown(a_token_is_found_by_its_id_alone, start, stop),
+		cmocka_unit_test_setup_teardown(tokens_are_listed_with_the_names_of_their_rules, start, stop),
 		cmocka_unit_test_setup_teardown(the_audit_is_one_object_a_line, start, stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
