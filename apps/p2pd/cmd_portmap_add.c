@@ -72,7 +72,7 @@ int cmd_portmap_add(int argc, char **argv)
 	body = body_of(&c, &code);
 	if (!code)
 		code = portmap_ask(&c.talk, "POST", NULL, "", body, &rule);
-	return code ? code : portmap_print(&c.talk, rule);
+	return code ? code : portmap_print_rule(&c.talk, rule);
 }
 
 /* --- set */
@@ -88,7 +88,7 @@ static int set_one(void *arg, const char *id)
 	json_t *rule;
 	int code = portmap_ask_about(&e->change->talk, "PATCH", id, "", json_incref(e->body), id, &rule);
 
-	return code ? code : portmap_print(&e->change->talk, rule);
+	return code ? code : portmap_print_rule(&e->change->talk, rule);
 }
 
 int cmd_portmap_set(int argc, char **argv)
