@@ -20,9 +20,9 @@ static const char more[] =
 	"            the rule; else as nat, and `p2pd portmap show` says why\n"
 	"  proxy-v2  by a PROXY protocol v2 header in front of each connection: the service must expect it\n"
 	"  nat       as this machine\n"
-	"A public rule without --allow is open to the whole internet: it needs a token (`p2pd portmap "
-	"token`)\n"
-	"or --force. `none` in place of a text or list takes it away, `all` in place of --to's.\n";
+	"A public rule says by --allow who may come: networks, and `token` for those who open a link of\n"
+	"`p2pd portmap token`. One that is open to the whole internet wants --force.\n"
+	"`none` takes a --name, --via, --domain or --allow away, `all` a --to.\n";
 
 /* With --json, --socket and the end of the table. */
 static void all_options(struct change *c, struct options_entry *out)
@@ -72,7 +72,7 @@ int cmd_portmap_add(int argc, char **argv)
 	body = body_of(&c, &code);
 	if (!code)
 		code = portmap_ask(&c.talk, "POST", NULL, "", body, &rule);
-	return code ? code : portmap_print(&c.talk, rule);
+	return code ? code : portmap_print_rule(&c.talk, rule);
 }
 
 /* --- set */
@@ -88,7 +88,7 @@ static int set_one(void *arg, const char *id)
 	json_t *rule;
 	int code = portmap_ask_about(&e->change->talk, "PATCH", id, "", json_incref(e->body), id, &rule);
 
-	return code ? code : portmap_print(&e->change->talk, rule);
+	return code ? code : portmap_print_rule(&e->change->talk, rule);
 }
 
 int cmd_portmap_set(int argc, char **argv)

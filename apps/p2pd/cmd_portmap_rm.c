@@ -1,5 +1,8 @@
 /* The subcommands that take rules and nothing else. */
+#include <string.h>
+
 #include "apps/p2pd/cmd_portmap.h"
+#include "apps/p2pd/forward/rule.h"
 #include "apps/p2pd/portmap_talk.h"
 
 struct deed {
@@ -17,10 +20,10 @@ static int do_one(void *arg, const char *id)
 	json_t *rule;
 	int code = portmap_ask_about(&e->talk, e->deed->method, id, e->deed->tail, NULL, id, &rule);
 
-	return code ? code : portmap_print(&e->talk, rule);
+	return code ? code : portmap_print_rule(&e->talk, rule);
 }
 
-static int do_deed(const struct deed *deed, int argc, char **argv)
+static int do_deed(const struct deed *deed, int (*run)(void *arg, const char *id), int argc, char **argv)
 {
 	struct each e = { .talk = PORTMAP_TALK, .deed = deed };
 	const struct options_entry entries[] = {
@@ -40,7 +43,7 @@ static int do_deed(const struct deed *deed, int argc, char **argv)
 	struct options_list args;
 	int code;
 
-	return options_parse(&options, argc, argv, &args, &code) ? portmap_each(&args, do_one, &e) : code;
+	return options_parse(&options, argc, argv, &args, &code) ? portmap_each(&args, run, &e) : code;
 }
 
 int cmd_portmap_pause(int argc, char **argv)
@@ -50,7 +53,7 @@ int cmd_portmap_pause(int argc, char **argv)
 		"Lets nobody through, within a second: what lives stands still, what is new is refused."
 	};
 
-	return do_deed(&deed, argc, argv);
+	return do_deed(&deed, do_one, argc, argv);
 }
 
 int cmd_portmap_resume(int argc, char **argv)
@@ -58,7 +61,7 @@ int cmd_portmap_resume(int argc, char **argv)
 	static const struct deed deed = { "POST", "/resume", "p2pd portmap resume RULE... [options]",
 					  "Ends a pause. Connections that outlived it go on." };
 
-	return do_deed(&deed, argc, argv);
+	return do_deed(&deed, do_one, argc, argv);
 }
 
 int cmd_portmap_rm(int argc, char **argv)
@@ -67,7 +70,49 @@ int cmd_portmap_rm(int argc, char **argv)
 					  "Removes rules and ends their connections. For 30 days `p2pd "
 					  "portmap restore` brings them back." };
 
-	return do_deed(&deed, argc, argv);
+	return do_deed(&deed, do_one, argc, argv);
+}
+
+/* --- restore: who types a name means the rule that had it and was removed; the daemon knows those by forward_id alone. */
+
+static bool was_called(json_t *rule, const char *name)
+{
+	return !strcmp(portmap_string(rule, "name"), name) &&
+	       !strcmp(portmap_string(rule, "state"), "removed");
+}
+
+/* The one removed rule of that name, as a new reference; NULL: none, or several. */
+static json_t *find_removed(json_t *rules, const char *name)
+{
+	json_t *rule, *found = NULL;
+	size_t i, count = 0;
+
+	json_array_foreach(rules, i, rule)
+	{
+		if (!was_called(rule, name))
+			continue;
+		found = rule;
+		count++;
+	}
+	return count == 1 ? json_incref(found) : NULL;
+}
+
+static int restore_one(void *arg, const char *id)
+{
+	const struct each *e = arg;
+	json_t *answer;
+
+	if (strlen(id) == RULE_ID_TEXT - 1)
+		return do_one(arg, id);
+	int code = portmap_ask(&e->talk, "GET", NULL, "?all=1", NULL, &answer);
+
+	if (code)
+		return code;
+	json_t *removed = find_removed(json_object_get(answer, "forwards"), id);
+	code = do_one(arg, removed ? portmap_string(removed, "forward_id") : id);
+	json_decref(removed);
+	json_decref(answer);
+	return code;
 }
 
 int cmd_portmap_restore(int argc, char **argv)
@@ -77,5 +122,5 @@ int cmd_portmap_restore(int argc, char **argv)
 					  "`p2pd portmap ls --all` lists "
 					  "them." };
 
-	return do_deed(&deed, argc, argv);
+	return do_deed(&deed, restore_one, argc, argv);
 }

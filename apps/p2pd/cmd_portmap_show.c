@@ -57,6 +57,22 @@ static void print_addresses(json_t *rule)
 	printf("\n");
 }
 
+static void print_allow(json_t *allow)
+{
+	json_t *item;
+	size_t i;
+
+	json_array_foreach(allow, i, item)
+	{
+		const char *text = json_string_value(item) ? json_string_value(item) : "?";
+		printf("%s", i ? ", " : "; only ");
+		if (!strcmp(text, "token"))
+			printf("who opened a link");
+		else
+			portmap_put(text, 0);
+	}
+}
+
 static void print_who(json_t *rule)
 {
 	const char *scope = portmap_string(rule, "scope");
@@ -72,10 +88,7 @@ static void print_who(json_t *rule)
 	} else {
 		printf("all members of the network");
 	}
-	if (json_array_size(allow)) {
-		printf("; only from ");
-		print_list(allow, ", ");
-	}
+	print_allow(allow);
 	printf("\n");
 }
 

@@ -101,9 +101,9 @@ static int token_new(int argc, char **argv)
 
 /* --- ls */
 
-/* Calls `run` for each token of the rule, or of all; stops when it returns false. */
-static int of_rule(const struct token *t, const char *id, bool (*run)(void *arg, json_t *token), void *arg,
-		   bool *more)
+/* Calls `run` for each token of the rule, or of all; stops when it returns false. People know rules by their names. */
+static int of_rule(const struct token *t, const char *id, const char *name,
+		   bool (*run)(void *arg, json_t *token), void *arg, bool *more)
 {
 	json_t *answer, *token;
 	int code = portmap_ask_about(&t->talk, "GET", id, "/tokens", NULL, id, &answer);
@@ -115,6 +115,7 @@ static int of_rule(const struct token *t, const char *id, bool (*run)(void *arg,
 	{
 		if (!*portmap_string(token, "forward_id"))
 			json_object_set_new(token, "forward_id", json_string(id));
+		json_object_set_new(token, "name", json_string(*name ? name : id));
 		*more = run(arg, token);
 		if (!*more)
 			break;
@@ -130,14 +131,15 @@ static int each_token(const struct token *t, bool (*run)(void *arg, json_t *toke
 	size_t i;
 
 	if (t->id)
-		return of_rule(t, t->id, run, arg, &more);
+		return of_rule(t, t->id, t->id, run, arg, &more);
 	int code = portmap_ask(&t->talk, "GET", NULL, "", NULL, &answer);
 	if (code)
 		return code;
 	json_array_foreach(json_object_get(answer, "forwards"), i, rule)
 	{
 		if (!code && more && !strcmp(portmap_string(rule, "scope"), "public"))
-			code = of_rule(t, portmap_string(rule, "forward_id"), run, arg, &more);
+			code = of_rule(t, portmap_string(rule, "forward_id"), portmap_string(rule, "name"),
+				       run, arg, &more);
 	}
 	json_decref(answer);
 	return code;
@@ -162,7 +164,7 @@ static bool print_token(void *arg, json_t *token)
 
 	(void)arg;
 	printf("%s  %s  %-7s  %lld of %lld used, ", portmap_string(token, "token_id"),
-	       portmap_string(token, "forward_id"), portmap_string(token, "state"),
+	       portmap_string(token, "name"), portmap_string(token, "state"),
 	       (long long)number(token, "used"), (long long)number(token, "uses"));
 	print_end(number(token, "expires_at"));
 	printf(", lets in for %s", portmap_span(number(token, "for_s"), text));
@@ -190,9 +192,8 @@ static int token_ls(int argc, char **argv)
 	};
 	const struct options options = {
 		.usage = "p2pd portmap token ls [options]",
-		.about = "Lists tokens: TOKEN-ID, the rule's forward_id, and what is left of them. Links are "
-			 "not "
-			 "shown\nagain: only a hash of them is kept.",
+		.about = "Lists tokens: TOKEN-ID, the rule, and what is left of them. Links are not shown "
+			 "again: only\na hash of them is kept.",
 		.entries = entries,
 	};
 	struct options_list args;

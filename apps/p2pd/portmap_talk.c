@@ -120,6 +120,17 @@ int portmap_print(const struct portmap_talk *t, json_t *json)
 	return fflush(stdout) ? fail_with(EXIT_FAILED, "cannot write the answer") : EXIT_OK;
 }
 
+int portmap_print_rule(const struct portmap_talk *t, json_t *rule)
+{
+	const char *name = portmap_string(rule, "name"), *why = portmap_string(rule, "why");
+
+	if (*why)
+		fail_with(EXIT_OK, "%.80s is %.20s: %.400s",
+			  *name ? name : portmap_string(rule, "forward_id"), portmap_string(rule, "state"),
+			  why);
+	return portmap_print(t, rule);
+}
+
 const char *portmap_string(json_t *object, const char *key)
 {
 	const char *text = json_string_value(json_object_get(object, key));

@@ -126,6 +126,20 @@ static void a_line_says_who_did_what_when(void **state)
 	json_decref(entries);
 }
 
+static void a_rule_that_never_was_has_no_id(void **state)
+{
+	static const uint8_t zeros[FORWARD_ID];
+	const struct audit_entry e = { .event = AUDIT_RULE_ADD,
+				       .outcome = AUDIT_REFUSED,
+				       .forward_id = zeros };
+
+	(void)state;
+	audit_write(audit, NOW, &e);
+	json_t *entries = list(0);
+	assert_null(json_object_get(json_array_get(entries, 0), "forward_id"));
+	json_decref(entries);
+}
+
 static void each_event_has_a_name_of_its_own(void **state)
 {
 	(void)state;
@@ -334,6 +348,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_line_says_who_did_what_when, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_rule_that_never_was_has_no_id, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(each_event_has_a_name_of_its_own, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_strangers_say_is_cut_and_made_plain, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_list_begins_when_one_wants, set_up, tear_down),

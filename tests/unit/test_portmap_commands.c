@@ -231,7 +231,7 @@ static void an_id_that_the_message_has_is_not_told_twice(void **state)
 	(void)state;
 	answer(409, "{\"error\":{\"code\":\"conflict\",\"message\":\"" ID_2 " has it\",\"forward_id\":\"" ID_2
 		    "\"}}");
-	assert_int_equal(run("restore " ID_1), EXIT_CONFLICT);
+	assert_int_equal(run("resume " ID_1), EXIT_CONFLICT);
 	assert_null(strstr(err, "(forward_id"));
 }
 
@@ -280,7 +280,6 @@ static void each_deed_has_its_path(void **state)
 		{ "pause " ID_1, "POST /api/v1/portmap/" ID_1 "/pause" },
 		{ "resume till-lyon-3306", "POST /api/v1/portmap/till-lyon-3306/resume" },
 		{ "rm " ID_1, "DELETE /api/v1/portmap/" ID_1 },
-		{ "restore " ID_1, "POST /api/v1/portmap/" ID_1 "/restore" },
 		{ "show --json " ID_1, "GET /api/v1/portmap/" ID_1 },
 		{ "stats --json " ID_1, "GET /api/v1/portmap/" ID_1 "/stats" },
 		{ "ping --json " ID_1, "POST /api/v1/portmap/" ID_1 "/ping" },
@@ -312,6 +311,34 @@ static void ids_come_from_stdin_and_one_that_fails_stops_no_other(void **state)
 	expect_call(2, "POST /api/v1/portmap/" ID_2 "/pause");
 	expect_in(err, "gone: no rule has it");
 	expect_in(out, ID_2);
+}
+
+#define REMOVED                                                \
+	"{\"schema\":\"p2pd.portmap/1\",\"forwards\":[" RULE_1 \
+	"," RULE_OF(ID_2, "till-lyon-3306", "removed", "") "]}"
+
+static void restore_takes_the_name_that_a_removed_rule_had(void **state)
+{
+	(void)state;
+	answer(200, REMOVED);
+	answer(200, RULE_2);
+	assert_int_equal(run("restore till-lyon-3306"), EXIT_OK);
+	expect_call(0, "GET /api/v1/portmap?all=1");
+	expect_call(1, "POST /api/v1/portmap/" ID_2 "/restore");
+	answer(200, RULE_1);
+	assert_int_equal(run("restore " ID_1), EXIT_OK);
+	expect_call(2, "POST /api/v1/portmap/" ID_1 "/restore");
+}
+
+static void what_keeps_a_new_rule_from_working_is_told_beside_it(void **state)
+{
+	(void)state;
+	answer(201, RULE_OF(ID_1, "x", "failed", ",\"why\":\"the gateway gw refuses: port 22\""));
+	assert_int_equal(run("add --local 10.0.0.1:22"), EXIT_OK);
+	expect_in(err, "x is failed: the gateway gw refuses: port 22");
+	json_t *printed = json_loads(out, 0, NULL);
+	assert_non_null(printed);
+	json_decref(printed);
 }
 
 static void what_could_not_be_a_name_is_not_sent(void **state)
@@ -387,7 +414,7 @@ static void show_tells_the_mode_and_its_reason(void **state)
 	expect_in(out, "[2001:db8::5]:3306/tcp\n");
 	expect_in(out,
 		  "200 connections, idle ones end after 90 s, 10mbit each way, until 2030-01-01 00:00 UTC");
-	expect_in(out, "the gateway gw1; only from 198.51.100.0/24");
+	expect_in(out, "the gateway gw1; only 198.51.100.0/24");
 }
 
 static void ping_ends_with_1_at_what_does_not_work(void **state)
@@ -464,6 +491,17 @@ static void a_token_is_found_by_its_id_alone(void **state)
 	expect_in(err, "there is no token '00000009'");
 }
 
+static void tokens_are_listed_with_the_names_of_their_rules(void **state)
+{
+	(void)state;
+	answer(200, LIST);
+	answer(200, "{\"tokens\":[" TOKEN("00000001") "]}");
+	answer(200, "{\"tokens\":[]}");
+	assert_int_equal(run("token ls"), EXIT_OK);
+	assert_string_equal(out,
+			    "00000001  till-lyon-3306  live     0 of 1 used, never ends, lets in for 12 h\n");
+}
+
 static void the_audit_is_one_object_a_line(void **state)
 {
 	(void)state;
@@ -486,6 +524,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(each_deed_has_its_path, start, stop),
 		cmocka_unit_test_setup_teardown(ids_come_from_stdin_and_one_that_fails_stops_no_other, start,
 						stop),
+		cmocka_unit_test_setup_teardown(restore_takes_the_name_that_a_removed_rule_had, start, stop),
+		cmocka_unit_test_setup_teardown(what_keeps_a_new_rule_from_working_is_told_beside_it, start,
+						stop),
 		cmocka_unit_test_setup_teardown(what_could_not_be_a_name_is_not_sent, start, stop),
 		cmocka_unit_test_setup_teardown(no_daemon_is_told_once, start, stop),
 		cmocka_unit_test_setup_teardown(a_denial_ends_with_7, start, stop),
@@ -499,6 +540,7 @@ int main(void)
 						stop),
 		cmocka_unit_test_setup_teardown(a_token_is_printed_as_its_link_alone, start, stop),
 		cmocka_unit_test_setup_teardown(a_token_is_found_by_its_id_alone, start, stop),
+		cmocka_unit_test_setup_teardown(tokens_are_listed_with_the_names_of_their_rules, start, stop),
 		cmocka_unit_test_setup_teardown(the_audit_is_one_object_a_line, start, stop),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -403,6 +403,30 @@ static void a_spoilt_file_is_put_aside_and_admits_nobody(void **state)
 	reopen();
 }
 
+static void whatever_byte_is_spoilt_is_survived(void **state)
+{
+	char text[TOKEN_TEXT], file[2048];
+	unsigned spoilt = 0;
+
+	(void)state;
+	make(rule_a, 2, NOW + HOUR, text);
+	assert_int_equal(admit(rule_a, text, "198.51.100.7"), 0);
+	ssize_t n = file_read(dir, "tokens.json", file, sizeof file);
+	assert_true(n > 0);
+	for (ssize_t i = 0; i < n; i++) {
+		char was = file[i];
+		file[i] = (char)rng_u32(&rng);
+		tokens_close(tokens);
+		assert_int_equal(file_write(dir, "tokens.json", file, (size_t)n), 0);
+		int ret = tokens_open(&tokens, dir);
+		assert_true(ret == 0 || ret == -EBADMSG);
+		assert_true(tokens_count(tokens) <= 1);
+		spoilt += ret != 0;
+		file[i] = was;
+	}
+	assert_true(spoilt > (unsigned)n / 2);
+}
+
 static void as_json_it_tells_all_but_the_secret(void **state)
 {
 	char text[TOKEN_TEXT];
@@ -540,6 +564,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_disk_that_takes_nothing_admits_nobody, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_spoilt_file_is_put_aside_and_admits_nobody, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(whatever_byte_is_spoilt_is_survived, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(as_json_it_tells_all_but_the_secret, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_use_that_was_granted_outlives_kill_9_at_any_system_call,
 						set_up, tear_down),

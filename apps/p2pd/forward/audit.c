@@ -160,6 +160,7 @@ static void put_text(json_t *json, const char *key, const char *text)
 
 static json_t *line_json(const struct audit_entry *e, uint64_t unix_s, unsigned left)
 {
+	static const uint8_t none[FORWARD_ID];
 	char when[TIME_TEXT] = "", id[RULE_ID_TEXT];
 	time_t t = (time_t)unix_s;
 	struct tm tm;
@@ -169,7 +170,7 @@ static json_t *line_json(const struct audit_entry *e, uint64_t unix_s, unsigned 
 	json_t *json = json_pack("{ss sI ss ss}", "time", when, "unix", (json_int_t)unix_s, "event",
 				 events[e->event].name, "outcome", outcomes[e->outcome]);
 	put_text(json, "actor", e->actor);
-	if (e->forward_id)
+	if (e->forward_id && memcmp(e->forward_id, none, FORWARD_ID))
 		json_object_set_new(json, "forward_id", json_string(rule_id_text(e->forward_id, id)));
 	put_text(json, "name", e->name);
 	put_text(json, "detail", e->detail);

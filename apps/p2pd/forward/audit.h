@@ -51,7 +51,7 @@ enum audit_outcome { AUDIT_OK, AUDIT_REFUSED, AUDIT_FAILED };
 struct audit_entry {
 	enum audit_event event;
 	enum audit_outcome outcome;
-	const uint8_t *forward_id; /* FORWARD_ID bytes; NULL: of no rule */
+	const uint8_t *forward_id; /* FORWARD_ID bytes; NULL, or zeros: of no rule that there is */
 	const char *name;	   /* the rule's; NULL */
 	const char *actor;	   /* "uid 0", "node till-lyon", "visitor 203.0.113.5" */
 	const char *detail;	   /* NULL: nothing more to say */
