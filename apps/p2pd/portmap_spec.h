@@ -27,6 +27,6 @@ struct json_t *portmap_spec_json(const struct portmap_spec *s, uint64_t unix_s,
 				 char why[static PORTMAP_SPEC_WHY]);
 
 /* "90s", "15min", "12h", "7d" in seconds, 1 or more. `none` is the word for 0, NULL: there is none. 0 or -EINVAL. */
-int portmap_seconds(uint64_t *out, const char *text, const char *none);
+int portmap_seconds(uint64_t *out, const char *text, const char *zero);
 
 #endif

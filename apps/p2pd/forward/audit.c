@@ -222,7 +222,7 @@ static const char *line_end(const char *line, const char *end)
 static void keep_from(struct audit *a, const char *text, size_t from)
 {
 	int error = file_write(a->dir, file_name, text + from, a->size - from);
-	size_t size;
+	size_t size = 0;
 
 	if (!error) {
 		int fd = open_file(a->dir, &size);

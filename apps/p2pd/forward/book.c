@@ -51,13 +51,17 @@ static struct book_item *edit(struct book *b, size_t i)
 static void take_out(struct list *l, size_t i)
 {
 	drop_item(l->items[i]);
-	memmove(l->items + i, l->items + i + 1, (--l->count - i) * sizeof *l->items);
+	for (l->count--; i < l->count; i++)
+		l->items[i] = l->items[i + 1];
 }
 
 static bool differs(const struct book *b)
 {
-	return b->now.count != b->before.count ||
-	       memcmp(b->now.items, b->before.items, b->now.count * sizeof *b->now.items) != 0;
+	bool same = b->now.count == b->before.count;
+
+	for (size_t i = 0; same && i < b->now.count; i++)
+		same = b->now.items[i] == b->before.items[i];
+	return !same;
 }
 
 static void begin(struct book *b)

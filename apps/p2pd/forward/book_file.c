@@ -39,9 +39,11 @@ static json_t *stats_json(const struct forward_stats *s)
 
 static bool has_stats(const struct forward_stats *s)
 {
-	static const struct forward_stats none;
+	uint64_t all = s->bytes_in | s->bytes_out | s->total | s->last_ms;
 
-	return memcmp(s, &none, sizeof none) != 0;
+	for (int i = 0; i < FORWARD_REJECTS; i++)
+		all |= s->rejected[i];
+	return all != 0;
 }
 
 static int add_item(json_t *list, const struct book_item *item)

@@ -97,7 +97,9 @@ static int set(struct run *run, const struct policy_rule *wanted, const struct r
 /* Whether a living rule of the book is one that the file names: of several with one name only the oldest is. */
 static bool is_named(const struct run *run, const struct rule *r)
 {
-	if (match(run->b, r->name) != r)
+	const struct rule *first = match(run->b, r->name);
+
+	if (!first || first != r)
 		return false;
 	for (size_t i = 0; i < run->p->count; i++)
 		if (!strcmp(run->p->rules[i].rule.name, r->name))

@@ -170,12 +170,12 @@ static int read_text(char *out, size_t cap, const json_t *v, const char *key, ch
 {
 	const char *text = json_string_value(v);
 
+	memset(out, 0, cap);
 	if (!text || strlen(text) != json_string_length(v))
 		return rule_refuse(why, "%s takes a text", key);
 	if (strlen(text) >= cap)
 		return rule_refuse(why, "%s takes a text of at most %zu bytes", key, cap - 1);
-	memset(out, 0, cap);
-	memcpy(out, text, strlen(text));
+	snprintf(out, cap, "%s", text);
 	return 0;
 }
 
