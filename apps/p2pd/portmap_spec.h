@@ -26,7 +26,7 @@ size_t portmap_spec_options(struct portmap_spec *s, struct options_entry out[sta
 struct json_t *portmap_spec_json(const struct portmap_spec *s, uint64_t unix_s,
 				 char why[static PORTMAP_SPEC_WHY]);
 
-/* "90s", "15min", "12h", "7d" in seconds, 1 or more. `none` is the word for 0, NULL: there is none. 0 or -EINVAL. */
+/* "90s", "15min", "12h", "7d" in seconds, 1 or more. `zero` is the word for 0, NULL: there is none. 0 or -EINVAL. */
 int portmap_seconds(uint64_t *out, const char *text, const char *zero);
 
 #endif
