@@ -28,7 +28,7 @@ static void key_of(uint8_t key[static SOURCE_KEY], const struct addr *who)
 	memcpy(key + 1, who->ip, who->family == ADDR_V4 ? 4 : NET6);
 }
 
-/* The bucket gives one a second; of wrong tokens one a minute, so its seconds are longer. */
+/* The bucket gives one a second; of wrong tokens fewer, so its seconds are longer. */
 static uint64_t slow_ms(uint64_t now_ms)
 {
 	return now_ms / DOOR_WRONG_EVERY_S;

@@ -9,9 +9,9 @@
 
 enum {
 	DOOR_KNOCKS_PER_S = 1, /* of a source: a person who reloads the page */
-	DOOR_KNOCKS_BURST = 20,
-	DOOR_WRONG_EVERY_S = 60, /* wrong tokens of a source: one in so long, */
-	DOOR_WRONG_BURST = 5,	 /* after so many */
+	DOOR_KNOCKS_BURST = 30,
+	DOOR_WRONG_EVERY_S = 10, /* wrong tokens of a source: one in so long, */
+	DOOR_WRONG_BURST = 20,	 /* after so many: several people may be behind one address */
 	DOOR_ALL_PER_S = 50,
 	DOOR_ALL_BURST = 200,
 	DOOR_SOURCES_MAX = 8192,
