@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <linux/netfilter/nf_conntrack_tcp.h>
-#include <net/if.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -13,24 +12,22 @@
 
 #include "core/log.h"
 #include "tun/conntrack.h"
-#include "tun/listening.h"
+#include "tun/nat_change.h"
 #include "tun/nat_firewall.h"
 #include "tun/nat_keeper.h"
 #include "tun/nat_mark.h"
-#include "tun/nat_script.h"
+#include "tun/nat_reach.h"
+#include "tun/nat_table.h"
 #include "tun/nat_sweep.h"
 #include "tun/nat_switch.h"
 #include "tun/nat_tally.h"
-#include "tun/netif.h"
 #include "tun/nf_tables.h"
-#include "tun/route.h"
-#include "tun/run.h"
-
-enum { ADDRS_MAX = 256 };
+#include "tun/nft.h"
 
 /* The entries that are in the kernel now. */
 struct state {
 	struct forward_entry *entries; /* sorted by id, their targets such as packets get them */
+	struct addr *asked;	       /* the targets such as they were asked for */
 	size_t count;
 	struct nat_tally tally;
 };
@@ -40,10 +37,12 @@ struct state {
 struct host_nat {
 	struct host_nat_config config;
 	struct nat_frame frame;
+	struct nat_reach reach;
 	struct nat_keeper keeper;
 	unsigned mark_value; /* 0: nothing is set up */
 	uint32_t generation; /* of nf_tables, when we last were content with it */
 	struct nat_switch_list switches;
+	int ailing; /* the last error of heal() */
 	struct state now;
 	pthread_mutex_t lock; /* for `told`, which others may read while we work */
 	struct nat_tally told;
@@ -60,54 +59,6 @@ __attribute__((format(printf, 3, 4))) static int fail(int rc, char why[static HO
 	return rc;
 }
 
-/* --- nft */
-
-static const char *first_line(const char *said)
-{
-	const char *error = strstr(said, "Error: ");
-	return error ? error + 7 : said;
-}
-
-static int nft(const char *const argv[], const char *script, size_t len, int hold,
-	       char why[static HOST_NAT_WHY])
-{
-	char said[HOST_NAT_WHY] = "";
-	int rc = run_program(argv, script, len, hold, said, sizeof said);
-
-	if (rc == 0)
-		return 0;
-	if (rc == -ENOENT)
-		return fail(rc, why, "the program nft is not here: install nftables");
-	if (rc < 0)
-		return fail(rc, why, "nft could not be run: %s", strerror(-rc));
-	log_debug("host_nat", "nft said: %s", said);
-	return fail(strstr(said, "not permitted") ? -EPERM : -EINVAL, why, "nft: %.140s", first_line(said));
-}
-
-struct script {
-	FILE *out;
-	char *text;
-	size_t len;
-};
-
-static int script_begin(struct script *s)
-{
-	*s = (struct script) { 0 };
-	s->out = open_memstream(&s->text, &s->len);
-	return s->out ? 0 : -ENOMEM;
-}
-
-static int script_run(struct script *s, const struct host_nat *n, char why[static HOST_NAT_WHY])
-{
-	static const char *const argv[] = { "nft", "-f", "-", NULL };
-	int rc = fclose(s->out) == 0 ? 0 : -ENOMEM;
-
-	if (rc == 0 && s->len)
-		rc = nft(argv, s->text, s->len, n->keeper.hold, why);
-	free(s->text);
-	return rc;
-}
-
 /* --- Opening */
 
 static bool may_administer(void)
@@ -121,7 +72,6 @@ static bool may_administer(void)
 /* Whether this kernel and this nft take what we would tell them: nothing is changed. */
 static int try_nft(const struct host_nat *n, char why[static HOST_NAT_WHY])
 {
-	static const char *const argv[] = { "nft", "-c", "-f", "-", NULL };
 	struct forward_entry e = {
 		.side = FORWARD_GATEWAY,
 		.proto = FORWARD_TCP,
@@ -133,14 +83,13 @@ static int try_nft(const struct host_nat *n, char why[static HOST_NAT_WHY])
 		.idle_s = 1,
 		.rate = 1,
 	};
-	struct script s;
+	struct nft_script s;
 
-	if (script_begin(&s))
-		return fail(-ENOMEM, why, "no memory");
-	nat_script_base(s.out, &n->frame, n->mark_value);
-	nat_script_change(s.out, &n->frame, NULL, 0, &e, 1, NULL, NULL);
-	int rc = fclose(s.out) == 0 ? nft(argv, s.text, s.len, -1, why) : -ENOMEM;
-	free(s.text);
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	nat_table_base(s.out, &n->frame, n->mark_value);
+	nat_change(s.out, &n->frame, NULL, 0, &e, 1, NULL, NULL);
+	int rc = nft_run(&s, true, -1, why, HOST_NAT_WHY);
 	return rc == -EINVAL ? -ENOTSUP : rc;
 }
 
@@ -161,8 +110,9 @@ int host_nat_open(struct host_nat **out, const struct host_nat_config *config, c
 		.bits4 = config->bits4,
 		.bits6 = config->bits6,
 	};
+	n->reach = (struct nat_reach) { config->ifindex, config->ip4, config->ip6 };
 	memcpy(n->frame.tun, config->tun, sizeof n->frame.tun);
-	nat_script_table(n->frame.table, config->tun);
+	nat_table_name(n->frame.table, config->tun);
 	pthread_mutex_init(&n->lock, NULL);
 	nat_keeper_lock(&n->keeper, config->tun);
 	nat_sweep(config->tun);
@@ -190,12 +140,12 @@ static void lower(struct host_nat *n)
 
 static int load_base(struct host_nat *n, char why[static HOST_NAT_WHY])
 {
-	struct script s;
+	struct nft_script s;
 
-	if (script_begin(&s))
-		return fail(-ENOMEM, why, "no memory");
-	nat_script_base(s.out, &n->frame, n->mark_value);
-	return script_run(&s, n, why);
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	nat_table_base(s.out, &n->frame, n->mark_value);
+	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
 static int raise_up(struct host_nat *n, char why[static HOST_NAT_WHY])
@@ -225,6 +175,7 @@ static void free_state(struct state *s)
 {
 	nat_tally_free(&s->tally);
 	free(s->entries);
+	free(s->asked);
 	*s = (struct state) { 0 };
 }
 
@@ -254,61 +205,25 @@ void host_nat_close(struct host_nat *n)
 	free(n);
 }
 
-/* --- What the entries need of the host */
+/* --- Switches */
 
-static int own_addresses(struct netif_addr *list, unsigned skip)
-{
-	int count = netif_list(list, ADDRS_MAX, skip);
-	return count < 0 ? 0 : count;
-}
-
-/* Visitors come by the interface that has the address, or by those that lead to the internet. */
-static void want_for_gateway(const struct host_nat *n, const struct forward_entry *e,
-			     const struct netif_addr *own, int own_count, struct nat_switch_list *want)
-{
-	enum addr_family family = e->listen.family;
-	struct lan lan;
-
-	for (int i = 0; i < own_count; i++)
-		if (addr_same_ip(&own[i].addr, &e->listen))
-			nat_switch_want_forward(want, &n->switches, family, own[i].ifindex);
-	if (route_default(family, n->config.ifindex, &lan) == 0)
-		nat_switch_want_forward(want, &n->switches, family, lan.ifindex);
-}
-
-static bool is_own(const struct netif_addr *own, int own_count, const struct addr *a)
-{
-	for (int i = 0; i < own_count; i++)
-		if (addr_same_ip(&own[i].addr, a))
-			return true;
-	return false;
-}
-
-static void want_switches(const struct host_nat *n, const struct state *s, struct nat_switch_list *want)
-{
-	struct netif_addr own[ADDRS_MAX];
-	int own_count = own_addresses(own, 0);
-
-	want->count = 0;
-	for (size_t i = 0; i < s->count; i++) {
-		const struct forward_entry *e = &s->entries[i];
-		if (e->side == FORWARD_GATEWAY)
-			want_for_gateway(n, e, own, own_count, want);
-		else if (is_own(own, own_count, &e->target))
-			continue;
-		nat_switch_want_forward(want, &n->switches, e->listen.family, n->config.ifindex);
-	}
-}
-
-static int switch_over(struct host_nat *n, const struct nat_switch_list *want, char why[static HOST_NAT_WHY])
+static int switch_on_all(const struct nat_switch_list *want, char why[static HOST_NAT_WHY])
 {
 	for (size_t i = 0; i < want->count; i++) {
-		int rc = nat_switch_has(&n->switches, want->list[i]) ? 0 : nat_switch_on(want->list[i]);
+		int rc = nat_switch_on(want->list[i]);
 		if (rc)
 			return fail(rc, why, "forwarding of packets could not be switched on: %s",
 				    strerror(-rc));
 	}
 	return 0;
+}
+
+static bool same_switches(const struct nat_switch_list *a, const struct nat_switch_list *b)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (!nat_switch_has(b, a->list[i]))
+			return false;
+	return a->count == b->count;
 }
 
 static void switch_off_others(const struct nat_switch_list *have, const struct nat_switch_list *want)
@@ -318,36 +233,61 @@ static void switch_off_others(const struct nat_switch_list *have, const struct n
 			nat_switch_off(have->list[i]);
 }
 
-/* --- Applying */
+/* --- The table, anew */
 
-/* A program that listens on all addresses of the host hears of a loopback port at one of ours. With UDP it answers from
- * the address that its routes choose, which is the one that it must have been asked at. */
-static struct addr target_of(const struct host_nat *n, const struct forward_entry *e)
+static void on_note(void *arg, const char *name, uint64_t packets, uint64_t bytes)
 {
-	struct addr a = e->listen.family == ADDR_V4 ? n->config.ip4 : n->config.ip6;
-	struct lan lan;
+	unsigned *value = arg;
 
-	if (!addr_is_loopback(&e->target))
-		return e->target;
-	if (e->proto == FORWARD_UDP && (e->gateway4.family || e->gateway6.family) &&
-	    route_default(e->listen.family, n->config.ifindex, &lan) == 0)
-		a = lan.local;
-	a.port = e->target.port;
-	return a;
+	(void)packets;
+	(void)bytes;
+	nat_table_is_mark(name, value);
 }
+
+static bool table_stands(const struct host_nat *n)
+{
+	unsigned value = 0;
+	return nf_tables_counters(n->frame.table, on_note, &value) == 0 && value == n->mark_value;
+}
+
+static const struct forward_stats *counted(void *arg, const uint8_t *id)
+{
+	return nat_tally_stats(arg, id);
+}
+
+/* The counts go on from what was last seen. */
+static int rebuild(struct host_nat *n, char why[static HOST_NAT_WHY])
+{
+	static const struct nat_switch_list none;
+	struct nft_script s;
+
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	nat_table_base(s.out, &n->frame, n->mark_value);
+	nat_table_switches(s.out, &n->frame, &none, &n->switches);
+	nat_change(s.out, &n->frame, NULL, 0, n->now.entries, n->now.count, counted, &n->now.tally);
+	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
+}
+
+/* --- Applying */
 
 static int make_state(const struct host_nat *n, struct state *s, const struct forward_entry *entries,
 		      size_t count)
 {
 	*s = (struct state) { .count = count };
 	s->entries = malloc((count ? count : 1) * sizeof *s->entries);
-	if (!s->entries)
+	s->asked = malloc((count ? count : 1) * sizeof *s->asked);
+	if (!s->entries || !s->asked) {
+		free_state(s);
 		return -ENOMEM;
-	for (size_t i = 0; i < count; i++) {
-		s->entries[i] = entries[i];
-		s->entries[i].target = target_of(n, &entries[i]);
 	}
-	nat_script_sort(s->entries, count);
+	if (count)
+		memcpy(s->entries, entries, count * sizeof *entries);
+	nat_change_sort(s->entries, count);
+	for (size_t i = 0; i < count; i++) {
+		s->asked[i] = s->entries[i].target;
+		s->entries[i].target = nat_reach_target(&n->reach, &s->entries[i]);
+	}
 	int rc = nat_tally_make(&s->tally, s->entries, count, &n->now.tally);
 	if (rc)
 		free_state(s);
@@ -385,14 +325,14 @@ static int load_change(struct host_nat *n, const struct state *old, const struct
 		       const struct nat_switch_list *had, const struct nat_switch_list *want,
 		       const struct conntrack_list *end, char why[static HOST_NAT_WHY])
 {
-	struct script s;
+	struct nft_script s;
 
-	if (script_begin(&s))
-		return fail(-ENOMEM, why, "no memory");
-	nat_script_switches(s.out, &n->frame, had, want);
-	nat_script_ended(s.out, &n->frame, end->flows, end->count);
-	nat_script_change(s.out, &n->frame, old->entries, old->count, now->entries, now->count, NULL, NULL);
-	return script_run(&s, n, why);
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	nat_table_switches(s.out, &n->frame, had, want);
+	nat_table_ended(s.out, &n->frame, end->flows, end->count);
+	nat_change(s.out, &n->frame, old->entries, old->count, now->entries, now->count, NULL, NULL);
+	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
 static int open_firewalls(struct host_nat *n, char why[static HOST_NAT_WHY])
@@ -415,16 +355,16 @@ static int go_over(struct host_nat *n, const struct state *next, const struct co
 
 	if (rc)
 		return rc;
-	want_switches(n, next, &want);
+	nat_reach_switches(&n->reach, next->entries, next->count, &n->switches, &want);
 	switch_off_others(&n->switches, &want);
 	rc = load_change(n, &n->now, next, &n->switches, &want, end, why);
 	if (rc == 0) {
-		rc = switch_over(n, &want, why);
+		rc = switch_on_all(&want, why);
 		if (rc)
 			load_change(n, next, &n->now, &want, &n->switches, &none, ignored);
 	}
 	if (rc) {
-		switch_over(n, &n->switches, ignored);
+		switch_on_all(&n->switches, ignored);
 		return rc;
 	}
 	n->switches = want;
@@ -454,8 +394,11 @@ int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size
 		lower(n);
 	} else {
 		struct ending end = { &n->now, &next, { 0 } };
-		rc = up ? conntrack_each(n->frame.mark, n->frame.mask, on_flow_to_end, &end)
-			: raise_up(n, why);
+		if (up && !table_stands(n))
+			rc = rebuild(n, why);
+		if (rc == 0)
+			rc = up ? conntrack_each(n->frame.mark, n->frame.mask, on_flow_to_end, &end)
+				: raise_up(n, why);
 		if (rc == 0)
 			rc = go_over(n, &next, &end.list, why);
 		conntrack_list_free(&end.list);
@@ -470,6 +413,76 @@ int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size
 	return 0;
 }
 
+/* --- Putting right what others have undone: `flush ruleset`, a firewall's reload, a network manager's rules */
+
+static int heal_tables(struct host_nat *n, char why[static HOST_NAT_WHY])
+{
+	uint32_t generation;
+	int rc = nf_tables_generation(&generation);
+
+	if (rc || generation == n->generation)
+		return rc;
+	rc = table_stands(n) ? 0 : rebuild(n, why);
+	if (rc == 0)
+		rc = open_firewalls(n, why);
+	return rc ? rc : nf_tables_generation(&n->generation);
+}
+
+static int heal_switches(struct host_nat *n, char why[static HOST_NAT_WHY])
+{
+	struct nat_switch_list want;
+	struct nft_script s;
+
+	nat_reach_switches(&n->reach, n->now.entries, n->now.count, &n->switches, &want);
+	if (same_switches(&want, &n->switches))
+		return switch_on_all(&want, why);
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	switch_off_others(&n->switches, &want);
+	nat_table_switches(s.out, &n->frame, &n->switches, &want);
+	int rc = nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
+	n->switches = want;
+	return rc ? rc : switch_on_all(&want, why);
+}
+
+/* The host moved to another network: a loopback target is reached by another address now. */
+static int heal_targets(struct host_nat *n, char why[static HOST_NAT_WHY])
+{
+	size_t count = n->now.count, moved = 0;
+	struct forward_entry *again = malloc(count * sizeof *again);
+
+	if (!again)
+		return fail(-ENOMEM, why, "no memory");
+	for (size_t i = 0; i < count; i++) {
+		again[i] = n->now.entries[i];
+		again[i].target = n->now.asked[i];
+		struct addr target = nat_reach_target(&n->reach, &again[i]);
+		moved += !addr_equal(&target, &n->now.entries[i].target);
+	}
+	int rc = moved ? host_nat_apply(n, again, count, why) : 0;
+	free(again);
+	return rc;
+}
+
+static int heal(struct host_nat *n)
+{
+	char why[HOST_NAT_WHY] = "policy routing or the keeper";
+	int rc = nat_mark_keep(n->mark_value, n->config.ifindex);
+
+	if (rc == 0 && !nat_keeper_lives(&n->keeper))
+		rc = nat_keeper_start(&n->keeper, n->config.tun);
+	if (rc == 0)
+		rc = heal_tables(n, why);
+	if (rc == 0)
+		rc = heal_switches(n, why);
+	if (rc == 0)
+		rc = heal_targets(n, why);
+	if (rc && rc != n->ailing)
+		log_warn("host_nat", "what others changed cannot be put right: %s: %s", why, strerror(-rc));
+	n->ailing = rc;
+	return rc;
+}
+
 /* --- Looking */
 
 static void on_counter(void *arg, const char *name, uint64_t packets, uint64_t bytes)
@@ -481,27 +494,58 @@ static void on_counter(void *arg, const char *name, uint64_t packets, uint64_t b
 struct flows {
 	struct host_nat *n;
 	uint64_t now_ms;
+	struct conntrack_list idle;
 };
+
+static bool is_idle(const struct forward_entry *e, const struct conntrack_flow *f)
+{
+	return e->side == FORWARD_OWNER && e->idle_s && f->tcp_state == TCP_CONNTRACK_ESTABLISHED &&
+	       f->timeout_s < NAT_IDLE_GRACE_S;
+}
 
 static void on_flow(void *arg, const struct conntrack_flow *f)
 {
 	struct flows *l = arg;
-	nat_tally_flow(&l->n->now.tally, f, l->now_ms);
+	const struct forward_entry *e = nat_tally_entry(&l->n->now.tally, f);
+
+	if (e && is_idle(e, f))
+		conntrack_list_add(&l->idle, f);
+	else
+		nat_tally_flow(&l->n->now.tally, f, l->now_ms);
+}
+
+/* Both ends hear of it when they next send something. */
+static int end_flows(struct host_nat *n, const struct conntrack_list *l)
+{
+	char why[HOST_NAT_WHY];
+	struct nft_script s;
+
+	if (!l->count)
+		return 0;
+	if (nft_begin(&s, why, sizeof why))
+		return -ENOMEM;
+	nat_table_ended(s.out, &n->frame, l->flows, l->count);
+	int rc = nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
+	if (rc == 0)
+		nf_tables_generation(&n->generation);
+	return rc ? rc : conntrack_delete(l->flows, l->count);
 }
 
 int host_nat_look(struct host_nat *n, uint64_t now_ms)
 {
-	struct flows l = { n, now_ms };
+	struct flows l = { n, now_ms, { 0 } };
 
 	if (!n->mark_value)
 		return 0;
+	int rc = heal(n);
 	nat_tally_begin(&n->now.tally);
-	int rc = nf_tables_counters(n->frame.table, on_counter, n);
-	if (rc == 0)
-		rc = conntrack_each(n->frame.mark, n->frame.mask, on_flow, &l);
+	int counters = nf_tables_counters(n->frame.table, on_counter, n);
+	int flows = conntrack_each(n->frame.mark, n->frame.mask, on_flow, &l);
 	nat_tally_end(&n->now.tally);
 	publish(n);
-	return rc;
+	int ended = end_flows(n, &l.idle);
+	conntrack_list_free(&l.idle);
+	return rc ? rc : counters ? counters : flows ? flows : ended;
 }
 
 bool host_nat_stats(const struct host_nat *n, const uint8_t id[static FORWARD_ID], struct forward_stats *out)
@@ -516,53 +560,7 @@ bool host_nat_stats(const struct host_nat *n, const uint8_t id[static FORWARD_ID
 	return found;
 }
 
-/* --- What the kernel can carry */
-
-static int can_loopback(const struct host_nat *n, const struct forward_entry *e,
-			char why[static HOST_NAT_WHY])
-{
-	char text[ADDR_TEXT_MAX];
-	struct addr at = target_of(n, e);
-	uint16_t missing;
-
-	if (listening_on(e->proto, &at, e->count, &missing))
-		return 0;
-	return fail(-ENOTSUP, why, "%s is loopback, and no program listens on port %u of all addresses",
-		    addr_format_ip(&e->target, text), missing);
-}
-
-static int can_lan(const struct host_nat *n, const struct forward_entry *e, char why[static HOST_NAT_WHY])
-{
-	char text[ADDR_TEXT_MAX];
-	unsigned ifindex;
-	struct lan lan;
-	int rc = route_towards(&e->target, &ifindex);
-
-	addr_format_ip(&e->target, text);
-	if (rc)
-		return fail(-ENOTSUP, why, "there is no route to %s", text);
-	if (!nat_switch_forwards(e->target.family, ifindex))
-		return fail(-ENOTSUP, why, "this host is no router: answers of %s would not come back to it",
-			    text);
-	if (route_default(e->target.family, n->config.ifindex, &lan) == 0 && lan.ifindex == ifindex)
-		return fail(-ENOTSUP, why,
-			    "this host is not the router of %s: its answers would go another way", text);
-	return 0;
-}
-
 int host_nat_can(const struct host_nat *n, const struct forward_entry *e, char why[static HOST_NAT_WHY])
 {
-	struct netif_addr own[ADDRS_MAX];
-	bool v4 = e->listen.family == ADDR_V4;
-	int own_count;
-
-	if (e->listen.family != e->target.family)
-		return fail(-ENOTSUP, why, "visitors come by IPv%d, but the service is at an IPv%d address",
-			    v4 ? 4 : 6, v4 ? 6 : 4);
-	if (e->side == FORWARD_GATEWAY)
-		return 0;
-	if (addr_is_loopback(&e->target))
-		return can_loopback(n, e, why);
-	own_count = own_addresses(own, 0);
-	return is_own(own, own_count, &e->target) ? 0 : can_lan(n, e, why);
+	return nat_reach_can(&n->reach, e, why, HOST_NAT_WHY);
 }

@@ -1,16 +1,18 @@
 #include "tun/nat_firewall.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <linux/netfilter.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "core/log.h"
 #include "tun/nf_tables.h"
+#include "tun/nft.h"
 #include "tun/run.h"
 
-enum { CHAINS_MAX = 64, HANDLES_MAX = 8, MARK_ROOM = 32, SCRIPT_ROOM = 4 * NF_NAME_MAX };
+enum { CHAINS_MAX = 64, HANDLES_MAX = 8, MARK_ROOM = 32 };
 static const char OURS[] = "p2pd-"; /* all daemons' tables begin so */
 
 /* What a look at a chain found. */
@@ -49,23 +51,17 @@ static bool plain_name(const char *name)
 	return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./")] == 0;
 }
 
-static int nft(const char *script, int hold, char *why, size_t cap)
-{
-	return run_program((const char *[]) { "nft", "-f", "-", NULL }, script, strlen(script), hold, why,
-			   cap);
-}
-
 /* --- iptables */
 
 static int iptables(const char *program, const char *op, const char *chain, const char *comment,
-		    uint32_t mark, uint32_t mask, int hold, char *why, size_t cap)
+		    uint32_t mark, uint32_t mask, int hold)
 {
 	char bits[MARK_ROOM];
 
 	snprintf(bits, sizeof bits, "%#x/%#x", mark, mask);
 	return run_program((const char *[]) { program, "-w", "5", op, chain, "-m", "connmark", "--mark", bits,
 					      "-m", "comment", "--comment", comment, "-j", "ACCEPT", NULL },
-			   NULL, 0, hold, why, cap);
+			   NULL, 0, hold, NULL, 0);
 }
 
 /* The old iptables, which has tables of its own beside nf_tables. */
@@ -95,16 +91,15 @@ static void open_old(const char *comment, uint32_t mark, uint32_t mask, int hold
 {
 	for (size_t i = 0; i < 2; i++)
 		for (size_t h = 0; h < 2 && old_filters(i); h++)
-			if (iptables(old[i].program, "-C", hooks[h], comment, mark, mask, hold, NULL, 0) == 1)
-				iptables(old[i].program, "-I", hooks[h], comment, mark, mask, hold, NULL, 0);
+			if (iptables(old[i].program, "-C", hooks[h], comment, mark, mask, hold) == 1)
+				iptables(old[i].program, "-I", hooks[h], comment, mark, mask, hold);
 }
 
 static void close_old(const char *comment, uint32_t mark, uint32_t mask)
 {
 	for (size_t i = 0; i < 2; i++)
 		for (size_t h = 0; h < 2 && old_filters(i); h++)
-			while (iptables(old[i].program, "-D", hooks[h], comment, mark, mask, -1, NULL, 0) ==
-			       0)
+			while (iptables(old[i].program, "-D", hooks[h], comment, mark, mask, -1) == 0)
 				;
 }
 
@@ -114,14 +109,29 @@ static int let_pass(const struct nf_chain *c, const char *comment, uint32_t mark
 		    char *why, size_t cap)
 {
 	const char *program = c->family == NFPROTO_IPV4 ? "iptables" : "ip6tables";
-	char script[SCRIPT_ROOM];
+	struct nft_script s;
 
-	if (is_iptables(c) && iptables(program, "-I", c->name, comment, mark, mask, hold, why, cap) == 0)
+	if (is_iptables(c) && iptables(program, "-I", c->name, comment, mark, mask, hold) == 0)
 		return 0;
-	snprintf(script, sizeof script, "insert rule %s %s %s ct mark and %#x == %#x accept comment \"%s\"\n",
-		 nf_tables_family(c->family), c->table, c->name, mask, mark, comment);
-	int rc = nft(script, hold, why, cap);
-	return rc > 0 ? -EIO : rc;
+	if (nft_begin(&s, why, cap))
+		return -ENOMEM;
+	fprintf(s.out, "insert rule %s %s %s ct mark and %#x == %#x accept comment \"%s\"\n",
+		nf_tables_family(c->family), c->table, c->name, mask, mark, comment);
+	return nft_run(&s, false, hold, why, cap);
+}
+
+static void take_out(const struct nf_chain *c, const uint64_t *handles, size_t count)
+{
+	struct nft_script s;
+	char why[128];
+
+	if (!count || nft_begin(&s, why, sizeof why))
+		return;
+	for (size_t i = 0; i < count; i++)
+		fprintf(s.out, "delete rule %s %s %s handle %" PRIu64 "\n", nf_tables_family(c->family),
+			c->table, c->name, handles[i]);
+	if (nft_run(&s, false, -1, why, sizeof why))
+		log_warn("host_nat", "our rule in %s %s could not be removed: %s", c->table, c->name, why);
 }
 
 static bool concerns_us(const struct nf_chain *c)
@@ -155,13 +165,7 @@ void nat_firewall_close(const char *comment, uint32_t mark, uint32_t mask)
 		struct found f;
 		if (!concerns_us(&chains[i]) || look(&chains[i], comment, &f))
 			continue;
-		for (size_t k = 0; k < f.count; k++) {
-			char script[SCRIPT_ROOM];
-			snprintf(script, sizeof script, "delete rule %s %s %s handle %llu\n",
-				 nf_tables_family(chains[i].family), chains[i].table, chains[i].name,
-				 (unsigned long long)f.handles[k]);
-			nft(script, -1, NULL, 0);
-		}
+		take_out(&chains[i], f.handles, f.count);
 	}
 	close_old(comment, mark, mask);
 }

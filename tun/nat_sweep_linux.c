@@ -1,14 +1,14 @@
 #include "tun/nat_sweep.h"
 
 #include <stdio.h>
-#include <string.h>
 
+#include "core/log.h"
 #include "tun/conntrack.h"
 #include "tun/nat_firewall.h"
 #include "tun/nat_mark.h"
-#include "tun/nat_script.h"
+#include "tun/nat_table.h"
 #include "tun/nf_tables.h"
-#include "tun/run.h"
+#include "tun/nft.h"
 
 struct notes {
 	unsigned mark_value; /* 0: there is no table */
@@ -23,18 +23,22 @@ static void on_counter(void *arg, const char *name, uint64_t packets, uint64_t b
 
 	(void)packets;
 	(void)bytes;
-	if (nat_script_is_mark(name, &value) && value <= NAT_MARK_VALUES)
+	if (nat_table_is_mark(name, &value) && value <= NAT_MARK_VALUES)
 		n->mark_value = value;
-	else if (nat_script_is_switch(name, &s) && n->switches.count < NAT_SWITCH_LIST)
+	else if (nat_table_is_switch(name, &s) && n->switches.count < NAT_SWITCH_LIST)
 		n->switches.list[n->switches.count++] = s;
 }
 
 static void remove_table(const char *table)
 {
-	char script[NAT_TABLE_MAX + 32];
+	struct nft_script s;
+	char why[128];
 
-	snprintf(script, sizeof script, "delete table inet %s\n", table);
-	run_program((const char *[]) { "nft", "-f", "-", NULL }, script, strlen(script), -1, NULL, 0);
+	if (nft_begin(&s, why, sizeof why))
+		return;
+	fprintf(s.out, "delete table inet %s\n", table);
+	if (nft_run(&s, false, -1, why, sizeof why))
+		log_warn("host_nat", "the nf_tables table %s could not be removed: %s", table, why);
 }
 
 /* Forwarding ends before the rules that keep it to what is ours; the last of what was switched on goes first. */
@@ -43,7 +47,7 @@ void nat_sweep(const char *tun)
 	struct notes n = { 0 };
 	char table[NAT_TABLE_MAX];
 
-	nat_script_table(table, tun);
+	nat_table_name(table, tun);
 	nf_tables_counters(table, on_counter, &n);
 	uint32_t mark = nat_mark_bits(n.mark_value);
 	for (int what = NAT_SWITCHES - 1; what >= 0; what--)

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tun/nat_script.h"
+#include "tun/nat_table.h"
 
 static int by_id(const void *a, const void *b)
 {
@@ -103,7 +103,7 @@ void nat_tally_counter(struct nat_tally *t, const char *name, uint64_t packets, 
 	uint8_t id[FORWARD_ID];
 	enum nat_count what;
 	enum forward_reject why;
-	struct nat_tally_id *one = nat_script_counter(name, id, &what, &why) ? find(t, id) : NULL;
+	struct nat_tally_id *one = nat_table_counter(name, id, &what, &why) ? find(t, id) : NULL;
 
 	if (!one)
 		return;
