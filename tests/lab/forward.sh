@@ -2,6 +2,7 @@
 # Port forwarding in the lab: a gateway, services and their visitors. Source it after p2pd.sh.
 #
 #   gateway_start NAME [OPTION...]   node_start, as a gateway at the public addresses of its (open) site
+#   gateway_begin NAME [OPTION...]   the same, without waiting until it has joined
 #   nodes_start NAME...              node_join with more patience: what is judged here is not joining
 #   lan_host NAME NODE               a host at 10.9.N.2 (and fd00:9:N::2), whose router is the node's host
 #   no_router NAME                   the host forwards for nobody, as most do; lan_host makes it a router
@@ -42,12 +43,15 @@ nodes_start() {
 	done
 }
 
-gateway_start() {
+gateway_begin() {
 	local name=$1 words=(--gateway "$(lab_public4 "$1")")
 	shift
 	[ "$LAB_IP6" != 1 ] || words+=(--gateway "$(own6 "$name")")
 	node_start "$name" "${words[@]}" "$@"
-	lab_until 30 "$name has joined" is_joined "$name"
+}
+gateway_start() {
+	gateway_begin "$@"
+	lab_until 30 "$1 has joined" is_joined "$1"
 }
 
 lan_host() {

@@ -97,13 +97,13 @@ for round in $(seq "$ROUNDS"); do
 	same_footprint $victim "${before[$victim]}"
 	# Sometimes it is killed in the middle of its start, too.
 	if [ $((RANDOM % 3)) = 0 ]; then
-		if [ $victim = gw ]; then node_start gw; else node_start n; fi
+		if [ $victim = gw ]; then gateway_begin gw; else node_start n; fi
 		sleep "$((RANDOM % 2)).$((RANDOM % 10))$((RANDOM % 10))"
 		lab_kill $victim KILL
 		same_footprint $victim "${before[$victim]}"
 	fi
 	start=$(lab_now_ms)
-	if [ $victim = gw ]; then node_start gw; else node_start n; fi
+	if [ $victim = gw ]; then gateway_begin gw; else node_start n; fi
 	lab_until 30 "round $round: all works again after $victim was killed" works "$v"
 	lab_took "$start" >>"$LAB/times"
 	judge_book

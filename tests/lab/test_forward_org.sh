@@ -63,4 +63,5 @@ gets "1 (refused|reset|closed|silent|unreachable)" l tcp "$n" 9000 --wait 2
 gets "1 (refused|reset|closed|silent|unreachable)" l tcp "$n" 9200 --wait 2
 
 # A node that is not known.
-refused 5 "nobody|no node|unknown|not known|no such" forward n add --local 127.0.0.1:7100 --scope nodes --to nobody
+id=$(forward_add n --local 127.0.0.1:7100 --scope nodes --to nobody --public-port 9300)
+forward_look n "$id" .why | grep -q nobody || lab_fail "it does not say that nobody has that name"

@@ -85,7 +85,7 @@ hold_start tcp v tcp "$gw" 7000
 lab_kill gw KILL
 sleep 1
 since=$(lab_now_ms)
-node_start gw
+gateway_start gw
 lab_until 60 "kernel: new connections after the gateway's restart" new_ones 7000 "$in"
 within "the gateway's restart, kernel: a new connection after" "$(lab_took "$since")" $RESTART_MS
 lab_until 60 "user: new connections after the gateway's restart" new_ones 7200 "$in"

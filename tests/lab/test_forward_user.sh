@@ -81,7 +81,7 @@ lab_until 20 "an absent service is counted" counted
 
 # --- Who reaches the owner's tunnel port by other ways gets nothing: no member but the gateway, nobody from the LAN.
 owner=$(status n .self.ip4)
-tunnel_ports=$(lab_in n ss -Hltn | awk -v ip="$owner" 'index($4, ip) == 1 { sub(".*:", "", $4); if ($4 != 7781) print $4 }' | head -n 3)
+tunnel_ports=$(lab_in n ss -Hltn | awk -v ip="$owner" 'index($4, ip) == 1 { sub(".*:", "", $4); if ($4 != 7781 && ++n <= 3) print $4 }')
 for port in $tunnel_ports; do
 	gets "1 (refused|reset|closed|silent)" s tcp "$owner" "$port" --wait 2
 	lab_in l ip route replace "$owner" via 10.9.1.1

@@ -186,6 +186,7 @@ static void on_due(void *arg)
 		keep(f, now);
 	if (now >= f->check_ms) {
 		f->check_ms = now + FORWARDER_CHECK_MS;
+		f->can_round++;
 		f->refresh_wanted = true;
 	}
 	if (now >= f->retry_ms) {
@@ -287,6 +288,7 @@ int forwarder_start(struct forwarder **out, const struct forwarder_config *confi
 	f->check_ms = now + FORWARDER_CHECK_MS;
 	f->keep_ms = now + FORWARDER_KEEP_MS;
 	f->retry_ms = f->kernel.retry_ms = UINT64_MAX;
+	f->can_round = 1;
 	rng_init_system(&f->rng);
 	f->timer = loop_timer_create(config->loop, on_due, f);
 	f->carry = carry_create(config->loop, config->tun->name);

@@ -58,6 +58,9 @@ struct forwarder_item {
 	bool kernel;
 	char why[RULE_WHY];	 /* what keeps it from being complete */
 	char mode_why[RULE_WHY]; /* why not the kernel */
+	uint64_t can_round;	 /* of f->can_round: what host_nat_can() said of it then */
+	bool can;
+	char can_why[RULE_WHY];
 	int user_error;
 	char user_why[RULE_WHY];   /* why our sockets could not */
 	unsigned moved;		   /* how often its tunnel ports were changed since others had them */
@@ -135,6 +138,7 @@ struct forwarder {
 	struct forward_list user, scratch;
 	struct forwarder_wait *waits;
 	struct forwarder_ping *pings;
+	uint64_t can_round; /* another number whenever the host is to be looked at anew; from 1 */
 	bool refresh_wanted, stepping, stopping;
 	bool news;			      /* who waits is to be looked at */
 	uint64_t check_ms, keep_ms, retry_ms; /* next times */

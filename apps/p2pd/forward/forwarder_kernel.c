@@ -102,8 +102,10 @@ static void on_success(struct forwarder *f, const struct job *j)
 {
 	struct forwarder_kernel *k = &f->kernel;
 
-	if (j->open || *k->why)
+	if (j->open || *k->why) {
+		f->can_round++;
 		f->refresh_wanted = true;
+	}
 	k->why[0] = '\0';
 	if (j->apply)
 		k->applied_number = j->number;

@@ -153,13 +153,20 @@ static bool answered(int error)
 	}
 }
 
+/* What people call it. */
+static const char *label(const struct forwarder_item *it, char id[static RULE_ID_TEXT])
+{
+	return *it->rule.name ? it->rule.name : rule_id_text(it->rule.id, id);
+}
+
 static void on_grant(struct forwarder_item *it, const struct lease_reply *reply)
 {
 	struct forwarder_lease *l = &it->lease;
 	bool no_kernel = l->asked.kernel && !reply->grant.kernel;
+	char id[RULE_ID_TEXT];
 
 	if (!l->held)
-		log_info("forward", "%s: %s takes visitors", it->rule.name, it->rule.via);
+		log_info("forward", "%s: %s takes visitors", label(it, id), it->rule.via);
 	l->held = true;
 	l->grant = reply->grant;
 	if (no_kernel != l->no_kernel)
@@ -171,8 +178,9 @@ static void on_grant(struct forwarder_item *it, const struct lease_reply *reply)
 static void on_refusal(struct forwarder_item *it, const struct lease_reply *reply)
 {
 	struct forwarder_lease *l = &it->lease;
+	char id[RULE_ID_TEXT];
 
-	log_warn("forward", "%s: %s refuses: %s", it->rule.name, it->rule.via, reply->why);
+	log_warn("forward", "%s: %s refuses: %s", label(it, id), it->rule.via, reply->why);
 	l->held = false;
 	l->due_ms = loop_now_ms() + REFUSED_MS;
 }

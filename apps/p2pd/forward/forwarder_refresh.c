@@ -51,6 +51,7 @@ static void update_item(struct forwarder_item *it, const struct rule *r)
 	if (strcmp(it->rule.via, r->via) || r->scope != RULE_PUBLIC)
 		forwarder_lease_want(it, NULL, NULL); /* by what it was */
 	it->rule = *r;
+	it->can_round = 0;
 	it->moved = 0;
 }
 
@@ -144,22 +145,25 @@ static unsigned members_of(struct forwarder_item *it, struct forward_node out[st
 	return count;
 }
 
-/* Whether the kernel could carry all of it, were it asked to. */
+/* Whether the kernel could carry all of it, were it asked to. Looks into the host's tables, so not at each change. */
 static bool kernel_can(struct forwarder_item *it, struct forward_plan *p)
 {
 	struct forwarder *f = it->f;
 	struct forward_list *l = &f->scratch, none = { 0 };
 	char why[HOST_NAT_WHY] = "";
 
+	if (it->can_round == f->can_round)
+		return it->can;
 	p->kernel = true;
 	forward_list_clear(l);
 	int ret = forward_plan_entries(&it->rule, p, l, &none);
 	forward_list_free(&none);
 	for (size_t i = 0; i < l->count && !ret; i++)
 		ret = host_nat_can(f->kernel.nat, &l->items[i], why);
-	if (ret)
-		snprintf(it->mode_why, sizeof it->mode_why, "%s", *why ? why : strerror(-ret));
-	return ret == 0;
+	it->can_round = f->can_round;
+	it->can = ret == 0;
+	snprintf(it->can_why, sizeof it->can_why, "%s", *why || !ret ? why : strerror(-ret));
+	return it->can;
 }
 
 /* False: it is not known yet. */
@@ -182,6 +186,7 @@ static bool choose_mode(struct forwarder_item *it, struct forward_plan *p)
 		return true;
 	}
 	p->kernel = kernel_can(it, p);
+	memcpy(it->mode_why, it->can_why, sizeof it->mode_why);
 	return true;
 }
 
