@@ -98,6 +98,8 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	rc = serve_open_store(s, config->data);
 	if (rc == 0)
 		rc = serve_open_api(s, config);
+	if (rc == 0)
+		rc = serve_open_metrics(s, config, at);
 	if (rc)
 		return rc;
 	*at = config->tls;
@@ -114,7 +116,6 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 		return -ENOMEM;
 	s->loop = l;
 	s->metrics_public = config->metrics_public;
-	s->may_read_metrics = serve_is_local;
 	s->frames.max = SERVE_FRAMES_MAX;
 	int rc = start(s, config, at);
 	if (rc)
@@ -136,7 +137,7 @@ static int start_relay(struct serve *s, const struct serve_config *config, struc
 	relay_server_take_guests(s->relay, config->relay_key);
 	serve_set_limits(s, &config->limits);
 	on_guests_due(s);
-	return 0;
+	return serve_open_metrics(s, config, at);
 }
 
 int serve_create_relay(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at)
@@ -182,6 +183,7 @@ void serve_destroy(struct serve *s)
 	if (!s)
 		return;
 	serve_close_links(s);
+	metrics_door_close(s->metrics);
 	stream_listener_close(s->listener);
 	http_server_destroy(s->http);
 	serve_close_api(s);

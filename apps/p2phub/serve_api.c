@@ -129,26 +129,42 @@ static void backup_begin(struct serve_api *api, struct http_exchange *x, struct 
 
 /* --- Requests */
 
-static void handle(struct serve_api *api, struct http_exchange *x, bool local)
+static struct rest_request request_of(struct http_exchange *x)
 {
-	const struct http_message *m = http_request(x);
-	struct rest_request request = {
-		.http = m,
-		.path = m->path + strlen("/api/v1"),
-		.local = local,
+	return (struct rest_request) {
+		.http = http_request(x),
 		.from = http_remote(x),
 		.at = http_local(x),
 		.now_ms = loop_now_ms(),
 		.unix_s = (uint64_t)time(NULL),
 	};
+}
+
+static void handle(struct serve_api *api, struct http_exchange *x, bool local)
+{
+	struct rest_request request = request_of(x);
 	struct rest_answer answer;
 
+	request.path = request.http->path + strlen("/api/v1");
+	request.local = local;
 	rest_handle(api->rest, &request, &answer);
 	serve_store_soon(api->serve);
 	if (answer.backup)
 		backup_begin(api, x, &answer);
 	else
 		send_answer(x, &answer);
+}
+
+bool serve_api_admits(struct serve *s, struct http_exchange *x, const struct rest_route *route)
+{
+	struct rest_request request = request_of(x);
+	struct rest_answer answer;
+
+	if (rest_admit(s->api->rest, &request, route, &answer))
+		return true;
+	serve_store_soon(s);
+	send_answer(x, &answer);
+	return false;
 }
 
 void serve_on_api(void *arg, struct http_exchange *x)

@@ -262,6 +262,41 @@ static void each_route_answers_each_caller_as_it_should(void **state)
 	}
 }
 
+/* Each from another machine, as far as the hub can tell: through a proxy. */
+static void metrics_are_told_to_who_has_a_token(void **state)
+{
+	(void)state;
+	static const struct {
+		enum who who;
+		int status;
+	} cases[] = {
+		{ NOBODY, 403 }, { BAD, 401 },	 { EXPIRED, 401 },	  { REVOKED, 401 },
+		{ READER, 200 }, { ADMIN, 200 }, { FOREIGN_ORIGIN, 403 }, { FOREIGN_HOST, 403 },
+	};
+	char request[1024];
+
+	assert_int_equal(sizeof cases / sizeof *cases, WHO);
+	begin();
+	for (size_t i = 0; i < WHO; i++) {
+		enum who who = cases[i].who;
+		snprintf(request, sizeof request,
+			 "GET /metrics HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: 192.0.2.1\r\n%s%s%s%s\r\n",
+			 who == FOREIGN_HOST ? "evil.example" : "hub.example",
+			 who == FOREIGN_ORIGIN ? "Origin: https://evil.example\r\n" : "",
+			 who == NOBODY ? "" : "Authorization: Bearer ", w.token[who],
+			 who == NOBODY ? "" : "\r\n");
+		const struct http_message *m = exchange(request);
+		if (m->status != cases[i].status)
+			fail_msg("/metrics by %d: %d, not %d", (int)who, m->status, cases[i].status);
+		assert_int_equal(m->status == 200, strstr(m->body, "p2phub_nodes_online 0\n") != NULL);
+	}
+	const struct http_message *local = exchange("GET /metrics HTTP/1.1\r\nHost: any\r\n\r\n");
+	assert_int_equal(local->status, 200);
+	http_parse_destroy(w.parse);
+	w.parse = NULL;
+	end();
+}
+
 static void health_is_told_to_all_and_says_only_ok(void **state)
 {
 	(void)state;
@@ -453,6 +488,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_route_answers_each_caller_as_it_should),
+		cmocka_unit_test(metrics_are_told_to_who_has_a_token),
 		cmocka_unit_test(health_is_told_to_all_and_says_only_ok),
 		cmocka_unit_test(what_the_server_refuses_by_itself_is_a_problem_too),
 		cmocka_unit_test(each_route_is_described),
