@@ -31,19 +31,25 @@ static void on_due(void *arg)
 	serve_speak(s);
 }
 
+uint64_t serve_unix_s(struct serve *s)
+{
+	return wall_at(&s->wall, (uint64_t)time(NULL), loop_now_ms());
+}
+
 static void on_guests_due(void *arg)
 {
 	struct serve *s = arg;
 	uint64_t now = loop_now_ms();
-	time_t unix_s = time(NULL);
+	uint64_t unix_s = serve_unix_s(s);
 
-	relay_server_tick(s->relay, now, (uint64_t)unix_s);
-	relay_server_set_month(s->relay, quota_month((uint64_t)unix_s));
+	relay_server_tick(s->relay, now, unix_s);
+	relay_server_set_month(s->relay, quota_month(unix_s));
 	loop_timer_set(s->timer, now + GUESTS_TICK_MS);
 }
 
 static int create_relay(struct serve *s, void (*due)(void *arg))
 {
+	wall_init(&s->wall, (uint64_t)time(NULL), 0, loop_now_ms());
 	rng_init_system(&s->rng);
 	s->slab = udp_slab_create();
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);

@@ -13,6 +13,7 @@
 #include "relay/quota.h"
 #include "relay/relay_frame.h"
 #include "relay/store.h"
+#include "relay/wall.h"
 #include "relay/websocket_server.h"
 
 struct serve_api;
@@ -62,7 +63,11 @@ struct serve {
 	struct serve_store *keep; /* the same */
 	struct serve_api *api;	  /* NULL: the same */
 	struct serve_limits limits;
+	struct wall wall;
 };
+
+/* The wall clock as wall.h has it, in Unix seconds. */
+uint64_t serve_unix_s(struct serve *s);
 
 /* GET /link */
 void serve_on_link(void *arg, struct http_exchange *x);

@@ -1,7 +1,6 @@
 #!/bin/bash
 # A million datagrams from a million forged sources, at a hub and at another relay (--relay-only): nothing is opened or
-# kept for them, all are counted, and a pair that is relayed there meanwhile hardly notices. At the same time a stranger
-# and a member who guess ids get nowhere.
+# kept for them, all are counted, and a pair that is relayed there meanwhile hardly notices.
 # Timeout: 300 s
 . "$(dirname "$0")/p2pd.sh"
 COUNT=${COUNT:-1000000} RATE=${RATE:-60000}
