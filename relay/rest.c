@@ -297,23 +297,37 @@ static bool body_is_fit(struct rest_call *c)
 	return false;
 }
 
+/* Who it is, if he may ask at all. */
+static bool enter(struct rest_call *c, struct caller *who)
+{
+	struct place asked;
+
+	*c->answer = (struct rest_answer) { 0 };
+	if (!c->request->local && (!host_is_ours(c, &asked) || !origin_is_ours(c, &asked)))
+		return false;
+	int rc = find_caller(c, who);
+	if (!not_too_often(c, who))
+		return false;
+	if (rc)
+		rest_store_problem(c, rc);
+	snprintf(c->answer->actor, sizeof c->answer->actor, "%s", who->actor);
+	return rc == 0;
+}
+
 void rest_handle(struct rest *r, const struct rest_request *request, struct rest_answer *out)
 {
 	struct rest_call c = { .rest = r, .request = request, .answer = out };
 	struct caller who;
-	struct place asked;
 
-	*out = (struct rest_answer) { 0 };
-	if (!request->local && (!host_is_ours(&c, &asked) || !origin_is_ours(&c, &asked)))
-		return;
-	int rc = find_caller(&c, &who);
-	if (!not_too_often(&c, &who))
-		return;
-	if (rc) {
-		rest_store_problem(&c, rc);
-		return;
-	}
-	snprintf(out->actor, sizeof out->actor, "%s", who.actor);
-	if (find_route(&c) && may(&c, &who) && rest_query_check(&c) && body_is_fit(&c))
+	if (enter(&c, &who) && find_route(&c) && may(&c, &who) && rest_query_check(&c) && body_is_fit(&c))
 		c.route->handle(&c);
+}
+
+bool rest_admit(struct rest *r, const struct rest_request *request, const struct rest_route *route,
+		struct rest_answer *out)
+{
+	struct rest_call c = { .rest = r, .request = request, .answer = out, .route = route };
+	struct caller who;
+
+	return enter(&c, &who) && may(&c, &who);
 }

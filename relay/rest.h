@@ -77,12 +77,16 @@ struct rest_answer {
 };
 
 void rest_handle(struct rest *r, const struct rest_request *request, struct rest_answer *out);
+struct rest_route;
+/* The same checks for what lies beside the API, such as /metrics; its handler is not called. True: he may. False: `out` says
+ * why not. */
+bool rest_admit(struct rest *r, const struct rest_request *request, const struct rest_route *route,
+		struct rest_answer *out);
 /* A backup was made as the new file `file` (its name alone), or an errno says why not and `why` what to do. -EBUSY: one is
  * made already. `answer` is what rest_handle() left. */
 void rest_on_backup(struct rest *r, struct rest_answer *answer, int error, const char *why, const char *file,
 		    uint64_t bytes, uint64_t unix_s);
 
-/* --- For tests: all there is. */
 enum rest_scope { REST_OPEN, REST_READ, REST_ADMIN };
 struct rest_call;
 struct rest_route {
@@ -92,6 +96,7 @@ struct rest_route {
 	bool body;
 	void (*handle)(struct rest_call *c);
 };
+/* For tests: all there is. */
 const struct rest_route *rest_routes(size_t *count);
 
 #endif

@@ -71,6 +71,8 @@ struct store_network {
 int store_node_seen(struct store *s, const struct store_node *n);
 /* The hub lives: what store_all_gone() takes for the time at which it died. */
 int store_alive(struct store *s, uint64_t unix_s);
+/* When it lived last; 0: that is not known. */
+uint64_t store_last_alive(struct store *s);
 /* At the hub's start, at once: who was online when it ended is gone since then. 0 or a negative errno. */
 int store_all_gone(struct store *s);
 

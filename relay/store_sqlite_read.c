@@ -15,6 +15,7 @@ enum statement {
 	AUDIT_DOWN,
 	TOKEN,
 	TOKENS,
+	ALIVE,
 	STATEMENTS,
 };
 _Static_assert(STATEMENTS <= (int)STORE_DB_STATEMENTS, "room for all");
@@ -50,6 +51,7 @@ static const char *const texts[] = {
 	[AUDIT_DOWN] = AUDIT_COLUMNS " WHERE id < ?1" AUDIT_WHERE " ORDER BY id DESC LIMIT ?5",
 	[TOKEN] = TOKEN_COLUMNS " WHERE hash = ?1",
 	[TOKENS] = TOKEN_COLUMNS " WHERE id > ?1 ORDER BY id LIMIT ?2",
+	[ALIVE] = "SELECT value FROM hub WHERE name = 'alive_s'",
 };
 
 static struct sqlite3_stmt *statement(struct store *s, enum statement which, int *error)
@@ -243,4 +245,22 @@ int store_token_list(struct store *s, uint64_t after_id, struct store_token *out
 	store_db_bind_number(st, 1, after_id);
 	store_db_bind_number(st, 2, cap);
 	return read_rows(s, st, out, sizeof *out, cap, read_token);
+}
+
+/* --- the hub */
+
+static void read_number(struct sqlite3_stmt *st, void *out)
+{
+	*(uint64_t *)out = store_db_column_number(st, 0);
+}
+
+uint64_t store_last_alive(struct store *s)
+{
+	uint64_t unix_s = 0;
+	int rc;
+	struct sqlite3_stmt *st = statement(s, ALIVE, &rc);
+
+	if (st)
+		read_rows(s, st, &unix_s, sizeof unix_s, 1, read_number);
+	return unix_s;
 }

@@ -6,7 +6,6 @@
 #include "apps/p2pd/engine.h"
 #include "apps/p2pd/forward/forward_door.h"
 #include "apps/p2pd/forward/forwarder.h"
-#include "apps/p2pd/metrics_door.h"
 #include "apps/p2pd/requests.h"
 #include "apps/p2pd/shell.h"
 #include "apps/p2pd/shell_sockets.h"
@@ -17,6 +16,7 @@
 #include "core/lan.h"
 #include "core/wake.h"
 #include "relay/hub_link.h"
+#include "relay/metrics_door.h"
 #include "tun/device.h"
 
 struct shell {

@@ -37,7 +37,9 @@ static int explain(int error, const struct addr *at)
 	case EADDRINUSE:
 		return fail_with(
 			EXIT_CONFLICT,
-			"%s is in use by another program: end it, or give another with --tls or --udp", text);
+			"%s is in use by another program: end it, or give another with --tls, --udp or "
+			"--metrics",
+			text);
 	case EADDRNOTAVAIL: return fail_with(EXIT_FAILED, "%s is no address of this machine", text);
 	case EACCES:
 		return fail_with(EXIT_DENIED,
@@ -219,6 +221,14 @@ static int run_in(struct arguments *a, struct serve_config *c)
 	return code;
 }
 
+static int check_metrics(const struct serve_config *c)
+{
+	if (c->metrics.family == ADDR_NONE || addr_is_loopback(&c->metrics) || c->metrics_public)
+		return EXIT_OK;
+	return fail_with(EXIT_USAGE, "--metrics: whoever reaches that address could read the numbers; give "
+				     "127.0.0.1:PORT, or add --metrics-public");
+}
+
 static int load(struct arguments *a, struct serve_config *c)
 {
 	struct hub_settings *s = &a->settings;
@@ -232,7 +242,11 @@ static int load(struct arguments *a, struct serve_config *c)
 	log_set_levels(s->log_level);
 	log_set_format_by_name(s->log_format);
 	*c = (struct serve_config) { .tls = s->tls, .udp_count = s->udp.count, .limits = reload_limits(s) };
+	c->metrics = s->metrics;
 	c->metrics_public = a->metrics_public || s->metrics_public == CONFIG_YES;
+	code = check_metrics(c);
+	if (code)
+		return code;
 	memcpy(c->udp, s->udp.items, sizeof c->udp);
 	memcpy(c->relays, s->relays.items, sizeof c->relays);
 	c->relay_count = s->relays.count;
@@ -251,9 +265,11 @@ int cmd_serve(int argc, char **argv)
 	struct options_entry entries[CONFIG_ENTRIES_MAX + 4] = {
 		{ "config", "FILE", "settings (" HUB_SETTINGS_FILE " if there is one); options win over it",
 		  .text = &a.source.path },
-		{ "metrics-public", NULL, "anyone may read /metrics, not only this machine",
+		{ "metrics-public", NULL,
+		  "anyone may read /metrics, not only this machine and who shows a token of `p2phub apikey`",
 		  .flag = &a.metrics_public },
-		{ "relay-only", NULL, "be one of the other relays of a hub: needs --relay-key, takes --udp",
+		{ "relay-only", NULL,
+		  "be one of the other relays of a hub: needs --relay-key, takes --udp, --metrics",
 		  .flag = &a.relay_only },
 	};
 	const struct options options = {

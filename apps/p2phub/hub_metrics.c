@@ -32,7 +32,7 @@ static void write_relay(struct metrics *m, const struct relay_stats *r, const st
 		{ "bad_proof", (double)r->bad_proof },	       { "malformed", (double)r->malformed },
 		{ "over_rate", (double)r->over_rate },	       { "over_month", (double)r->over_month },
 		{ "over_share", (double)r->over_share },       { "unknown_slot", (double)r->unknown_slot },
-		{ "slow_reader", (double)frames->dropped },
+		{ "bad_ticket", (double)r->bad_ticket },       { "slow_reader", (double)frames->dropped },
 	};
 
 	metrics_gauge(m, "p2phub_relay_slots", "Nodes that may bind at the relay.", r->slots);
@@ -55,14 +55,46 @@ static void write_relay(struct metrics *m, const struct relay_stats *r, const st
 			"Challenges sent to nodes that bind, and to who pretends to.", (double)r->challenged);
 }
 
+static void write_stun(struct metrics *m, const struct stun_server *s)
+{
+	const struct metrics_row requests[] = { { "answered", (double)s->answered },
+						{ "limited", (double)s->limited },
+						{ "malformed", (double)s->malformed } };
+
+	metrics_begin(m, "p2phub_stun_requests_total", METRICS_COUNTER,
+		      "Datagrams that were not the relay's: STUN requests, and what is none.");
+	metrics_table(m, "outcome", requests, COUNT(requests));
+}
+
+static void write_tls(struct metrics *m, const struct stream_listener_stats *t)
+{
+	const struct metrics_row handshakes[] = { { "done", (double)t->accepted },
+						  { "failed", (double)(t->failed - t->made_way) },
+						  { "made_way", (double)t->made_way } };
+
+	metrics_gauge(m, "p2phub_tls_half_open", "Connections in their TLS handshake.", t->half_open);
+	metrics_begin(m, "p2phub_tls_handshakes_total", METRICS_COUNTER,
+		      "TLS handshakes that came to an end; who made way was one of too many.");
+	metrics_table(m, "outcome", handshakes, COUNT(handshakes));
+}
+
 static void write_http(struct metrics *m, const struct http_stats *h)
 {
+	const struct metrics_row ended[] = { { "malformed", (double)h->malformed },
+					     { "timed_out", (double)h->timed_out },
+					     { "made_way", (double)h->made_way },
+					     { "unread", (double)h->unread } };
+
 	metrics_gauge(m, "p2phub_http_connections", "HTTP connections, without nodes' links.",
 		      h->connections);
 	metrics_counter(m, "p2phub_http_connections_accepted_total",
 			"HTTP connections accepted; nodes' links begin so.", (double)h->accepted);
 	metrics_counter(m, "p2phub_http_connections_refused_total",
 			"HTTP connections turned away: there were too many.", (double)h->busy);
+	metrics_begin(m, "p2phub_http_connections_ended_total", METRICS_COUNTER,
+		      "HTTP connections that the hub ended: their requests were wrong, they took too long, "
+		      "others needed their places, or they did not read their answers.");
+	metrics_table(m, "reason", ended, COUNT(ended));
 	metrics_begin(m, "p2phub_http_responses_total", METRICS_COUNTER, "HTTP answers, by status code.");
 	for (int i = 0; i < HTTP_CODES; i++) {
 		char code[16];
@@ -73,10 +105,31 @@ static void write_http(struct metrics *m, const struct http_stats *h)
 	}
 }
 
+static void write_store(struct metrics *m, struct store *s)
+{
+	metrics_gauge(m, "p2phub_store_ok", "1: what is to be kept can be written to the disk.",
+		      s && store_state(s) == STORE_OK);
+	metrics_gauge(m, "p2phub_store_waiting_writes", "Writes that wait for the disk.",
+		      s ? (double)store_waiting(s) : 0);
+	metrics_counter(m, "p2phub_audit_lost_total",
+			"Audit entries that were lost, as the disk took nothing for too long.",
+			s ? (double)store_audit_lost(s) : 0);
+}
+
 void hub_metrics_write(struct metrics *m, const struct hub_metrics *h)
 {
 	write_nodes(m, &h->coord);
 	write_relay(m, &h->relay, &h->frames);
+	write_stun(m, h->stun);
+	write_tls(m, &h->tls);
 	write_http(m, h->http);
+	write_store(m, h->store);
+	metrics_process(m, "p2phub");
+}
+
+void hub_metrics_write_relay(struct metrics *m, const struct relay_stats *r, const struct stun_server *s)
+{
+	write_relay(m, r, &(struct frame_pool) { 0 });
+	write_stun(m, s);
 	metrics_process(m, "p2phub");
 }

@@ -58,6 +58,8 @@ const struct config_entry hub_settings_entries[] = {
 	  .max = HUB_SETTINGS_LEVEL, .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
 	{ "log.format", CONFIG_TEXT, AT(log_format), "log-format", "FORMAT", "text or json (text)",
 	  .max = HUB_SETTINGS_FORMAT, .takes = "text or json", .fits = is_format, .live = true },
+	{ "metrics.listen", CONFIG_ADDR, AT(metrics), "metrics", "ADDR:PORT",
+	  "answer GET /metrics (Prometheus) there by plain HTTP, too, on loopback (nowhere)" },
 	{ "metrics.public", CONFIG_FLAG, AT(metrics_public) },
 	{ "relays", CONFIG_ADDRS, AT(relays), "relay", "ADDR:PORT",
 	  "another relay, run by `p2phub serve --relay-only`; up to 8 times", .port = UDP_PORT },

@@ -25,6 +25,7 @@ struct hub_settings {
 	char url_host[HUB_SETTINGS_HOST];
 	char behind_proxy[HUB_SETTINGS_URL]; /* the URL of a proxy that ends TLS before us, else "" */
 	char log_level[HUB_SETTINGS_LEVEL], log_format[HUB_SETTINGS_FORMAT];
+	struct addr metrics; /* ADDR_NONE: nowhere */
 	enum config_flag metrics_public;
 	struct config_addrs relays;
 	char relay_key[HUB_SETTINGS_TEXT]; /* the path of the file with the key that hub and relays share */

@@ -31,19 +31,25 @@ static void on_due(void *arg)
 	serve_speak(s);
 }
 
+uint64_t serve_unix_s(struct serve *s)
+{
+	return wall_at(&s->wall, (uint64_t)time(NULL), loop_now_ms());
+}
+
 static void on_guests_due(void *arg)
 {
 	struct serve *s = arg;
 	uint64_t now = loop_now_ms();
-	time_t unix_s = time(NULL);
+	uint64_t unix_s = serve_unix_s(s);
 
-	relay_server_tick(s->relay, now, (uint64_t)unix_s);
-	relay_server_set_month(s->relay, quota_month((uint64_t)unix_s));
+	relay_server_tick(s->relay, now, unix_s);
+	relay_server_set_month(s->relay, quota_month(unix_s));
 	loop_timer_set(s->timer, now + GUESTS_TICK_MS);
 }
 
 static int create_relay(struct serve *s, void (*due)(void *arg))
 {
+	wall_init(&s->wall, (uint64_t)time(NULL), 0, loop_now_ms());
 	rng_init_system(&s->rng);
 	s->slab = udp_slab_create();
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
@@ -98,6 +104,8 @@ static int start(struct serve *s, const struct serve_config *config, struct addr
 	rc = serve_open_store(s, config->data);
 	if (rc == 0)
 		rc = serve_open_api(s, config);
+	if (rc == 0)
+		rc = serve_open_metrics(s, config, at);
 	if (rc)
 		return rc;
 	*at = config->tls;
@@ -114,7 +122,6 @@ int serve_create(struct serve **out, struct loop *l, const struct serve_config *
 		return -ENOMEM;
 	s->loop = l;
 	s->metrics_public = config->metrics_public;
-	s->may_read_metrics = serve_is_local;
 	s->frames.max = SERVE_FRAMES_MAX;
 	int rc = start(s, config, at);
 	if (rc)
@@ -136,7 +143,7 @@ static int start_relay(struct serve *s, const struct serve_config *config, struc
 	relay_server_take_guests(s->relay, config->relay_key);
 	serve_set_limits(s, &config->limits);
 	on_guests_due(s);
-	return 0;
+	return serve_open_metrics(s, config, at);
 }
 
 int serve_create_relay(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at)
@@ -182,6 +189,7 @@ void serve_destroy(struct serve *s)
 	if (!s)
 		return;
 	serve_close_links(s);
+	metrics_door_close(s->metrics);
 	stream_listener_close(s->listener);
 	http_server_destroy(s->http);
 	serve_close_api(s);

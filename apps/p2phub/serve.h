@@ -31,7 +31,8 @@ struct serve_config {
 	struct addr tls;
 	struct addr udp[SERVE_UDP_MAX];
 	size_t udp_count;
-	bool metrics_public;	   /* anyone may read /metrics, else only this machine */
+	bool metrics_public;	   /* anyone may read /metrics, else only this machine and who has a token */
+	struct addr metrics;	   /* where to answer GET /metrics by plain HTTP, too; ADDR_NONE: nowhere */
 	const struct tls_key *key; /* only for the call */
 	/* A proxy ends TLS before us, at this URL: see relay/login.h. NULL: none. Only for the call. */
 	const struct hub_url *front;
@@ -50,7 +51,7 @@ struct serve; /* opaque */
  * certificate do not belong together; -ENOMEM. */
 int serve_create(struct serve **out, struct loop *l, const struct serve_config *config, struct addr *at);
 /* The same of a relay that knows nobody but by tickets under config->relay_key, and does nothing else than relaying and
- * STUN: of `config` it takes udp, limits.quota and relay_key. */
+ * STUN: of `config` it takes udp, metrics, limits.quota and relay_key. */
 int serve_create_relay(struct serve **out, struct loop *l, const struct serve_config *config,
 		       struct addr *at);
 /* New connections see this key; existing ones live on. 0, -EBADMSG (key and certificate do not belong together) or -ENOMEM,

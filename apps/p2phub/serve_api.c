@@ -71,7 +71,7 @@ static void backup_done(void *arg, int error)
 		if (error)
 			snprintf(b->why, sizeof b->why, "the hub ends");
 		rest_on_backup(b->api->rest, &b->answer, error ? error : b->error, b->why, b->file, b->bytes,
-			       (uint64_t)time(NULL));
+			       serve_unix_s(b->api->serve));
 		serve_store_soon(b->api->serve);
 		if (b->x)
 			send_answer(b->x, &b->answer);
@@ -88,7 +88,7 @@ static void backup_gone(void *arg)
 static void backup_refuse(struct serve_api *api, struct http_exchange *x, struct rest_answer *answer,
 			  int error, const char *why)
 {
-	rest_on_backup(api->rest, answer, error, why, "", 0, (uint64_t)time(NULL));
+	rest_on_backup(api->rest, answer, error, why, "", 0, serve_unix_s(api->serve));
 	send_answer(x, answer);
 }
 
@@ -129,26 +129,42 @@ static void backup_begin(struct serve_api *api, struct http_exchange *x, struct 
 
 /* --- Requests */
 
-static void handle(struct serve_api *api, struct http_exchange *x, bool local)
+static struct rest_request request_of(struct serve *s, struct http_exchange *x)
 {
-	const struct http_message *m = http_request(x);
-	struct rest_request request = {
-		.http = m,
-		.path = m->path + strlen("/api/v1"),
-		.local = local,
+	return (struct rest_request) {
+		.http = http_request(x),
 		.from = http_remote(x),
 		.at = http_local(x),
 		.now_ms = loop_now_ms(),
-		.unix_s = (uint64_t)time(NULL),
+		.unix_s = serve_unix_s(s),
 	};
+}
+
+static void handle(struct serve_api *api, struct http_exchange *x, bool local)
+{
+	struct rest_request request = request_of(api->serve, x);
 	struct rest_answer answer;
 
+	request.path = request.http->path + strlen("/api/v1");
+	request.local = local;
 	rest_handle(api->rest, &request, &answer);
 	serve_store_soon(api->serve);
 	if (answer.backup)
 		backup_begin(api, x, &answer);
 	else
 		send_answer(x, &answer);
+}
+
+bool serve_api_admits(struct serve *s, struct http_exchange *x, const struct rest_route *route)
+{
+	struct rest_request request = request_of(s, x);
+	struct rest_answer answer;
+
+	if (rest_admit(s->api->rest, &request, route, &answer))
+		return true;
+	serve_store_soon(s);
+	send_answer(x, &answer);
+	return false;
 }
 
 void serve_on_api(void *arg, struct http_exchange *x)

@@ -9,9 +9,11 @@
 #include "relay/coord.h"
 #include "relay/frame_queue.h"
 #include "relay/http.h"
+#include "relay/metrics_door.h"
 #include "relay/quota.h"
 #include "relay/relay_frame.h"
 #include "relay/store.h"
+#include "relay/wall.h"
 #include "relay/websocket_server.h"
 
 struct serve_api;
@@ -53,8 +55,7 @@ struct serve {
 	struct link *links;
 	bool behind_proxy; /* who comes from this machine may be anybody */
 	bool metrics_public;
-	/* Else who may read /metrics: serve_is_local(), or what knows of credentials, too. */
-	bool (*may_read_metrics)(const struct serve *s, const struct http_exchange *x);
+	struct metrics_door *metrics; /* NULL: not wanted */
 	struct frame_pool frames;
 	/* Of one call at a time: where runs are made. */
 	uint8_t packed[RELAY_RUN_MAX], unpacked[RELAY_FRAME_UDP_MAX];
@@ -62,7 +63,11 @@ struct serve {
 	struct serve_store *keep; /* the same */
 	struct serve_api *api;	  /* NULL: the same */
 	struct serve_limits limits;
+	struct wall wall;
 };
+
+/* The wall clock as wall.h has it, in Unix seconds. */
+uint64_t serve_unix_s(struct serve *s);
 
 /* GET /link */
 void serve_on_link(void *arg, struct http_exchange *x);
@@ -72,8 +77,8 @@ void serve_close_links(struct serve *s);
 
 /* GET /metrics */
 void serve_on_metrics(void *arg, struct http_exchange *x);
-/* The request comes from this machine, and for nobody else. */
-bool serve_is_local(const struct serve *s, const struct http_exchange *x);
+/* The same by plain HTTP, where that is wanted. 0, or a negative errno with `*at` the address that could not be had. */
+int serve_open_metrics(struct serve *s, const struct serve_config *config, struct addr *at);
 
 /* A message of relayed data that a link brought. False: it is none, or nobody has logged in over that link. */
 bool serve_relay_from_link(struct link *k, const uint8_t *msg, size_t len);
@@ -97,6 +102,9 @@ void serve_store_soon(struct serve *s);
 int serve_open_api(struct serve *s, const struct serve_config *config);
 void serve_close_api(struct serve *s);
 void serve_on_api(void *arg, struct http_exchange *x);
+struct rest_route;
+/* Only with s->api: true if who asks has a token for this, see rest_admit(); else he has been answered. */
+bool serve_api_admits(struct serve *s, struct http_exchange *x, const struct rest_route *route);
 
 /* 0, or a negative errno with `*at` the address that could not be had. */
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at);

@@ -2,7 +2,6 @@
 #include "apps/p2phub/serve_internal.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 static uint64_t link_id(const struct link *k)
 {
@@ -50,7 +49,7 @@ static void on_link_message(void *arg, const uint8_t *msg, size_t len)
 
 	if (serve_relay_from_link(k, msg, len))
 		return;
-	coord_on_message(s->coord, link_id(k), msg, len, loop_now_ms(), (uint64_t)time(NULL));
+	coord_on_message(s->coord, link_id(k), msg, len, loop_now_ms(), serve_unix_s(s));
 	serve_speak(s);
 }
 

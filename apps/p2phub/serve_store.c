@@ -29,11 +29,6 @@ struct serve_store {
 	bool flushing; /* on another thread */
 };
 
-static uint64_t unix_now(void)
-{
-	return (uint64_t)time(NULL);
-}
-
 /* A clock that has not been set yet makes nothing old. */
 static uint64_t before(uint64_t now_s, uint64_t keep_s)
 {
@@ -90,7 +85,7 @@ static void take_changes(struct serve_store *k)
 {
 	struct roster *roster = coord_roster(k->serve->coord);
 	struct roster_change change;
-	uint64_t now_s = unix_now();
+	uint64_t now_s = serve_unix_s(k->serve);
 
 	while (store_room(k->store) >= 2 && roster_next_change(roster, &change)) {
 		if (!change.use_known)
@@ -156,7 +151,7 @@ static uint64_t audit_before(const struct serve_store *k, uint64_t now_s)
 
 static void on_minute(struct serve_store *k)
 {
-	uint64_t now_s = unix_now();
+	uint64_t now_s = serve_unix_s(k->serve);
 
 	k->minute_ms = loop_now_ms() + MINUTE_MS;
 	roster_count_relayed(coord_roster(k->serve->coord));
@@ -188,12 +183,14 @@ void serve_store_soon(struct serve *s)
 
 /* ---- life */
 
-static void note(struct store *store, const char *action)
+static void note(struct serve_store *k, const char *action)
 {
-	struct store_audit e = { .time_s = unix_now(), .actor = "hub", .object = "hub", .outcome = "ok" };
+	struct store_audit e = {
+		.time_s = serve_unix_s(k->serve), .actor = "hub", .object = "hub", .outcome = "ok"
+	};
 
 	strcpy(e.action, action);
-	store_audit_add(store, &e);
+	store_audit_add(k->store, &e);
 }
 
 static int restore_one(struct roster *roster, const struct store_node *n, uint64_t now_s)
@@ -211,7 +208,7 @@ static void restore(struct serve_store *k)
 {
 	struct roster *roster = coord_roster(k->serve->coord);
 	struct store_node *page = malloc(RESTORE_PAGE * sizeof *page);
-	uint64_t now_s = unix_now(), since_s = before(now_s, ROSTER_RECORD_KEEP_MS / 1000);
+	uint64_t now_s = serve_unix_s(k->serve), since_s = before(now_s, ROSTER_RECORD_KEEP_MS / 1000);
 	struct store_cursor cursor = { 0 };
 	int n = page ? store_all_gone(k->store) : 0;
 	size_t count = 0;
@@ -248,9 +245,10 @@ int serve_open_store(struct serve *s, const char *data)
 		*k = (struct serve_store) { .serve = s, .store = s->store, .write_ms = UINT64_MAX };
 	if (!k || !(k->timer = loop_timer_create(s->loop, on_due, k)))
 		return -ENOMEM;
-	relay_server_set_month(s->relay, quota_month(unix_now()));
+	wall_init(&s->wall, (uint64_t)time(NULL), store_last_alive(s->store), loop_now_ms());
+	relay_server_set_month(s->relay, quota_month(serve_unix_s(s)));
 	restore(k);
-	note(k->store, "hub.start");
+	note(k, "hub.start");
 	k->minute_ms = loop_now_ms();
 	set_timer(k);
 	return 0;
@@ -262,8 +260,8 @@ static void write_rest(struct serve_store *k)
 	int rc = 0;
 
 	roster_count_relayed(coord_roster(k->serve->coord));
-	note(k->store, "hub.stop");
-	store_alive(k->store, unix_now());
+	note(k, "hub.stop");
+	store_alive(k->store, serve_unix_s(k->serve));
 	do {
 		take_changes(k);
 		rc = store_waiting(k->store) ? store_flush(k->store) : -ENODATA;

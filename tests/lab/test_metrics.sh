@@ -60,6 +60,10 @@ lab_note "hub: $(grep -c '^# TYPE' "$LAB/body") families, $(wc -c <"$LAB/body") 
 expect "$(get hub --unix-socket "$LAB/hub/hub.sock" http://localhost/metrics)" 200 "the hub by its socket"
 expect "$(get a https://$HUB_IP4/metrics)" 403 "another machine"
 expect "$(get hub -H 'X-Forwarded-For: 192.0.2.1' https://127.0.0.1/metrics)" 403 "through a proxy"
+token=$("$P2PD_BIN/p2phub" apikey create --data "$LAB/hub" --name prometheus --scope read 2>/dev/null)
+expect "$(get a -H "Authorization: Bearer $token" https://$HUB_IP4/metrics)" 200 "another machine with a token"
+expect "$(value p2phub_nodes_online)" 2 "nodes online, told to another machine"
+expect "$(get a -H "Authorization: Bearer ${token%?}x" https://$HUB_IP4/metrics)" 401 "another machine with a wrong token"
 expect "$(get a -X POST https://$HUB_IP4/metrics)" 405 "POST"
 
 # A node: by HTTP on loopback, and by its control socket

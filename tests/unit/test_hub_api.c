@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -42,6 +43,20 @@ struct world {
 	const char *request;
 	bool done;
 };
+
+/* 0: right. The whole program asks here. */
+static time_t clock_is;
+
+time_t time(time_t *out)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	time_t t = clock_is ? clock_is : now.tv_sec;
+	if (out)
+		*out = t;
+	return t;
+}
 
 static struct world w;
 /* What was seen: "GET /networks 200" -> true. */
@@ -262,6 +277,106 @@ static void each_route_answers_each_caller_as_it_should(void **state)
 	}
 }
 
+/* --- The clock */
+
+static void restart(void)
+{
+	struct addr at;
+
+	serve_destroy(w.hub);
+	assert_int_equal(serve_create(&w.hub, w.loop, &w.config, &at), 0);
+}
+
+static int ask_for_health(enum who who)
+{
+	const struct rest_route health = { .method = "GET", .path = "/health" };
+
+	return ask(who, &health);
+}
+
+/* Whatever was in the audit log at the time that it is now is younger than an hour. */
+static size_t audited_lately(const char *action, uint64_t now_s)
+{
+	struct store_audit e[8];
+	const struct store_audit_query q = { .newest = true, .since_s = now_s - 3600, .action = action };
+
+	store_flush(w.hub->store);
+	int n = store_audit_list(w.hub->store, &q, e, 8);
+	assert_true(n >= 0);
+	return (size_t)n;
+}
+
+static void a_clock_that_is_set_back_revives_nothing_and_ages_nothing(void **state)
+{
+	(void)state;
+	uint64_t now_s = (uint64_t)time(NULL);
+
+	begin();
+	assert_int_equal(ask_for_health(EXPIRED), 401);
+	for (int starts = 0; starts < 2; starts++) {
+		clock_is = 500; /* the token would be good until 1000 */
+		assert_int_equal(ask_for_health(EXPIRED), 401);
+		assert_int_equal(ask_for_health(REVOKED), 401);
+		assert_int_equal(ask_for_health(READER), 200);
+		assert_in_range(serve_unix_s(w.hub), now_s, now_s + 600);
+		restart(); /* and it starts with a clock that was never set */
+	}
+	assert_int_equal(audited_lately("hub.start", now_s), 3);
+	assert_int_equal(audited_lately("api.denied", now_s), 5);
+	clock_is = 0;
+	http_parse_destroy(w.parse);
+	w.parse = NULL;
+	end();
+}
+
+static void a_clock_that_was_ahead_may_be_put_right(void **state)
+{
+	(void)state;
+	uint64_t now_s = (uint64_t)time(NULL);
+
+	begin();
+	clock_is = (time_t)now_s + 400 * 86400;
+	assert_in_range(serve_unix_s(w.hub), now_s + 400 * 86400, now_s + 401 * 86400);
+	clock_is = 0;
+	assert_in_range(serve_unix_s(w.hub), now_s, now_s + 600);
+	end();
+}
+
+/* Each from another machine, as far as the hub can tell: through a proxy. */
+static void metrics_are_told_to_who_has_a_token(void **state)
+{
+	(void)state;
+	static const struct {
+		enum who who;
+		int status;
+	} cases[] = {
+		{ NOBODY, 403 }, { BAD, 401 },	 { EXPIRED, 401 },	  { REVOKED, 401 },
+		{ READER, 200 }, { ADMIN, 200 }, { FOREIGN_ORIGIN, 403 }, { FOREIGN_HOST, 403 },
+	};
+	char request[1024];
+
+	assert_int_equal(sizeof cases / sizeof *cases, WHO);
+	begin();
+	for (size_t i = 0; i < WHO; i++) {
+		enum who who = cases[i].who;
+		snprintf(request, sizeof request,
+			 "GET /metrics HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: 192.0.2.1\r\n%s%s%s%s\r\n",
+			 who == FOREIGN_HOST ? "evil.example" : "hub.example",
+			 who == FOREIGN_ORIGIN ? "Origin: https://evil.example\r\n" : "",
+			 who == NOBODY ? "" : "Authorization: Bearer ", w.token[who],
+			 who == NOBODY ? "" : "\r\n");
+		const struct http_message *m = exchange(request);
+		if (m->status != cases[i].status)
+			fail_msg("/metrics by %d: %d, not %d", (int)who, m->status, cases[i].status);
+		assert_int_equal(m->status == 200, strstr(m->body, "p2phub_nodes_online 0\n") != NULL);
+	}
+	const struct http_message *local = exchange("GET /metrics HTTP/1.1\r\nHost: any\r\n\r\n");
+	assert_int_equal(local->status, 200);
+	http_parse_destroy(w.parse);
+	w.parse = NULL;
+	end();
+}
+
 static void health_is_told_to_all_and_says_only_ok(void **state)
 {
 	(void)state;
@@ -453,6 +568,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_route_answers_each_caller_as_it_should),
+		cmocka_unit_test(a_clock_that_is_set_back_revives_nothing_and_ages_nothing),
+		cmocka_unit_test(a_clock_that_was_ahead_may_be_put_right),
+		cmocka_unit_test(metrics_are_told_to_who_has_a_token),
 		cmocka_unit_test(health_is_told_to_all_and_says_only_ok),
 		cmocka_unit_test(what_the_server_refuses_by_itself_is_a_problem_too),
 		cmocka_unit_test(each_route_is_described),

@@ -15,6 +15,7 @@
 
 static char text[2 * METRICS_TEXT_MAX];
 static struct http_stats http;
+static struct stun_server stun;
 
 static const char *write_hub(const struct hub_metrics *h)
 {
@@ -30,7 +31,7 @@ static void the_text_is_well_formed(void **state)
 {
 	(void)state;
 
-	read_metrics(write_hub(&(struct hub_metrics) { .http = &http }));
+	read_metrics(write_hub(&(struct hub_metrics) { .http = &http, .stun = &stun }));
 	assert_true(family_count > 20);
 }
 
@@ -38,12 +39,19 @@ static void promtool_finds_no_fault(void **state)
 {
 	(void)state;
 
-	check_with_promtool(write_hub(&(struct hub_metrics) { .http = &http }));
+	check_with_promtool(write_hub(&(struct hub_metrics) { .http = &http, .stun = &stun }));
 }
 
 static void counts_are_told_as_they_are(void **state)
 {
-	static struct http_stats some = { .accepted = 30, .busy = 2, .connections = 3 };
+	static struct http_stats some = { .accepted = 30,
+					  .busy = 2,
+					  .connections = 3,
+					  .malformed = 31,
+					  .timed_out = 32,
+					  .made_way = 33,
+					  .unread = 34 };
+	static const struct stun_server asked = { .answered = 35, .limited = 36, .malformed = 37 };
 	static const struct {
 		const char *series;
 		double value;
@@ -74,36 +82,86 @@ static void counts_are_told_as_they_are(void **state)
 		{ "p2phub_http_connections_refused_total", 2 },
 		{ "p2phub_http_responses_total{code=\"101\"}", 17 },
 		{ "p2phub_http_responses_total{code=\"503\"}", 18 },
+		{ "p2phub_http_connections_ended_total{reason=\"malformed\"}", 31 },
+		{ "p2phub_http_connections_ended_total{reason=\"timed_out\"}", 32 },
+		{ "p2phub_http_connections_ended_total{reason=\"made_way\"}", 33 },
+		{ "p2phub_http_connections_ended_total{reason=\"unread\"}", 34 },
+		{ "p2phub_stun_requests_total{outcome=\"answered\"}", 35 },
+		{ "p2phub_stun_requests_total{outcome=\"limited\"}", 36 },
+		{ "p2phub_stun_requests_total{outcome=\"malformed\"}", 37 },
+		{ "p2phub_tls_half_open", 38 },
+		{ "p2phub_tls_handshakes_total{outcome=\"done\"}", 39 },
+		{ "p2phub_tls_handshakes_total{outcome=\"failed\"}", 40 },
+		{ "p2phub_tls_handshakes_total{outcome=\"made_way\"}", 41 },
+		{ "p2phub_relay_drops_total{reason=\"unbound\"}", 42 },
+		{ "p2phub_relay_drops_total{reason=\"bad_proof\"}", 43 },
+		{ "p2phub_relay_drops_total{reason=\"malformed\"}", 44 },
+		{ "p2phub_relay_drops_total{reason=\"over_rate\"}", 45 },
+		{ "p2phub_relay_drops_total{reason=\"over_month\"}", 46 },
+		{ "p2phub_relay_drops_total{reason=\"over_share\"}", 47 },
+		{ "p2phub_relay_drops_total{reason=\"bad_ticket\"}", 48 },
+		{ "p2phub_relay_challenges_total", 49 },
+		{ "p2phub_store_ok", 0 }, /* there is none */
+		{ "p2phub_store_waiting_writes", 0 },
+		{ "p2phub_audit_lost_total", 0 },
 	};
 	(void)state;
 
 	some.answers[1] = 17;
 	some.answers[403] = 18;
-	write_hub(&(struct hub_metrics) { .coord = { .online = 1,
-						     .connections = 2,
-						     .networks = 3,
-						     .records = 4,
-						     .logins = 5,
-						     .refused = 6,
-						     .introductions = 7,
-						     .malformed = 8,
-						     .limited = 9 },
-					  .relay = { .forwarded = 30,
-						     .bytes = 32,
-						     .link_forwarded = 20,
-						     .link_bytes = 21,
-						     .by_link = 24,
-						     .undeliverable = 12,
-						     .unknown_slot = 13,
-						     .slots = 14,
-						     .sessions = 15,
-						     .bound = 16 },
-					  .frames = { .dropped = 22, .bytes = 23 },
-					  .http = &some });
+	write_hub(&(struct hub_metrics) {
+		.coord = { .online = 1,
+			   .connections = 2,
+			   .networks = 3,
+			   .records = 4,
+			   .logins = 5,
+			   .refused = 6,
+			   .introductions = 7,
+			   .malformed = 8,
+			   .limited = 9 },
+		.relay = { .forwarded = 30,
+			   .bytes = 32,
+			   .link_forwarded = 20,
+			   .link_bytes = 21,
+			   .by_link = 24,
+			   .undeliverable = 12,
+			   .unknown_slot = 13,
+			   .unbound = 42,
+			   .bad_proof = 43,
+			   .malformed = 44,
+			   .over_rate = 45,
+			   .over_month = 46,
+			   .over_share = 47,
+			   .bad_ticket = 48,
+			   .challenged = 49,
+			   .slots = 14,
+			   .sessions = 15,
+			   .bound = 16 },
+		.frames = { .dropped = 22, .bytes = 23 },
+		.tls = { .half_open = 38, .accepted = 39, .failed = 81, .made_way = 41 },
+		.stun = &asked,
+		.http = &some });
 	read_metrics(text);
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 		assert_true(value_in(text, table[i].series) == table[i].value);
 	assert_null(strstr(text, "code=\"200\""));
+}
+
+static void a_relay_alone_tells_of_its_relay_as_a_hub_does(void **state)
+{
+	const struct relay_stats relay = { .slots = 1, .bound = 2, .bad_ticket = 3 };
+	const struct stun_server asked = { .limited = 4 };
+	struct metrics m;
+	(void)state;
+
+	metrics_init(&m, text, METRICS_TEXT_MAX);
+	hub_metrics_write_relay(&m, &relay, &asked);
+	read_metrics(text);
+	assert_true(value_in(text, "p2phub_relay_slots") == 1);
+	assert_true(value_in(text, "p2phub_relay_bound") == 2);
+	assert_true(value_in(text, "p2phub_relay_drops_total{reason=\"bad_ticket\"}") == 3);
+	assert_true(value_in(text, "p2phub_stun_requests_total{outcome=\"limited\"}") == 4);
+	assert_null(find_family("p2phub_nodes_online"));
 }
 
 /* ---- dashboards */
@@ -182,7 +240,7 @@ static void read_both(void)
 
 	metrics_init(&m, node, sizeof node);
 	node_metrics_write(&m, &(struct node_metrics) { .engine = &engine, .offload = "all", .workers = 1 });
-	read_metrics(write_hub(&(struct hub_metrics) { .http = &http }));
+	read_metrics(write_hub(&(struct hub_metrics) { .http = &http, .stun = &stun }));
 	size_t count = family_count;
 	memcpy(hubs, families, sizeof hubs);
 	read_metrics(node);
@@ -230,9 +288,13 @@ static void the_dashboard_is_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_text_is_well_formed),     cmocka_unit_test(promtool_finds_no_fault),
-		cmocka_unit_test(counts_are_told_as_they_are), with_a_node(dashboards_use_what_is_told),
-		with_a_node(grafana_shows_all_that_is_told),   cmocka_unit_test(the_dashboard_is_json),
+		cmocka_unit_test(the_text_is_well_formed),
+		cmocka_unit_test(promtool_finds_no_fault),
+		cmocka_unit_test(counts_are_told_as_they_are),
+		cmocka_unit_test(a_relay_alone_tells_of_its_relay_as_a_hub_does),
+		with_a_node(dashboards_use_what_is_told),
+		with_a_node(grafana_shows_all_that_is_told),
+		cmocka_unit_test(the_dashboard_is_json),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -186,8 +186,10 @@ static void times_do_not_go_back_with_the_clock(void **state)
 	note(s, NOW_S, "first");
 	see(s, 1, 1, 2, NOW_S - 100000);
 	note(s, NOW_S - 100000, "second");
+	assert_int_equal(store_last_alive(s), 0);
 	assert_int_equal(store_alive(s, NOW_S - 100000), 0);
 	s = reopened(s);
+	assert_int_equal(store_last_alive(s), NOW_S - 100000);
 	assert_int_equal(store_all_gone(s), 0);
 	assert_int_equal(store_nodes(s, id(net, 1), NULL, &n, 1), 1);
 	assert_true(n.last_s == NOW_S && n.seq == 2);

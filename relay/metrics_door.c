@@ -1,4 +1,4 @@
-#include "apps/p2pd/metrics_door.h"
+#include "relay/metrics_door.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,10 +1,11 @@
 /* `--metrics ADDR:PORT`: GET /metrics by plain HTTP, and nothing else, for a Prometheus that cannot read the control
  * socket. */
-#ifndef P2PD_APPS_P2PD_METRICS_DOOR_H
-#define P2PD_APPS_P2PD_METRICS_DOOR_H
+#ifndef P2PD_RELAY_METRICS_DOOR_H
+#define P2PD_RELAY_METRICS_DOOR_H
 
-#include "apps/p2pd/node_metrics.h"
+#include "core/addr.h"
 #include "core/loop.h"
+#include "relay/metrics.h"
 
 struct metrics_door; /* opaque */
 
