@@ -29,14 +29,26 @@ static bool is_own(const struct own *own, const struct addr *a)
 	return false;
 }
 
-/* A program that listens on all addresses of the host hears of a loopback port at one of ours. With UDP it answers from
- * the address that its routes choose, which is the one that it must have been asked at. */
+/* A datagram service of this host that listens on all of its addresses: it answers from the one that its routes choose. */
+static bool answers_by_route(const struct forward_entry *e)
+{
+	struct own own;
+	uint16_t missing;
+
+	if (e->proto != FORWARD_UDP || e->side != FORWARD_OWNER)
+		return false;
+	read_own(&own);
+	return is_own(&own, &e->target) && listening_on(e->proto, &e->target, e->count, &missing);
+}
+
+/* A program that listens on all addresses of the host hears of a loopback port at one of ours. With UDP that must be the
+ * address that it answers from. */
 struct addr nat_reach_target(const struct nat_reach *r, const struct forward_entry *e)
 {
 	struct addr a = e->listen.family == ADDR_V4 ? r->ip4 : r->ip6;
 	struct lan lan;
 
-	if (!addr_is_loopback(&e->target))
+	if (!addr_is_loopback(&e->target) && !answers_by_route(e))
 		return e->target;
 	if (e->proto == FORWARD_UDP && (e->gateway4.family || e->gateway6.family) &&
 	    route_default(e->listen.family, r->ifindex, &lan) == 0)
