@@ -116,6 +116,7 @@ int host_nat_open(struct host_nat **out, const struct host_nat_config *config, c
 	pthread_mutex_init(&n->lock, NULL);
 	nat_keeper_lock(&n->keeper, config->tun);
 	nat_sweep(config->tun);
+	nat_sweep_others();
 	int rc = try_nft(n, why);
 	if (rc) {
 		host_nat_close(n);

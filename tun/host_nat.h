@@ -4,7 +4,8 @@
  * Docker), what we forward is accepted there by one rule of ours. All of it is gone after host_nat_close(), and also when
  * the process dies in any way: a keeper process sees to that; what even it left is removed at the next open.
  *
- * The calls run `nft` and wait for it (10 to 50 ms): call them on a work thread, one at a time. */
+ * The calls run `nft` and wait for it (10 to 50 ms): call them on a work thread, one at a time; but host_nat_can() and
+ * host_nat_stats() may be called by any thread at any time. */
 #ifndef P2PD_TUN_HOST_NAT_H
 #define P2PD_TUN_HOST_NAT_H
 
@@ -34,7 +35,8 @@ int host_nat_can(const struct host_nat *n, const struct forward_entry *e, char w
  * others stay. 0 or a negative errno with `why`. */
 int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size_t count,
 		   char why[static HOST_NAT_WHY]);
-/* The counts of all ids: host_nat_stats() tells them from then on. 0 or a negative errno. */
+/* The counts of all ids: host_nat_stats() tells them from then on. Also ends connections that are idle, and puts right what
+ * others have undone: to be called every few seconds. 0 or a negative errno. */
 int host_nat_look(struct host_nat *n, uint64_t now_ms);
 /* As of the last look. False for an unknown id. */
 bool host_nat_stats(const struct host_nat *n, const uint8_t id[static FORWARD_ID], struct forward_stats *out);

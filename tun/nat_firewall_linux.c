@@ -8,12 +8,12 @@
 #include <string.h>
 
 #include "core/log.h"
+#include "tun/nat_table.h"
 #include "tun/nf_tables.h"
 #include "tun/nft.h"
 #include "tun/run.h"
 
 enum { CHAINS_MAX = 64, HANDLES_MAX = 8, MARK_ROOM = 32 };
-static const char OURS[] = "p2pd-"; /* all daemons' tables begin so */
 
 /* What a look at a chain found. */
 struct found {
@@ -136,7 +136,8 @@ static void take_out(const struct nf_chain *c, const uint64_t *handles, size_t c
 
 static bool concerns_us(const struct nf_chain *c)
 {
-	bool ours = c->family == NFPROTO_INET && strncmp(c->table, OURS, sizeof OURS - 1) == 0;
+	bool ours = c->family == NFPROTO_INET &&
+		    strncmp(c->table, NAT_TABLE_PREFIX, sizeof NAT_TABLE_PREFIX - 1) == 0;
 	return !ours && plain_name(c->table) && plain_name(c->name);
 }
 

@@ -104,28 +104,33 @@ void nat_mark_drop(unsigned value)
 
 /* --- Of those that are no more */
 
+struct living {
+	unsigned not ;	 /* the interface that does not count */
+	unsigned values; /* a bit for each */
+};
+
 static void on_route(void *arg, struct nlmsghdr *h)
 {
 	struct nlattr *a[RTA_MAX + 1];
-	unsigned *living = arg;
+	struct living *l = arg;
 
 	if (nlmsg_parse(h, sizeof(struct rtmsg), a, RTA_MAX, NULL) < 0 || !a[RTA_TABLE] ||
-	    nla_len(a[RTA_TABLE]) < 4)
+	    nla_len(a[RTA_TABLE]) < 4 || !a[RTA_OIF] || nla_len(a[RTA_OIF]) < 4)
 		return;
 	uint32_t value = nla_get_u32(a[RTA_TABLE]) - NAT_MARK_TABLE;
-	if (value >= 1 && value <= NAT_MARK_VALUES)
-		*living |= 1U << value;
+	if (value >= 1 && value <= NAT_MARK_VALUES && nla_get_u32(a[RTA_OIF]) != l->not )
+		l->values |= 1U << value;
 }
 
-void nat_mark_sweep(void)
+void nat_mark_sweep(unsigned ifindex)
 {
 	struct rtmsg header = { .rtm_family = AF_INET };
 	struct nl_msg *msg = netlink_talk_message(RTM_GETROUTE, NLM_F_DUMP, &header, sizeof header);
-	unsigned living = 0;
+	struct living l = { .not = ifindex };
 
-	if (netlink_talk_once(NETLINK_ROUTE, msg, on_route, &living))
+	if (netlink_talk_once(NETLINK_ROUTE, msg, on_route, &l))
 		return;
 	for (unsigned value = 1; value <= NAT_MARK_VALUES; value++)
-		if (!(living & 1U << value))
-			drop_rules(value);
+		if (!(l.values & 1U << value))
+			nat_mark_drop(value);
 }

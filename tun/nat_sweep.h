@@ -4,5 +4,7 @@
 #define P2PD_TUN_NAT_SWEEP_H
 
 void nat_sweep(const char *tun);
+/* The same for all devices that are no more. */
+void nat_sweep_others(void);
 
 #endif

@@ -1,6 +1,8 @@
 #include "tun/nat_sweep.h"
 
+#include <net/if.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "core/log.h"
 #include "tun/conntrack.h"
@@ -60,5 +62,32 @@ void nat_sweep(const char *tun)
 		nat_mark_drop(n.mark_value);
 		conntrack_delete_marked(mark, NAT_MARK_MASK);
 	}
-	nat_mark_sweep();
+	nat_mark_sweep(if_nametoindex(tun));
+}
+
+/* --- */
+
+enum { OTHERS_MAX = 16 };
+
+struct others {
+	char tuns[OTHERS_MAX][TUN_NAME_MAX + 1];
+	size_t count;
+};
+
+static void on_table(void *arg, const char *name)
+{
+	const char *tun = name + sizeof NAT_TABLE_PREFIX - 1;
+	struct others *o = arg;
+
+	if (strlen(tun) <= TUN_NAME_MAX && !if_nametoindex(tun) && o->count < OTHERS_MAX)
+		strcpy(o->tuns[o->count++], tun);
+}
+
+void nat_sweep_others(void)
+{
+	struct others o = { .count = 0 };
+
+	nf_tables_named(NAT_TABLE_PREFIX, on_table, &o);
+	for (size_t i = 0; i < o.count; i++)
+		nat_sweep(o.tuns[i]);
 }

@@ -20,7 +20,7 @@ void nat_table_name(char out[static NAT_TABLE_MAX], const char *tun)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_";
 
-	snprintf(out, NAT_TABLE_MAX, "p2pd-%s", tun);
+	snprintf(out, NAT_TABLE_MAX, NAT_TABLE_PREFIX "%s", tun);
 	for (char *c = out; *c; c++)
 		if (!strchr(plain, *c))
 			*c = '_';

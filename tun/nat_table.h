@@ -38,8 +38,8 @@ extern const struct nat_proto {
 } nat_protos[2];
 enum { NAT_REJECTS = FORWARD_BAD_HEADER }; /* it and what is behind it cannot happen here */
 
+#define NAT_TABLE_PREFIX "p2pd-" /* and the device's name, in letters that nft takes */
 char nat_table_digit(const struct addr *a);
-/* "p2pd-" and the device's name, in letters that nft takes. */
 void nat_table_name(char out[static NAT_TABLE_MAX], const char *tun);
 const char *nat_table_id(const uint8_t id[static FORWARD_ID], char out[static NAT_ID_TEXT]);
 

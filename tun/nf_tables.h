@@ -11,6 +11,9 @@ enum { NF_NAME_MAX = 128 }; /* of tables and chains, with the NUL; longer ones a
 /* Changes with each change of any table. 0 or a negative errno. */
 int nf_tables_generation(uint32_t *out);
 
+/* The inet tables whose names begin so. */
+int nf_tables_named(const char *prefix, void (*each)(void *arg, const char *name), void *arg);
+
 /* The counters of an inet table that have a name. None: there is no such table, or it has none. */
 int nf_tables_counters(const char *table,
 		       void (*each)(void *arg, const char *name, uint64_t packets, uint64_t bytes),

@@ -54,6 +54,33 @@ int nf_tables_generation(uint32_t *out)
 				 out);
 }
 
+/* --- Tables */
+
+struct naming {
+	const char *prefix;
+	void (*each)(void *arg, const char *name);
+	void *arg;
+};
+
+static void on_table(void *arg, struct nlmsghdr *h)
+{
+	struct nlattr *a[NFTA_TABLE_MAX + 1];
+	struct naming *n = arg;
+
+	if (!parse(h, a, NFTA_TABLE_MAX))
+		return;
+	const char *name = text_of(a[NFTA_TABLE_NAME]);
+	if (name && strncmp(name, n->prefix, strlen(n->prefix)) == 0)
+		n->each(n->arg, name);
+}
+
+int nf_tables_named(const char *prefix, void (*each)(void *arg, const char *name), void *arg)
+{
+	struct naming n = { prefix, each, arg };
+	return netlink_talk_once(NETLINK_NETFILTER, ask(NFT_MSG_GETTABLE, NLM_F_DUMP, NFPROTO_INET), on_table,
+				 &n);
+}
+
 /* --- Counters */
 
 struct counting {

@@ -584,7 +584,7 @@ static void what_others_undo_is_put_right(void **state)
 	struct living l = open_living(listener, at(GW4, 80));
 	uint64_t total = stats(s->gw, "gw", 1, 1).total;
 	sh("ip netns exec gw nft flush ruleset && ip netns exec own nft flush ruleset");
-	sh("ip -n own rule del priority 7781 && ip -n own -6 rule del priority 7781 && "
+	sh("ip -n own rule del priority 78 && ip -n own -6 rule del priority 78 && "
 	   "ip -n own route flush table 77811");
 	sh("ip netns exec gw sysctl -qw net.ipv4.conf.eth0.forwarding=0");
 	assert_true(visit_code(at(GW4, 80)) != 0);
