@@ -9,7 +9,10 @@
 #include "apps/p2pd/forward/forwarder_internal.h"
 #include "core/log.h"
 
-enum { CLOCK_LOOK_MS = 60000 /* the wall clock may be set anew */ };
+enum {
+	CLOCK_LOOK_MS = 60000, /* the wall clock may be set anew */
+	CHANGES_MS = 50,       /* of who is in the network: taken together */
+};
 
 uint64_t forwarder_unix_s(void)
 {
@@ -76,7 +79,7 @@ struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8
 
 	while (ep && (!ep->peer.own_kind || memcmp(ep->ik, ik, sizeof ep->ik)))
 		ep = ep->next;
-	return ep;
+	return crypto_is_zero(ik, sizeof ep->ik) ? NULL : ep;
 }
 
 /* ---- One step */
@@ -158,11 +161,16 @@ void forwarder_refresh(struct forwarder *f)
 	forwarder_step(f);
 }
 
+/* In a large network somebody comes or goes all the time. */
 void forwarder_on_change(struct forwarder *f)
 {
+	uint64_t at = loop_now_ms() + CHANGES_MS;
+
 	for (struct forwarder_item *it = f->items; it; it = it->next)
 		forwarder_lease_on_peers(it);
-	forwarder_refresh(f);
+	if (at < f->retry_ms)
+		f->retry_ms = at;
+	forwarder_step(f);
 }
 
 /* ---- Time */
@@ -193,6 +201,8 @@ static void on_due(void *arg)
 		f->retry_ms = UINT64_MAX;
 		f->refresh_wanted = true;
 	}
+	if (f->gate.gateway && gateway_tick(f->gate.gateway, forwarder_unix_s()))
+		f->refresh_wanted = true;
 	if (tokens_tick(f->tokens, forwarder_unix_s()) || now >= next_expiry(f, now))
 		f->refresh_wanted = true;
 	bring_about(f, now);

@@ -400,7 +400,6 @@ int forwarder_gate_plan(struct forwarder *f, struct forward_list *kernel, struct
 	if (!f->gate.gateway)
 		return 0;
 	f->kernel.needed = true;
-	gateway_tick(f->gate.gateway, forwarder_unix_s());
 	ret = add_all(f, user, gateway_user_entries);
 	/* While it cannot, the owners are told so when they renew. */
 	if (!ret && !*f->kernel.why)

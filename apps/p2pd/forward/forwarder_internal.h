@@ -28,8 +28,8 @@ struct forwarder_lease {
 	bool online;
 	struct lease_request asked; /* the last that was sent, or is to be */
 	struct lease_grant grant;
-	struct lease_call *call; /* under way */
-	bool outdated;		 /* what is to be had is not what was sent */
+	struct lease_call *call, *stats; /* under way */
+	bool outdated;			 /* what is to be had is not what was sent */
 	bool held;
 	bool sent;	/* the gateway may have it */
 	bool no_kernel; /* the last grant was without, though it was asked for */
@@ -140,8 +140,9 @@ struct forwarder {
 	struct forwarder_ping *pings;
 	uint64_t can_round; /* another number whenever the host is to be looked at anew; from 1 */
 	bool refresh_wanted, stepping, stopping;
-	bool news;			      /* who waits is to be looked at */
-	uint64_t check_ms, keep_ms, retry_ms; /* next times */
+	bool news; /* who waits is to be looked at */
+	/* When the host is looked at anew, counts are kept, all is computed anew. */
+	uint64_t check_ms, keep_ms, retry_ms;
 };
 
 /* forwarder.c */
@@ -154,6 +155,7 @@ void forwarder_step(struct forwarder *f);
 /* The member of that name. NULL, with `why` for a person: there is none (yet), or two. */
 struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, char why[static RULE_WHY]);
 struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
+/* NULL for a key of zeros. */
 struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8_t ik[static 32]);
 /* Whether the node has joined and has addresses. */
 bool forwarder_ready(const struct forwarder *f);

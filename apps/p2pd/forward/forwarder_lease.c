@@ -133,6 +133,7 @@ static void drop(struct forwarder_item *it)
 	struct forwarder_lease *l = &it->lease;
 
 	lease_call_cancel(l->call);
+	lease_call_cancel(l->stats);
 	if (l->sent)
 		add_release(it->f, &it->rule, l->gateway.ik);
 	*l = (struct forwarder_lease) { .due_ms = UINT64_MAX };
@@ -159,13 +160,33 @@ static const char *label(const struct forwarder_item *it, char id[static RULE_ID
 	return *it->rule.name ? it->rule.name : rule_id_text(it->rule.id, id);
 }
 
+static void on_stats(void *arg, const struct lease_reply *reply)
+{
+	struct forwarder_item *it = arg;
+
+	it->lease.stats = NULL;
+	if (!reply->error)
+		forwarder_count_gateway(it, &reply->stats);
+}
+
+/* Whom the gateway has turned away: we hear of it when we renew, and when somebody asks for counts. */
+static void ask_stats(struct forwarder_item *it)
+{
+	struct forwarder_lease *l = &it->lease;
+
+	if (!l->stats)
+		lease_link_stats(it->f->link, address_of(&l->gateway), it->rule.id, on_stats, it, &l->stats);
+}
+
 static void on_grant(struct forwarder_item *it, const struct lease_reply *reply)
 {
 	struct forwarder_lease *l = &it->lease;
 	bool no_kernel = l->asked.kernel && !reply->grant.kernel;
 	char id[RULE_ID_TEXT];
 
-	if (!l->held)
+	if (l->held)
+		ask_stats(it);
+	else
 		log_info("forward", "%s: %s takes visitors", label(it, id), it->rule.via);
 	l->held = true;
 	l->grant = reply->grant;
@@ -305,7 +326,8 @@ void forwarder_lease_stop(struct forwarder *f)
 {
 	for (struct forwarder_item *it = f->items; it; it = it->next) {
 		lease_call_cancel(it->lease.call);
-		it->lease.call = NULL;
+		lease_call_cancel(it->lease.stats);
+		it->lease.call = it->lease.stats = NULL;
 	}
 	while (f->releases)
 		free_release(f->releases);

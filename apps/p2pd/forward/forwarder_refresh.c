@@ -207,6 +207,11 @@ struct planning {
 	size_t pass_count;
 };
 
+static bool passes_fit(const struct forwarder_item *it, const struct planning *out)
+{
+	return out->pass_count + it->rule.range_count * 2 <= PASS_MAX;
+}
+
 static void plan_public(struct forwarder_item *it, struct forward_plan *p, struct planning *out)
 {
 	const struct engine_peer *gateway = gateway_of(it);
@@ -219,12 +224,15 @@ static void plan_public(struct forwarder_item *it, struct forward_plan *p, struc
 	p->gateway = node_of(gateway);
 	if (!choose_mode(it, p))
 		return;
+	if (p->kernel && !passes_fit(it, out)) {
+		p->kernel = false;
+		snprintf(it->mode_why, sizeof it->mode_why, "the kernel carries as many ports as it may");
+	}
 	forward_plan_lease(&it->rule, p, &want);
 	forwarder_lease_want(it, gateway, &want);
 	heed_gateway(it, p);
 	it->planned = forward_plan_entries(&it->rule, p, out->kernel, out->user) == 0;
-	if (out->pass_count + RULE_RANGES_MAX * 2 <= PASS_MAX)
-		out->pass_count += forward_plan_passes(&it->rule, p, out->passes + out->pass_count);
+	out->pass_count += forward_plan_passes(&it->rule, p, out->passes + out->pass_count);
 }
 
 static void plan_item(struct forwarder_item *it, struct planning *out)
@@ -286,11 +294,18 @@ static bool move_tunnel(struct forwarder_item *it, int error)
 	return true;
 }
 
+static void retry(struct forwarder *f)
+{
+	uint64_t at = loop_now_ms() + USER_RETRY_MS;
+
+	f->retry_ms = at < f->retry_ms ? at : f->retry_ms;
+}
+
 static void on_user_error(struct forwarder *f, const struct forward_entry *e, int error, const char *why)
 {
 	struct forwarder_item *it = forwarder_item(f, e->id);
 
-	f->retry_ms = loop_now_ms() + USER_RETRY_MS;
+	retry(f);
 	if (e->side == FORWARD_GATEWAY) {
 		forwarder_gate_on_user_error(f, e->id, error, why);
 		return;
@@ -349,7 +364,7 @@ static void listen_link(struct forwarder *f)
 	if (ret) {
 		log_warn("forward", "cannot listen for other nodes' requests at port %d: %s", LEASE_PORT,
 			 strerror(-ret));
-		f->retry_ms = loop_now_ms() + USER_RETRY_MS;
+		retry(f);
 		return;
 	}
 	f->listen4 = e->ip4;
@@ -381,7 +396,7 @@ static void set_passes(struct forwarder *f, const struct pass_entry *entries, si
 
 void forwarder_recompute(struct forwarder *f)
 {
-	struct pass_entry *passes = calloc(PASS_MAX, sizeof *passes);
+	struct pass_entry *passes = calloc(PASS_MAX + RULE_RANGES_MAX * 2, sizeof *passes);
 	struct forward_list kernel = { 0 };
 	struct planning out = { &kernel, &f->user, passes, 0 };
 

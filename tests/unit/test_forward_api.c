@@ -1,0 +1,502 @@
+/* The forwarder by its API, on loopback: our overlay address is 127.0.0.77 on the device lo, and the kernel's NAT is not asked for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include <net/if.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "tests/unit/made_node.h"
+
+#include "apps/p2pd/forward/forward_api.h"
+#include "core/file.h"
+#include "relay/http_client.h"
+
+static char dir_path[64], socket_path[96];
+static struct tun_device tun = { .name = "lo" };
+static struct loop *loop;
+static struct loop_wake *wake;
+static struct forwarder *forwarder;
+static struct forward_api *api;
+static struct http_server *http;
+static struct stream_listener *listener;
+static struct engine_peer members[3];
+static bool read_only;
+static int dir;
+static int service; /* listens at 127.0.0.1 */
+static uint16_t service_port;
+
+/* ---- The daemon */
+
+static void on_request(void *arg, struct http_exchange *x)
+{
+	(void)arg;
+	forward_api_handle(api, x, read_only);
+}
+
+static const struct http_route routes[] = { { "*", FORWARD_API_PATH, on_request } };
+
+static void on_wake(void *arg)
+{
+	(void)arg;
+	loop_stop(loop);
+}
+
+static void start_daemon(void)
+{
+	const struct forwarder_config config = {
+		.loop = loop, .engine = &engine, .tun = &tun, .state_dir = dir
+	};
+
+	assert_int_equal(forwarder_start(&forwarder, &config), 0);
+	api = forward_api_create(forwarder);
+	http = http_server_create(loop, routes, 1, NULL);
+	assert_int_equal(stream_listen_unix(&listener, loop, socket_path, http_server_accept, http), 0);
+}
+
+static void stop_daemon(void)
+{
+	stream_listener_close(listener);
+	http_server_destroy(http);
+	forward_api_destroy(api);
+	forwarder_cancel(forwarder);
+	loop_work_finish(loop);
+	forwarder_stop(forwarder);
+}
+
+static void listen_service(void)
+{
+	struct addr a = at("127.0.0.1");
+	struct sockaddr_storage sa;
+	unsigned len = addr_to_sockaddr(&a, &sa);
+	socklen_t size = sizeof sa;
+
+	service = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(service, (struct sockaddr *)&sa, len), 0);
+	assert_int_equal(listen(service, 8), 0);
+	assert_int_equal(getsockname(service, (struct sockaddr *)&sa, &size), 0);
+	service_port = addr_from_sockaddr((struct sockaddr *)&sa).port;
+}
+
+static int begin(void **state)
+{
+	if (make_node(state))
+		return -1;
+	engine.joined = true;
+	engine.ip4 = at("127.0.0.77");
+	engine.ip6 = (struct addr) { 0 };
+	memset(members, 0, sizeof members);
+	tun.ifindex = if_nametoindex("lo");
+	strcpy(dir_path, "/tmp/forward-api-XXXXXX");
+	assert_non_null(mkdtemp(dir_path));
+	snprintf(socket_path, sizeof socket_path, "%s/sock", dir_path);
+	dir = file_open_dir(dir_path);
+	loop = loop_create();
+	wake = loop_wake_create(loop, on_wake, NULL);
+	read_only = false;
+	listen_service();
+	start_daemon();
+	return 0;
+}
+
+static int end(void **state)
+{
+	char command[128];
+
+	stop_daemon();
+	loop_wake_destroy(wake);
+	loop_destroy(loop);
+	close(service);
+	close(dir);
+	snprintf(command, sizeof command, "rm -r '%s'", dir_path);
+	assert_int_equal(system(command), 0);
+	return free_node(state);
+}
+
+/* ---- The person */
+
+struct question {
+	const char *method, *path, *body;
+	struct http_reply reply;
+	int error;
+};
+
+static void *ask_thread(void *arg)
+{
+	struct question *q = arg;
+
+	q->error = http_client_request(socket_path, q->method, q->path, q->body, 10000, &q->reply);
+	loop_wake(wake);
+	return NULL;
+}
+
+/* The status; what was answered in *json, to be released. */
+static int ask(const char *method, const char *path, const char *body, json_t **json)
+{
+	struct question q = { .method = method, .path = path, .body = body };
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, ask_thread, &q);
+	loop_run(loop);
+	pthread_join(thread, NULL);
+	assert_int_equal(q.error, 0);
+	int status = q.reply.status;
+	*json = json_loads(q.reply.body, 0, NULL);
+	http_reply_free(&q.reply);
+	assert_non_null(*json);
+	return status;
+}
+
+static int status_of(const char *method, const char *path, const char *body)
+{
+	json_t *json;
+	int status = ask(method, path, body, &json);
+
+	json_decref(json);
+	return status;
+}
+
+static const char *spec(const char *more)
+{
+	static char text[512];
+
+	snprintf(text, sizeof text, "{\"local\": \"127.0.0.1:%u\", \"source_ip\": \"nat\"%s}", service_port,
+		 more);
+	return text;
+}
+
+/* Makes a rule; its id. */
+static const char *add(const char *more)
+{
+	static char id[64];
+	json_t *json;
+	int status = ask("POST", "/api/v1/portmap", spec(more), &json);
+
+	if (status != 201)
+		fail_msg("%d %s", status, json_dumps(json, 0));
+	snprintf(id, sizeof id, "%s", text_at(json, "forward_id"));
+	json_decref(json);
+	return id;
+}
+
+static const char *path_of(const char *id, const char *tail)
+{
+	static char path[160];
+
+	snprintf(path, sizeof path, "/api/v1/portmap/%s%s", id, tail);
+	return path;
+}
+
+static void state_is(const char *id, const char *wanted)
+{
+	json_t *json;
+
+	assert_int_equal(ask("GET", path_of(id, ""), NULL, &json), 200);
+	assert_string_equal(text_at(json, "state"), wanted);
+	json_decref(json);
+}
+
+static int connect_to(uint16_t port)
+{
+	struct addr a = at("127.0.0.77");
+	struct sockaddr_storage sa;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	a.port = port;
+	unsigned len = addr_to_sockaddr(&a, &sa);
+	if (!connect(fd, (struct sockaddr *)&sa, len))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* ---- */
+
+static void a_rule_is_made_carried_and_shown(void **state)
+{
+	json_t *json;
+	char wanted[64];
+
+	(void)state;
+	const char *id = add(", \"name\": \"web\", \"public_port\": 23456");
+	assert_int_equal(ask("GET", "/api/v1/portmap/web", NULL, &json), 200);
+	assert_string_equal(text_at(json, "forward_id"), id);
+	assert_string_equal(text_at(json, "state"), "active");
+	assert_string_equal(text_at(json, "mode"), "user");
+	snprintf(wanted, sizeof wanted, "127.0.0.77:%u/tcp", 23456);
+	assert_string_equal(json_string_value(json_array_get(json_object_get(json, "addresses"), 0)), wanted);
+	json_decref(json);
+	int fd = connect_to(23456);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void a_removed_rule_is_a_tombstone_and_comes_back(void **state)
+{
+	char id[64];
+	json_t *json;
+
+	(void)state;
+	strcpy(id, add(", \"public_port\": 23456"));
+	assert_int_equal(status_of("DELETE", path_of(id, ""), NULL), 200);
+	assert_int_equal(connect_to(23456), -1);
+	state_is(id, "removed");
+	assert_int_equal(ask("GET", "/api/v1/portmap", NULL, &json), 200);
+	assert_int_equal(json_array_size(json_object_get(json, "forwards")), 0);
+	json_decref(json);
+	assert_int_equal(ask("GET", "/api/v1/portmap?all=1", NULL, &json), 200);
+	assert_int_equal(json_array_size(json_object_get(json, "forwards")), 1);
+	json_decref(json);
+	assert_int_equal(status_of("POST", path_of(id, "/restore"), NULL), 200);
+	state_is(id, "active");
+	int fd = connect_to(23456);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
+static void pause_and_resume_are_states(void **state)
+{
+	char id[64];
+
+	(void)state;
+	strcpy(id, add(""));
+	assert_int_equal(status_of("POST", path_of(id, "/pause"), NULL), 200);
+	state_is(id, "paused");
+	assert_int_equal(status_of("POST", path_of(id, "/resume"), NULL), 200);
+	state_is(id, "active");
+}
+
+static void a_port_is_one_rules_only(void **state)
+{
+	char id[64];
+	json_t *json;
+
+	(void)state;
+	strcpy(id, add(", \"public_port\": 23456"));
+	assert_int_equal(ask("POST", "/api/v1/portmap", spec(", \"public_port\": 23456"), &json), 409);
+	json_t *error = json_object_get(json, "error");
+	assert_string_equal(text_at(error, "code"), "conflict");
+	assert_string_equal(text_at(error, "forward_id"), id);
+	json_decref(json);
+	add(", \"public_port\": 23456, \"force\": true");
+	state_is(id, "removed");
+}
+
+static void wrong_requests_are_refused_and_change_nothing(void **state)
+{
+	static const struct {
+		const char *method, *path, *body;
+		int status;
+	} cases[] = {
+		{ "POST", "", "{}", 400 },
+		{ "POST", "", "[]", 400 },
+		{ "POST", "", "nonsense", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:0\"}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:70000\"}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80,80\"}", 400 },
+		{ "POST", "", "{\"local\": \"10.77.0.9:80\"}", 400 },	 /* in the overlay */
+		{ "POST", "", "{\"local\": \"198.51.100.1:80\"}", 400 }, /* the internet */
+		{ "POST", "", "{\"local\": \"224.0.0.1:80\"}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"expires_at\": 5}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"force\": 1}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"what\": 1}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"scope\": \"public\"}", 400 },
+		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"scope\": \"public\", \"via\": \"gate\"}",
+		  400 },
+		{ "GET", "/nothing", NULL, 404 },
+		{ "DELETE", "/0198c0de-0000-7000-8000-000000000001", NULL, 404 },
+		{ "POST", "/nothing/pause", NULL, 404 },
+		{ "PUT", "", "{}", 405 },
+		{ "GET", "//", NULL, 404 },
+		{ "GET", "/a/b/c/d/e/f", NULL, 404 },
+		{ "GET", "x", NULL, 404 },
+		{ "POST", "/apply", "{\"policy\": 5}", 400 },
+		{ "POST", "/apply", "{\"policy\": \"portmap: 5\"}", 400 },
+		{ "GET", "/audit?since=x", NULL, 400 },
+	};
+	char path[96];
+	json_t *json;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		snprintf(path, sizeof path, "/api/v1/portmap%s", cases[i].path);
+		int status = ask(cases[i].method, path, cases[i].body, &json);
+		if (status != cases[i].status)
+			fail_msg("%s %s %s: %d %s", cases[i].method, path, cases[i].body, status,
+				 json_dumps(json, 0));
+		assert_true(*text_at(json_object_get(json, "error"), "message"));
+		json_decref(json);
+	}
+	assert_int_equal(book_count(forwarder_book(forwarder)), 0);
+}
+
+static void reading_is_all_that_a_reader_may(void **state)
+{
+	char id[64];
+
+	(void)state;
+	strcpy(id, add(", \"name\": \"web\""));
+	read_only = true;
+	assert_int_equal(status_of("GET", "/api/v1/portmap", NULL), 200);
+	assert_int_equal(status_of("GET", path_of(id, "/stats"), NULL), 200);
+	assert_int_equal(status_of("POST", "/api/v1/portmap", spec("")), 403);
+	assert_int_equal(status_of("PATCH", path_of(id, ""), "{\"name\": \"x\"}"), 403);
+	assert_int_equal(status_of("DELETE", path_of(id, ""), NULL), 403);
+	assert_int_equal(status_of("POST", path_of(id, "/pause"), NULL), 403);
+	assert_int_equal(status_of("POST", "/api/v1/portmap/api-token", NULL), 403);
+	assert_int_equal(status_of("POST", path_of(id, "/tokens"), "{}"), 403);
+	state_is(id, "active");
+}
+
+static void a_public_rule_waits_for_its_gateway(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	const char *id = add(", \"scope\": \"public\", \"via\": \"gate\", \"allow\": [\"198.51.100.0/24\"]");
+	assert_int_equal(ask("GET", path_of(id, ""), NULL, &json), 200);
+	assert_string_equal(text_at(json, "state"), "pending");
+	assert_non_null(strstr(text_at(json, "why"), "gate"));
+	json_decref(json);
+}
+
+static void two_nodes_of_one_name_are_none(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	link_member(&members[0], "twin", "10.77.0.2");
+	link_member(&members[1], "twin", "10.77.0.3");
+	const char *id = add(", \"scope\": \"public\", \"via\": \"twin\", \"allow\": [\"198.51.100.0/24\"]");
+	assert_int_equal(ask("GET", path_of(id, ""), NULL, &json), 200);
+	assert_string_equal(text_at(json, "state"), "pending");
+	assert_non_null(strstr(text_at(json, "why"), "two nodes"));
+	json_decref(json);
+}
+
+static void rules_and_counts_outlive_a_restart(void **state)
+{
+	char id[64];
+	json_t *json;
+
+	(void)state;
+	strcpy(id, add(", \"public_port\": 23456"));
+	struct forward_stats s = { .bytes_in = 7, .total = 3 };
+	book_keep_stats(forwarder_book(forwarder), book_at(forwarder_book(forwarder), 0)->id, &s);
+	assert_int_equal(book_save(forwarder_book(forwarder)), 0);
+	stop_daemon();
+	start_daemon();
+	state_is(id, "active");
+	assert_int_equal(ask("GET", path_of(id, "/stats"), NULL, &json), 200);
+	assert_int_equal(json_integer_value(json_object_get(json, "bytes_in")), 7);
+	assert_int_equal(json_integer_value(json_object_get(json, "total")), 3);
+	json_decref(json);
+}
+
+static void a_ping_tells_whether_the_service_answers(void **state)
+{
+	char id[64];
+	json_t *json, *check;
+
+	(void)state;
+	strcpy(id, add(""));
+	for (int listens = 1; listens >= 0; listens--) {
+		assert_int_equal(ask("POST", path_of(id, "/ping"), NULL, &json), 200);
+		check = json_array_get(json_object_get(json, "checks"), 1);
+		assert_string_equal(text_at(check, "what"), "service");
+		assert_int_equal(json_is_true(json_object_get(check, "ok")), listens);
+		json_decref(json);
+		close(service);
+	}
+	service = -1;
+}
+
+static void a_policy_makes_it_so(void **state)
+{
+	char body[512];
+	json_t *json;
+
+	(void)state;
+	add(", \"name\": \"old\"");
+	snprintf(body, sizeof body,
+		 "{\"policy\": \"portmap:\\n  - name: a\\n    local: 127.0.0.1:%u\\n    source_ip: nat\\n\"}",
+		 service_port);
+	assert_int_equal(ask("POST", "/api/v1/portmap/apply", body, &json), 200);
+	assert_int_equal(json_array_size(json_object_get(json, "changes")), 2);
+	json_decref(json);
+	state_is("a", "active");
+	assert_int_equal(ask("POST", "/api/v1/portmap/apply",
+			     "{\"policy\": \"portmap:\\n  - name: a\\n    local: 127.0.0.1:99999\\n\"}",
+			     &json),
+			 400);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "error"), "line")), 3);
+	json_decref(json);
+	state_is("a", "active");
+}
+
+static bool has_event(json_t *entries, const char *event, const char *outcome)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(entries, i, entry) if (!strcmp(text_at(entry, "event"), event) &&
+						  !strcmp(text_at(entry, "outcome"), outcome) &&
+						  !strncmp(text_at(entry, "actor"), "uid ", 4)) return true;
+	return false;
+}
+
+static void changes_and_refusals_are_audited(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	const char *id = add("");
+	assert_int_equal(status_of("POST", path_of(id, "/pause"), NULL), 200);
+	assert_int_equal(status_of("POST", "/api/v1/portmap", "{\"local\": \"224.0.0.1:1\"}"), 400);
+	assert_int_equal(ask("GET", "/api/v1/portmap/audit", NULL, &json), 200);
+	json_t *entries = json_object_get(json, "entries");
+	assert_true(has_event(entries, "rule.add", "ok"));
+	assert_true(has_event(entries, "rule.pause", "ok"));
+	assert_true(has_event(entries, "rule.add", "refused"));
+	json_decref(json);
+}
+
+static void links_are_for_public_rules_that_take_them(void **state)
+{
+	(void)state;
+	const char *id = add("");
+	assert_int_equal(status_of("POST", path_of(id, "/tokens"), "{\"uses\": 1}"), 409);
+	assert_int_equal(status_of("POST", path_of(id, "/tokens"), "{\"uses\": 0}"), 400);
+	assert_int_equal(status_of("GET", path_of(id, "/tokens"), NULL), 200);
+	assert_int_equal(status_of("DELETE", path_of(id, "/tokens/00000000"), NULL), 404);
+}
+
+#define with_daemon(test) cmocka_unit_test_setup_teardown(test, begin, end)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_daemon(a_rule_is_made_carried_and_shown),
+		with_daemon(a_removed_rule_is_a_tombstone_and_comes_back),
+		with_daemon(pause_and_resume_are_states),
+		with_daemon(a_port_is_one_rules_only),
+		with_daemon(wrong_requests_are_refused_and_change_nothing),
+		with_daemon(reading_is_all_that_a_reader_may),
+		with_daemon(a_public_rule_waits_for_its_gateway),
+		with_daemon(two_nodes_of_one_name_are_none),
+		with_daemon(rules_and_counts_outlive_a_restart),
+		with_daemon(a_ping_tells_whether_the_service_answers),
+		with_daemon(a_policy_makes_it_so),
+		with_daemon(changes_and_refusals_are_audited),
+		with_daemon(links_are_for_public_rules_that_take_them),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
