@@ -119,7 +119,7 @@ refused() {
 	shift 2
 	"$@" >"$LAB/out" 2>"$LAB/err" || rc=$?
 	[ $rc = "$code" ] || lab_fail "$*: exit code $rc, not $code: $(cat "$LAB/out" "$LAB/err")"
-	cat "$LAB/out" "$LAB/err" | grep -Eqi -- "$pattern" ||
+	grep -Eqi -- "$pattern" "$LAB/out" "$LAB/err" ||
 		lab_fail "$*: does not say '$pattern': $(cat "$LAB/out" "$LAB/err")"
 }
 

@@ -19,6 +19,7 @@ policy() {
 	for i in $(seq 0 $(($1 - 1))); do
 		echo "  - name: till-$i-7000"
 		echo "    local: $own:$((7000 + i))"
+		echo "    public_port: $((8000 + i))"
 		echo "    scope: ${2:-org}"
 	done
 }
@@ -36,7 +37,7 @@ took=$(lab_took "$start")
 lab_note "200 rules: written after $written ms, all active after $took ms"
 [ "$took" -le "$APPLY_MS" ] || lab_fail "200 rules took $took ms"
 n=$(status n .self.ip4)
-gets "200 [0-9.]+" a tcp "$n" 7000 200
+gets "200 $(status a .self.ip4)" a tcp "$n" 8000 200 --apart -1000
 ids=$(forward n ls -q | sort)
 
 start=$(lab_now_ms)
@@ -59,7 +60,7 @@ count '.max_conn == 7' 1 || lab_fail "a change was lost"
 # An error: where it is, and nothing is changed.
 policy 3 >"$LAB/bad.yaml"
 printf '  - name: bad\n    local: %s:70000\n' "$own" >>"$LAB/bad.yaml"
-refused 2 "12|11" forward n apply -f "$LAB/bad.yaml"
+refused 2 "yaml:15:" forward n apply -f "$LAB/bad.yaml"
 lab_note "an error: $(cat "$LAB/err")"
 count true 150 || lab_fail "a file with an error changed something"
 printf 'portmap:\n  - name: x\n   local: oops\n' >"$LAB/bad.yaml"
@@ -68,13 +69,13 @@ refused 2 "3" forward n apply -f "$LAB/bad.yaml"
 # A removed rule comes back as it was, with its id.
 id=$(forward n ls -q 'till-149-7000')
 forward n rm "$id" >"$LAB/out"
-gets "1 (refused|silent)" a tcp "$n" 7149 --wait 3
+gets "1 (refused|silent)" a tcp "$n" 8149 --wait 3
 forward n ls --all --json | jq -e --arg id "$id" '.forwards[] | select(.forward_id == $id) | .state == "removed"' >/dev/null ||
 	lab_fail "no tombstone"
 forward n restore "$id" >"$LAB/out"
 forward_ready n "$id"
 [ "$(forward_look n "$id" .max_conn)" = 7 ] || lab_fail "it came back as another one"
-gets "1 [0-9.]+" a tcp "$n" 7149
+gets "1 [0-9.]+" a tcp "$n" 8149 --apart -1000
 
 # What is wrong on the way is told apart.
 forward n ping "$id" --json >"$LAB/ping.json"
@@ -86,7 +87,7 @@ lab_note "ping of a service that is gone: $(cat "$LAB/err")"
 # Rules that come with the configuration.
 node_stop n
 {
-	echo "portmap:"
+	echo "forwards:"
 	echo "  - {name: from-config, local: '$own:9999', scope: org}"
 } >"$LAB/n.yaml"
 node_start n --config "$LAB/n.yaml"

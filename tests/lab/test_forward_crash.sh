@@ -36,7 +36,7 @@ works() {
 v=$(lab_public4 v)
 lab_until 30 "all of it works" works "$v"
 # The order of rules and the ports of the tunnel may be others after a restart.
-shape() { footprint "$1" | sed -E 's/\b[12][0-9]{4}(-[12][0-9]{4})?\b/PORT/g' | sort; }
+shape() { footprint "$1" | sed -E 's/was_([01])_[0-9]+/was_\1_N/; s/\b[12][0-9]{4}(-[12][0-9]{4})?\b/PORT/g' | sort; }
 up[gw]=$(shape gw) up[n]=$(shape n)
 
 # Rules come and go. $LAB/acts tells what was asked and what was acknowledged: "try|done add|rm NAME ID".

@@ -98,7 +98,7 @@ firewalls_off() {
 }
 
 # A firewall's own rules, and how it judges: what it denied before is denied still.
-others() { lab_in "$1" sh -c 'iptables-save; ip6tables-save' 2>/dev/null | grep -v '^#' | sed 's/\[[0-9]*:[0-9]*\]//'; }
+others() { lab_in "$1" sh -c 'iptables-save; ip6tables-save' 2>/dev/null | grep -v '^#' | sed 's/\[[0-9]*:[0-9]*\]//' || true; }
 
 check() {
 	local what=$1 host

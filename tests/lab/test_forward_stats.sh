@@ -48,7 +48,7 @@ for mode in kernel user; do
 	[ "$(jq -r .forward_id "$LAB/body")" = "$id" ] || lab_fail "stats by the API: $(cat "$LAB/body")"
 	lab_note "$mode: $(jq -c 'del(.schema, .forward_id)' "$LAB/body")"
 done
-lab_in n curl -s -m 10 "http://127.0.0.1:$METRICS/metrics" | grep '^p2pd_.*live-kernel' >"$LAB/series" ||
+lab_in n curl -s -m 10 "http://127.0.0.1:$METRICS/metrics" | grep "^p2pd_.*$kernel" >"$LAB/series" ||
 	lab_fail "no Prometheus series names the rule"
 lab_note "Prometheus: $(wc -l <"$LAB/series") series of a rule: $(sed 's/{.*//' "$LAB/series" | sort -u | paste -sd' ')"
 
