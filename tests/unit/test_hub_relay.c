@@ -419,6 +419,42 @@ static void a_member_of_another_network_relays_nothing(void **state)
 	end_all();
 }
 
+static bool has_refused(unsigned count)
+{
+	return relay_server_stats(w.hub->relay).unbound >= count;
+}
+
+/* The same by UDP, by one of another network, one of the same who is not of this pair, and a stranger. */
+static void guesses_by_udp_reach_nobody(void **state)
+{
+	(void)state;
+	begin(&w);
+	struct node *a = join(0, &net_a, w.loop), *b = join(1, &net_a, w.loop), *c = join(2, &net_a, w.loop),
+		    *e = join(3, &net_b, w.loop);
+
+	open_session(a, b);
+	bind_by_udp(a);
+	bind_by_udp(b);
+	bind_by_udp(c);
+	bind_by_udp(e);
+	uint32_t session = a->session;
+	send_train(c, session, 1);
+	send_train(e, session, 1);
+	for (uint32_t i = 1; i <= 100; i++) {
+		send_train(c, session + i, 1);
+		send_train(e, session ^ i, 1);
+	}
+	while (!has_refused(202))
+		run_for_a_moment(w.loop);
+	assert_int_equal(relay_server_stats(w.hub->relay).forwarded, 0);
+	send_train(a, session, 3);
+	expect_datagrams(b, 3);
+	send_train(b, session, 2);
+	expect_datagrams(a, 2);
+	assert_int_equal(c->datagrams + e->datagrams, 0);
+	end_all();
+}
+
 static void a_link_that_went_leaves_nothing_behind(void **state)
 {
 	(void)state;
@@ -546,6 +582,7 @@ int main(void)
 		cmocka_unit_test(two_nodes_by_their_links_exchange_runs),
 		cmocka_unit_test(one_by_udp_and_one_by_its_link_and_back),
 		cmocka_unit_test(a_member_of_another_network_relays_nothing),
+		cmocka_unit_test(guesses_by_udp_reach_nobody),
 		cmocka_unit_test(a_link_that_went_leaves_nothing_behind),
 		cmocka_unit_test(a_slow_reader_loses_the_oldest_but_hears_the_hub),
 		cmocka_unit_test(data_before_the_login_goes_nowhere),

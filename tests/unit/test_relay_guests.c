@@ -190,6 +190,122 @@ static void a_join_from_elsewhere_is_not_answered(void **state)
 	relay_server_destroy(w.r);
 }
 
+static enum relay_action send_data(struct world *w, const struct addr *from, uint32_t session)
+{
+	struct relay_route route = { .node = *from };
+	uint8_t msg[RELAY_HEADER + 4] = { 0 }, reply[RELAY_PROVE_LEN];
+	size_t len;
+
+	relay_client_header(msg, session);
+	return relay_server_on_datagram(w->r, msg, sizeof msg, &route, w->now, reply, &len);
+}
+
+/* By a member who has a session with one of the two, one of another network, and a stranger: the ids that there are, those
+ * near them, and any. */
+static void guessing_sessions_finds_nothing(void **state)
+{
+	(void)state;
+	struct world w;
+	struct node a, b, c, e;
+	const struct addr stranger = addr_from_ip(ADDR_V4, (const uint8_t[]) { 192, 0, 2, 1 }, 40000);
+	uint64_t wrong = 0;
+
+	world_start(&w);
+	node_start(&w, &a, netid, 1, unix_s);
+	node_start(&w, &b, netid, 2, unix_s);
+	node_start(&w, &c, netid, 3, unix_s);
+	node_start(&w, &e, other_netid, 4, unix_s);
+	struct node *const all[] = { &a, &b, &c, &e };
+	for (size_t i = 0; i < 4; i++)
+		bind_node(&w, all[i]);
+	uint32_t session = join(&w, &a, b.tag), cs_own = join(&w, &c, a.tag);
+	assert_true(session && cs_own && session != cs_own);
+	for (uint32_t i = 0; i < 50000; i++) {
+		const uint32_t ids[] = { session ^ i, session + i, rng_u32(&w.rng) };
+		for (size_t k = 0; k < 3; k++) {
+			wrong += ids[k] != cs_own && send_data(&w, &c.at, ids[k]) == RELAY_FORWARD;
+			wrong += send_data(&w, &e.at, ids[k]) == RELAY_FORWARD;
+			wrong += send_data(&w, &stranger, ids[k]) == RELAY_FORWARD;
+		}
+	}
+	assert_int_equal(wrong, 0);
+	assert_int_equal(relay_server_stats(w.r).forwarded, 0);
+	assert_in_range(relay_server_stats(w.r).unbound, 400000, 450000);
+	assert_int_equal(relay_server_stats(w.r).sessions, 2);
+	assert_int_equal(send_data(&w, &a.at, session), RELAY_FORWARD);
+	relay_server_destroy(w.r);
+}
+
+/* A join for a slot that is another's, whoever asks; and one for a slot that there is not. */
+static void nobody_joins_for_another(void **state)
+{
+	(void)state;
+	struct world w;
+	struct node a, b, e;
+
+	world_start(&w);
+	node_start(&w, &a, netid, 1, unix_s);
+	node_start(&w, &b, netid, 2, unix_s);
+	node_start(&w, &e, other_netid, 3, unix_s);
+	bind_node(&w, &a);
+	bind_node(&w, &b);
+	bind_node(&w, &e);
+	e.c.slot = a.c.slot;
+	assert_int_equal(join(&w, &e, b.tag), UINT32_MAX);
+	e.c.slot = a.c.slot + 1000;
+	assert_int_equal(join(&w, &e, b.tag), UINT32_MAX);
+	assert_int_equal(relay_server_stats(w.r).sessions, 0);
+	assert_int_equal(relay_server_stats(w.r).unbound, 1);
+	assert_int_equal(relay_server_stats(w.r).unknown_slot, 1);
+	relay_server_destroy(w.r);
+}
+
+/* Of each message but its right length, or with something in what is reserved: counted, and never answered. */
+static void each_malformed_message_is_counted_and_not_answered(void **state)
+{
+	(void)state;
+	static const struct {
+		uint8_t type, len;
+	} kinds[] = {
+		{ RELAY_BIND, RELAY_BIND_LEN },
+		{ RELAY_PROVE, RELAY_PROVE_LEN },
+		{ RELAY_ADMIT, RELAY_ADMIT_LEN },
+		{ RELAY_JOIN, RELAY_JOIN_LEN },
+		{ RELAY_CHALLENGE, 0 },
+		{ RELAY_BOUND, 0 },
+		{ RELAY_UNBOUND, 0 },
+		{ RELAY_JOINED, 0 },
+		{ 0, 0 },
+		{ 255, 0 }, /* not the relay's to hear, at any length */
+	};
+	struct world w;
+	struct node a;
+	uint64_t given = 0;
+
+	world_start(&w);
+	node_start(&w, &a, netid, 1, unix_s);
+	bind_node(&w, &a);
+	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		for (uint8_t len = 0; len < 2 * RELAY_ADMIT_LEN; len++)
+			for (size_t reserved = 2; reserved < 5; reserved++) {
+				uint8_t msg[2 * RELAY_ADMIT_LEN] = { RELAY_CONTROL, kinds[i].type },
+						reply[RELAY_PROVE_LEN];
+				struct relay_route route = { .node = a.at };
+				size_t n;
+				if (len == kinds[i].len && reserved == 4)
+					continue;  /* well-formed */
+				msg[reserved] = 1; /* the fourth: of the slot, which may be anything */
+				assert_int_equal(
+					relay_server_on_datagram(w.r, msg, len, &route, w.now, reply, &n),
+					RELAY_DROP);
+				given++;
+			}
+	assert_int_equal(relay_server_stats(w.r).malformed, given);
+	assert_true(relay_client_bound(&a.c));
+	assert_int_equal(relay_server_stats(w.r).bound, 1);
+	relay_server_destroy(w.r);
+}
+
 static void who_comes_again_keeps_slot_and_sessions(void **state)
 {
 	(void)state;
@@ -254,6 +370,9 @@ int main(void)
 		cmocka_unit_test(a_ticket_that_is_too_old_or_not_genuine_opens_nothing),
 		cmocka_unit_test(a_ticket_without_its_token_opens_nothing),
 		cmocka_unit_test(a_join_from_elsewhere_is_not_answered),
+		cmocka_unit_test(guessing_sessions_finds_nothing),
+		cmocka_unit_test(nobody_joins_for_another),
+		cmocka_unit_test(each_malformed_message_is_counted_and_not_answered),
 		cmocka_unit_test(who_comes_again_keeps_slot_and_sessions),
 		cmocka_unit_test(who_has_gone_is_forgotten),
 		cmocka_unit_test(a_full_relay_takes_no_more_and_goes_on),
