@@ -40,7 +40,7 @@ struct host_nat {
 	struct nat_reach reach;
 	struct nat_keeper keeper;
 	unsigned mark_value; /* 0: nothing is set up */
-	uint32_t generation; /* of nf_tables, when we last were content with it */
+	uint32_t generation; /* of nf_tables, when we were last content with it */
 	struct nat_switch_list switches;
 	int ailing; /* the last error of heal() */
 	struct state now;
@@ -234,6 +234,23 @@ static void switch_off_others(const struct nat_switch_list *have, const struct n
 			nat_switch_off(have->list[i]);
 }
 
+/* --- Caps */
+
+static bool begins_id(const struct state *s, size_t i)
+{
+	return i == 0 || memcmp(s->entries[i].id, s->entries[i - 1].id, FORWARD_ID) != 0;
+}
+
+/* The caps of ids some of whose connections the kernel will not have counted. */
+static void put_caps(FILE *out, const struct nat_frame *f, const struct state *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		const struct nat_tally_id *one = nat_tally_find(&s->tally, s->entries[i].id);
+		if (begins_id(s, i) && one->uncounted)
+			nat_change_cap(out, f, &s->entries[i], one->uncounted);
+	}
+}
+
 /* --- The table, anew */
 
 static void on_note(void *arg, const char *name, uint64_t packets, uint64_t bytes)
@@ -267,6 +284,8 @@ static int rebuild(struct host_nat *n, char why[static HOST_NAT_WHY])
 	nat_table_base(s.out, &n->frame, n->mark_value);
 	nat_table_switches(s.out, &n->frame, &none, &n->switches);
 	nat_change(s.out, &n->frame, NULL, 0, n->now.entries, n->now.count, counted, &n->now.tally);
+	nat_tally_all_uncounted(&n->now.tally);
+	put_caps(s.out, &n->frame, &n->now);
 	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
@@ -304,7 +323,8 @@ static bool allows(const struct forward_entry *e, const struct addr *a)
 }
 
 struct ending {
-	const struct state *old, *now;
+	const struct state *old;
+	struct state *now;
 	struct conntrack_list list;
 };
 
@@ -320,6 +340,8 @@ static void on_flow_to_end(void *arg, const struct conntrack_flow *f)
 
 	if (!same || !allows(now, &f->from))
 		conntrack_list_add(&end->list, f);
+	else if (nat_tally_lives(f))
+		nat_tally_uncounted(&end->now->tally, now);
 }
 
 static int load_change(struct host_nat *n, const struct state *old, const struct state *now,
@@ -333,6 +355,7 @@ static int load_change(struct host_nat *n, const struct state *old, const struct
 	nat_table_switches(s.out, &n->frame, had, want);
 	nat_table_ended(s.out, &n->frame, end->flows, end->count);
 	nat_change(s.out, &n->frame, old->entries, old->count, now->entries, now->count, NULL, NULL);
+	put_caps(s.out, &n->frame, now);
 	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
@@ -379,7 +402,6 @@ static void commit(struct host_nat *n, struct state *next)
 	n->now = *next;
 	publish(n);
 	free_state(&old);
-	nf_tables_generation(&n->generation);
 }
 
 int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size_t count,
@@ -515,21 +537,23 @@ static void on_flow(void *arg, const struct conntrack_flow *f)
 		nat_tally_flow(&l->n->now.tally, f, l->now_ms);
 }
 
-/* Both ends hear of it when they next send something. */
-static int end_flows(struct host_nat *n, const struct conntrack_list *l)
+/* Both ends of what is ended hear of it when they next send something. */
+static int act_on_look(struct host_nat *n, const struct conntrack_list *idle)
 {
 	char why[HOST_NAT_WHY];
 	struct nft_script s;
 
-	if (!l->count)
-		return 0;
 	if (nft_begin(&s, why, sizeof why))
 		return -ENOMEM;
-	nat_table_ended(s.out, &n->frame, l->flows, l->count);
+	nat_table_ended(s.out, &n->frame, idle->flows, idle->count);
+	for (size_t i = 0; i < n->now.count; i++)
+		if (begins_id(&n->now, i)) {
+			struct nat_tally_id *one = nat_tally_find(&n->now.tally, n->now.entries[i].id);
+			if (nat_tally_recap(one))
+				nat_change_cap(s.out, &n->frame, &n->now.entries[i], one->uncounted);
+		}
 	int rc = nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
-	if (rc == 0)
-		nf_tables_generation(&n->generation);
-	return rc ? rc : conntrack_delete(l->flows, l->count);
+	return rc ? rc : conntrack_delete(idle->flows, idle->count);
 }
 
 int host_nat_look(struct host_nat *n, uint64_t now_ms)
@@ -544,7 +568,7 @@ int host_nat_look(struct host_nat *n, uint64_t now_ms)
 	int flows = conntrack_each(n->frame.mark, n->frame.mask, on_flow, &l);
 	nat_tally_end(&n->now.tally);
 	publish(n);
-	int ended = end_flows(n, &l.idle);
+	int ended = act_on_look(n, &l.idle);
 	conntrack_list_free(&l.idle);
 	return rc ? rc : counters ? counters : flows ? flows : ended;
 }

@@ -181,15 +181,16 @@ static void allowed(FILE *out, const struct nat_frame *f, const struct forward_e
 			e->allow[i].bits);
 }
 
-static void cap(FILE *out, const struct nat_frame *f, const struct forward_entry *e)
+void nat_change_cap(FILE *out, const struct nat_frame *f, const struct forward_entry *e, uint32_t uncounted)
 {
+	uint32_t room = e->max_conn > uncounted ? e->max_conn - uncounted : 0;
 	char id[NAT_ID_TEXT];
 
 	nat_table_id(e->id, id);
 	fprintf(out, "flush chain inet %s cap_%s\n", f->table, id);
 	if (e->max_conn)
 		fprintf(out, "add rule inet %s cap_%s ct count over %u counter name full_%s goto refuse\n",
-			f->table, id, e->max_conn, id);
+			f->table, id, room, id);
 }
 
 static void timeouts(FILE *out, const struct nat_frame *f, const struct forward_entry *e, bool add)
@@ -382,7 +383,7 @@ static void put_there(FILE *out, const struct nat_frame *f, const struct pair *p
 	if (is_new || old->idle_s != now->idle_s)
 		timeouts(out, f, now, true);
 	if (is_new || old->max_conn != now->max_conn)
-		cap(out, f, now);
+		nat_change_cap(out, f, now, 0);
 	if (is_new || !same_limits(old, now))
 		fill(out, f, now);
 	if (is_new || !same_allowed(old, now))

@@ -17,5 +17,7 @@ void nat_change_sort(struct forward_entry *entries, size_t count);
 void nat_change(FILE *out, const struct nat_frame *f, const struct forward_entry *old, size_t old_count,
 		const struct forward_entry *now, size_t now_count,
 		const struct forward_stats *(*counted)(void *arg, const uint8_t *id), void *arg);
+/* The cap of the entry's id, counted from anew: `uncounted` of its connections are there already. */
+void nat_change_cap(FILE *out, const struct nat_frame *f, const struct forward_entry *e, uint32_t uncounted);
 
 #endif

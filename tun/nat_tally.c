@@ -34,27 +34,31 @@ static int by_number(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static struct nat_tally_id *find(const struct nat_tally *t, const uint8_t id[static FORWARD_ID])
+struct nat_tally_id *nat_tally_find(const struct nat_tally *t, const uint8_t id[static FORWARD_ID])
 {
 	return t->id_count ? bsearch(id, t->ids, t->id_count, sizeof *t->ids, by_id) : NULL;
 }
 
 const struct forward_stats *nat_tally_stats(const struct nat_tally *t, const uint8_t id[static FORWARD_ID])
 {
-	struct nat_tally_id *found = find(t, id);
+	struct nat_tally_id *found = nat_tally_find(t, id);
 	return found ? &found->stats : NULL;
 }
 
-static void add_id(struct nat_tally *t, const uint8_t *id, const struct nat_tally *before)
+static void add_id(struct nat_tally *t, const struct forward_entry *e, const struct nat_tally *before)
 {
 	struct nat_tally_id *one = &t->ids[t->id_count];
-	const struct forward_stats *had = nat_tally_stats(before, id);
+	const struct nat_tally_id *had = nat_tally_find(before, e->id);
 
-	if (t->id_count && memcmp(t->ids[t->id_count - 1].id, id, FORWARD_ID) == 0)
+	if (t->id_count && memcmp(t->ids[t->id_count - 1].id, e->id, FORWARD_ID) == 0)
 		return;
-	memcpy(one->id, id, FORWARD_ID);
 	if (had)
-		one->stats = *had;
+		*one = *had;
+	memcpy(one->id, e->id, FORWARD_ID);
+	one->new_cap = had && had->max_conn != e->max_conn;
+	one->max_conn = e->max_conn;
+	if (one->new_cap)
+		one->uncounted = one->last = 0;
 	t->id_count++;
 }
 
@@ -70,7 +74,7 @@ int nat_tally_make(struct nat_tally *t, const struct forward_entry *entries, siz
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < count; i++) {
-		add_id(t, entries[i].id, before);
+		add_id(t, &entries[i], before);
 		t->places[i] = &entries[i];
 	}
 	t->place_count = count;
@@ -103,7 +107,7 @@ void nat_tally_counter(struct nat_tally *t, const char *name, uint64_t packets, 
 	uint8_t id[FORWARD_ID];
 	enum nat_count what;
 	enum forward_reject why;
-	struct nat_tally_id *one = nat_table_counter(name, id, &what, &why) ? find(t, id) : NULL;
+	struct nat_tally_id *one = nat_table_counter(name, id, &what, &why) ? nat_tally_find(t, id) : NULL;
 
 	if (!one)
 		return;
@@ -135,7 +139,7 @@ const struct forward_entry *nat_tally_entry(const struct nat_tally *t, const str
 	return within ? e : NULL;
 }
 
-static bool lives(const struct conntrack_flow *f)
+bool nat_tally_lives(const struct conntrack_flow *f)
 {
 	return f->proto != FORWARD_TCP ||
 	       (f->tcp_state >= TCP_CONNTRACK_SYN_RECV && f->tcp_state <= TCP_CONNTRACK_CLOSE_WAIT);
@@ -158,11 +162,11 @@ static void note_seen(struct nat_tally *t, uint32_t id)
 void nat_tally_flow(struct nat_tally *t, const struct conntrack_flow *f, uint64_t now_ms)
 {
 	const struct forward_entry *e = nat_tally_entry(t, f);
-	struct nat_tally_id *one = e ? find(t, e->id) : NULL;
+	struct nat_tally_id *one = e ? nat_tally_find(t, e->id) : NULL;
 
 	if (!one)
 		return;
-	one->stats.connections += lives(f);
+	one->stats.connections += nat_tally_lives(f);
 	note_seen(t, f->id);
 	if (t->seen_count && bsearch(&f->id, t->seen, t->seen_count, sizeof *t->seen, by_number))
 		return;
@@ -183,4 +187,28 @@ void nat_tally_end(struct nat_tally *t)
 	t->now_room = 0; /* of another size */
 	free(t->seen_now);
 	t->seen_now = NULL;
+}
+
+void nat_tally_uncounted(struct nat_tally *t, const struct forward_entry *e)
+{
+	struct nat_tally_id *one = nat_tally_find(t, e->id);
+
+	if (one && one->new_cap)
+		one->last = ++one->uncounted;
+}
+
+void nat_tally_all_uncounted(struct nat_tally *t)
+{
+	for (size_t i = 0; i < t->id_count; i++)
+		t->ids[i].uncounted = t->ids[i].last = t->ids[i].stats.connections;
+}
+
+bool nat_tally_recap(struct nat_tally_id *one)
+{
+	bool fewer = one->uncounted && one->stats.connections < one->last;
+
+	one->last = one->stats.connections;
+	if (fewer)
+		one->uncounted = one->last;
+	return fewer;
 }

@@ -1,8 +1,11 @@
 /* The kernel's NAT against the real kernel, nft, iptables and ufw, from a visitor to a service. */
 #include "nat_net.h"
 
+#include <linux/capability.h>
 #include <net/if.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "tun/host_nat.h"
@@ -424,6 +427,42 @@ static void above_the_cap_new_ones_are_reset_and_old_ones_live(void **state)
 		apply(s->gw, "gw", NULL, 0);
 		apply(s->own, "own", NULL, 0);
 	}
+}
+
+static void a_cap_that_changes_counts_those_that_live(void **state)
+{
+	struct ends *s = *state;
+	struct living l[6];
+	int listener = bound("lan", SOCK_STREAM, at(LAN4, 5000));
+
+	add(s, 1, FORWARD_TCP, false, 80, LAN4, 5000, 1);
+	make(s);
+	for (int i = 0; i < 4; i++)
+		l[i] = open_living(listener, at(GW4, 80));
+	s->at_gw[0].max_conn = 5;
+	make(s);
+	l[4] = open_living(listener, at(GW4, 80));
+	assert_int_equal(visit_code(at(GW4, 80)), -ECONNREFUSED);
+	assert_int_equal(stats(s->gw, "gw", 1, 1).connections, 5);
+	s->at_gw[0].max_conn = 3;
+	make(s);
+	assert_int_equal(visit_code(at(GW4, 80)), -ECONNREFUSED);
+	for (int i = 0; i < 5; i++)
+		assert_true(says(l[i].client, l[i].server));
+	/* Where enough are gone, others may come. */
+	for (int i = 0; i < 4; i++) {
+		struct linger reset = { .l_onoff = 1 };
+		setsockopt(l[i].client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+		close_living(&l[i]);
+	}
+	assert_int_equal(stats(s->gw, "gw", 1, 2).connections, 1);
+	l[0] = open_living(listener, at(GW4, 80));
+	l[1] = open_living(listener, at(GW4, 80));
+	assert_int_equal(visit_code(at(GW4, 80)), -ECONNREFUSED);
+	close_living(&l[0]);
+	close_living(&l[1]);
+	close_living(&l[4]);
+	close(listener);
 }
 
 static void a_pause_stands_still_and_goes_on(void **state)
@@ -908,6 +947,97 @@ static void what_cannot_be_is_said_with_its_reason(void **state)
 	close(range);
 }
 
+/* Before Linux 6.17 IPv6 is forwarded by all interfaces or by none, and a router takes no default route from its own. */
+static void an_older_kernel_forwards_ip6_and_keeps_its_route(void **state)
+{
+	struct ends *s = *state;
+	char got[64];
+
+	enter("gw");
+	sh("touch /run/nothing && mount --bind /run/nothing /proc/sys/net/ipv6/conf/all/force_forwarding");
+	sh("sysctl -qw net.ipv6.conf.lo.accept_ra=0");
+	add(s, 1, FORWARD_TCP, true, 80, LAN6, 5000, 1);
+	add(s, 2, FORWARD_TCP, false, 80, LAN4, 5000, 1);
+	make(s);
+	expect_tcp("lan", at(LAN6, 5000), at(GW6, 80), VIS6);
+	enter("gw");
+	sh_out(got, sizeof got,
+	       "cd /proc/sys/net/ipv6/conf; cat all/forwarding eth0/accept_ra lo/accept_ra | tr '\\n' ' '");
+	assert_string_equal(got, "1 2 0 ");
+	/* Nobody else profits. */
+	sh("ip -n vis route add fd00:77::/64 via " GW6);
+	int fd;
+	assert_int_equal(visit_wait("vis", at(OWN_OVERLAY6, 22), NAT_NET_SHORT_MS, &fd), -ETIMEDOUT);
+	sh("ip -n vis route del fd00:77::/64 via " GW6);
+	apply(s->gw, "gw", &s->at_gw[1], 1);
+	sh_out(got, sizeof got,
+	       "cd /proc/sys/net/ipv6/conf; cat all/forwarding eth0/accept_ra lo/accept_ra | tr '\\n' ' '");
+	assert_string_equal(got, "0 1 0 ");
+	make(s);
+	apply(s->gw, "gw", NULL, 0);
+	sh_out(got, sizeof got,
+	       "cd /proc/sys/net/ipv6/conf; cat all/forwarding eth0/accept_ra lo/accept_ra | tr '\\n' ' '");
+	assert_string_equal(got, "0 1 0 ");
+	sh("sysctl -qw net.ipv6.conf.lo.accept_ra=1 && umount /proc/sys/net/ipv6/conf/all/force_forwarding");
+}
+
+/* As the systemd unit runs it: root, but with one capability. */
+static void keep_net_admin_only(void)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct caps[2] = { 0 };
+
+	for (int c = 0; c <= CAP_LAST_CAP; c++)
+		if (c != CAP_NET_ADMIN)
+			prctl(PR_CAPBSET_DROP, c, 0, 0, 0);
+	caps[0].effective = caps[0].permitted = caps[0].inheritable = 1U << CAP_NET_ADMIN;
+	syscall(SYS_capset, &head, caps);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+}
+
+static void one_capability_is_enough(void **state)
+{
+	struct ends *s = *state;
+	int status;
+
+	run_in("gw", firewalls[2].up);
+	enter("gw");
+	host_nat_close(s->gw);
+	s->gw = NULL;
+	add(s, 1, FORWARD_TCP, false, 80, OWN4, 5000, 1);
+	apply(s->own, "own", s->at_own, 1);
+	int fds[2];
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	enter("gw"); /* that is a right, too */
+	pid_t pid = fork();
+	if (pid == 0) {
+		char why[HOST_NAT_WHY] = "";
+		struct host_nat *n;
+		struct host_nat_config c = { .tun = "p2pd0",
+					     .ifindex = if_nametoindex("p2pd0"),
+					     .ip4 = at(GW_OVERLAY4, 0) };
+		keep_net_admin_only();
+		int rc = host_nat_open(&n, &c, why);
+		rc = rc ? rc : host_nat_apply(n, s->at_gw, 1, why);
+		if (rc)
+			print_message("%s\n", why);
+		(void)!write(fds[1], "r", 1);
+		while (getppid() != 1 && !rc && access("/run/one-capability-done", F_OK) != 0)
+			poll(NULL, 0, 20);
+		host_nat_close(n);
+		_exit(rc != 0);
+	}
+	assert_true(ready(fds[0], POLLIN, NAT_NET_WAIT_MS));
+	expect_tcp("own", at(OWN4, 5000), at(GW4, 80), VIS4);
+	sh("touch /run/one-capability-done");
+	waitpid(pid, &status, 0);
+	assert_int_equal(status, 0);
+	run_in("gw", "nft flush ruleset");
+	s->gw = open_at("gw");
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static void without_rights_it_says_so(void **state)
 {
 	(void)state;
@@ -939,6 +1069,8 @@ int main(void)
 						close_both),
 		cmocka_unit_test_setup_teardown(above_the_cap_new_ones_are_reset_and_old_ones_live, open_both,
 						close_both),
+		cmocka_unit_test_setup_teardown(a_cap_that_changes_counts_those_that_live, open_both,
+						close_both),
 		cmocka_unit_test_setup_teardown(a_pause_stands_still_and_goes_on, open_both, close_both),
 		cmocka_unit_test_setup_teardown(an_idle_connection_is_ended, open_both, close_both),
 		cmocka_unit_test_setup_teardown(what_is_over_the_rate_is_dropped_and_counted, open_both,
@@ -957,6 +1089,9 @@ int main(void)
 						open_both, close_both),
 		cmocka_unit_test_setup_teardown(what_cannot_be_is_said_with_its_reason, open_both,
 						close_both),
+		cmocka_unit_test_setup_teardown(an_older_kernel_forwards_ip6_and_keeps_its_route, open_both,
+						close_both),
+		cmocka_unit_test_setup_teardown(one_capability_is_enough, open_both, close_both),
 		cmocka_unit_test(without_rights_it_says_so),
 	};
 	if (!nat_net_make()) {
