@@ -98,6 +98,7 @@ static void run_release(struct forwarder_release *rel, uint64_t now_ms)
 	if (!ep)
 		return;
 	const struct addr *to = ep->ip4.family ? &ep->ip4 : &ep->ip6;
+	memcpy(rel->gateway, ep->ik, sizeof rel->gateway);
 	lease_link_delete(f->link, to, rel->id, on_released, rel, &rel->call);
 }
 
@@ -297,16 +298,33 @@ void forwarder_lease_on_peers(struct forwarder_item *it)
 
 /* ---- Run */
 
+/* What is on its way back to a gateway may be the ports that the next one asks for. */
+static bool is_given_back(const struct forwarder *f, const uint8_t gateway[static 32])
+{
+	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
+		if (rel->call && !memcmp(rel->gateway, gateway, sizeof rel->gateway))
+			return true;
+	return false;
+}
+
+/* Whether it is asked for when it is due. */
+static bool is_wanted(const struct forwarder_item *it)
+{
+	const struct forwarder_lease *l = &it->lease;
+
+	return !l->call && l->asked.range_count && !is_given_back(it->f, l->gateway.ik);
+}
+
 void forwarder_lease_run(struct forwarder *f, uint64_t now_ms)
 {
-	for (struct forwarder_item *it = f->items; it; it = it->next)
-		if (!it->lease.call && it->lease.due_ms <= now_ms && it->lease.asked.range_count)
-			ask(it, now_ms);
 	for (struct forwarder_release *rel = f->releases, *next; rel; rel = next) {
 		next = rel->next;
 		if (!rel->call && rel->due_ms <= now_ms)
 			run_release(rel, now_ms);
 	}
+	for (struct forwarder_item *it = f->items; it; it = it->next)
+		if (it->lease.due_ms <= now_ms && is_wanted(it))
+			ask(it, now_ms);
 }
 
 uint64_t forwarder_lease_deadline(const struct forwarder *f)
@@ -314,7 +332,7 @@ uint64_t forwarder_lease_deadline(const struct forwarder *f)
 	uint64_t least = UINT64_MAX;
 
 	for (const struct forwarder_item *it = f->items; it; it = it->next)
-		if (!it->lease.call && it->lease.asked.range_count && it->lease.due_ms < least)
+		if (it->lease.due_ms < least && is_wanted(it))
 			least = it->lease.due_ms;
 	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
 		if (!rel->call && rel->due_ms < least)
