@@ -116,8 +116,7 @@ static bool from_outside(const struct forward_entry *e)
 static bool same_limits(const struct forward_entry *a, const struct forward_entry *b)
 {
 	return a->side == b->side && a->paused == b->paused && a->restricted == b->restricted &&
-	       from_outside(a) == from_outside(b) && !a->max_conn == !b->max_conn && a->idle_s == b->idle_s &&
-	       a->rate == b->rate;
+	       from_outside(a) == from_outside(b) && a->idle_s == b->idle_s && a->rate == b->rate;
 }
 
 /* --- Where an entry is found: the maps' elements */
