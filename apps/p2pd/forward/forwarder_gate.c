@@ -128,47 +128,61 @@ static void audit_grant(struct forwarder *f, const struct gateway_owner *owner, 
 	audit_lease(f, AUDIT_LEASE_GRANT, AUDIT_OK, r->id, r->name, actor, detail);
 }
 
+/* Why nobody gets a lease here now; 0: they do. */
+static int closed(struct forwarder *f, const char **why)
+{
+	if (!f->gate.gateway) {
+		*why = "this node is no gateway: start it with `p2pd up --gateway ADDR`";
+		return -ENOTSUP;
+	}
+	if (f->kernel.tried)
+		return 0;
+	f->refresh_wanted = true;
+	forwarder_step(f);
+	*why = "the gateway is starting";
+	return -EAGAIN;
+}
+
+static void grant_later(struct forwarder *f, struct lease_ask *q, const struct lease_request *r,
+			const struct lease_grant *grant)
+{
+	struct forwarder_ask *a = later(f, ASK_LEASE, r->id);
+
+	if (!a) {
+		refuse(q, -ENOSPC, "out of memory");
+		return;
+	}
+	a->ask = q;
+	a->grant = *grant;
+}
+
 static void on_lease(void *arg, struct lease_ask *q, const struct addr *peer, const struct lease_request *r)
 {
 	struct forwarder *f = arg;
 	struct gateway_owner owner;
 	struct lease_grant grant;
 	uint8_t conflict[FORWARD_ID] = { 0 };
-	char why[RULE_WHY], actor[ACTOR];
+	char text[RULE_WHY], actor[ACTOR];
+	const char *why = "this node does not know you";
+	int ret = closed(f, &why);
 
-	if (!f->gate.gateway) {
-		refuse(q, -ENOTSUP, "this node is no gateway: start it with `p2pd up --gateway ADDR`");
-		return;
-	}
-	if (!owner_of(f, peer, &owner)) {
-		refuse(q, -EACCES, "this node does not know you");
-		return;
-	}
-	if (!f->kernel.tried) {
-		f->refresh_wanted = true;
-		forwarder_step(f);
-		refuse(q, -EAGAIN, "the gateway is starting");
+	if (ret || !owner_of(f, peer, &owner)) {
+		refuse(q, ret ? ret : -EACCES, why);
 		return;
 	}
 	bool known = gateway_owner(f->gate.gateway, r->id) != NULL;
 	uint64_t version = gateway_version(f->gate.gateway);
-	int ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant,
-				conflict, why);
+	ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant, conflict,
+			    text);
 	if (ret) {
 		audit_lease(f, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, r->id, r->name, actor_of(f, peer, actor),
-			    why);
-		lease_answer_error(q, ret, why, conflict);
+			    text);
+		lease_answer_error(q, ret, text, conflict);
 		return;
 	}
 	if (!known)
 		audit_grant(f, &owner, r, &grant);
-	struct forwarder_ask *a = later(f, ASK_LEASE, r->id);
-	if (!a) {
-		refuse(q, -ENOSPC, "out of memory");
-		return;
-	}
-	a->ask = q;
-	a->grant = grant;
+	grant_later(f, q, r, &grant);
 	f->refresh_wanted |= gateway_version(f->gate.gateway) != version;
 	forwarder_step(f);
 }

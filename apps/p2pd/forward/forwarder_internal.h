@@ -165,9 +165,11 @@ bool forwarder_expired(const struct rule *r);
 void forwarder_recompute(struct forwarder *f);
 
 /* forwarder_lease.c */
-/* What is to be had of the gateway, NULL: nothing; asks if that is not what it was. */
+/* What is to be had of the gateway; asks if that is not what it was. */
 void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *gateway,
 			  const struct lease_request *r);
+/* Nothing is to be had any more of the gateway of before. */
+void forwarder_lease_drop(struct forwarder_item *it);
 /* Who is in the network changed. */
 void forwarder_lease_on_peers(struct forwarder_item *it);
 void forwarder_lease_run(struct forwarder *f, uint64_t now_ms);

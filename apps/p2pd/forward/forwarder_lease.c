@@ -147,7 +147,7 @@ void forwarder_lease_restore(struct forwarder *f)
 
 /* ---- Asked for */
 
-static void drop(struct forwarder_item *it)
+void forwarder_lease_drop(struct forwarder_item *it)
 {
 	struct forwarder_lease *l = &it->lease;
 
@@ -279,10 +279,8 @@ void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *g
 	struct forwarder_lease *l = &it->lease;
 	bool first = crypto_is_zero(l->gateway.ik, sizeof l->gateway.ik);
 
-	if (!first && (!gateway || !is_of(l, gateway)))
-		drop(it);
-	if (!gateway)
-		return;
+	if (!first && !is_of(l, gateway))
+		forwarder_lease_drop(it);
 	if (!first && same_node(&l->gateway, gateway) && forward_plan_same_lease(&l->asked, r))
 		return;
 	forget_release(it->f, r->id, gateway->ik);

@@ -36,7 +36,7 @@ static void drop_item(struct forwarder *f, struct forwarder_item **at)
 {
 	struct forwarder_item *it = *at;
 
-	forwarder_lease_want(it, NULL, NULL);
+	forwarder_lease_drop(it);
 	forwarder_counts_drop(it);
 	*at = it->next;
 	free(it);
@@ -49,7 +49,7 @@ static void update_item(struct forwarder_item *it, const struct rule *r)
 	if (!memcmp(&it->rule, r, sizeof *r))
 		return;
 	if (strcmp(it->rule.via, r->via) || r->scope != RULE_PUBLIC)
-		forwarder_lease_want(it, NULL, NULL); /* by what it was */
+		forwarder_lease_drop(it); /* by what it was */
 	it->rule = *r;
 	it->can_round = 0;
 	it->moved = 0;
@@ -218,7 +218,7 @@ static void plan_public(struct forwarder_item *it, struct forward_plan *p, struc
 	struct lease_request want;
 
 	if (!gateway) {
-		forwarder_lease_want(it, NULL, NULL);
+		forwarder_lease_drop(it);
 		return;
 	}
 	p->gateway = node_of(gateway);
@@ -253,7 +253,7 @@ static void plan_item(struct forwarder_item *it, struct planning *out)
 	it->why[0] = '\0';
 	it->kernel = false;
 	if (forwarder_expired(&it->rule)) {
-		forwarder_lease_want(it, NULL, NULL);
+		forwarder_lease_drop(it);
 		return;
 	}
 	p.ip4.port = p.ip6.port = 0;
