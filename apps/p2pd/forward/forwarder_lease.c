@@ -42,6 +42,15 @@ static void free_release(struct forwarder_release *rel)
 	free(rel);
 }
 
+/* What had the port of another rule is gone. */
+static void ask_again(struct forwarder *f, const uint8_t gateway[static 32])
+{
+	for (struct forwarder_item *it = f->items; it; it = it->next)
+		if (it->lease.error == -EADDRINUSE && !it->lease.call &&
+		    !memcmp(it->lease.gateway.ik, gateway, sizeof it->lease.gateway.ik))
+			it->lease.due_ms = 0;
+}
+
 static void on_released(void *arg, const struct lease_reply *reply)
 {
 	struct forwarder_release *rel = arg;
@@ -49,9 +58,9 @@ static void on_released(void *arg, const struct lease_reply *reply)
 
 	rel->call = NULL;
 	if (reply->error == 0 || reply->error == -ENOENT) {
+		ask_again(f, rel->gateway);
 		free_release(rel);
 	} else {
-		rel->failures++;
 		rel->due_ms = loop_now_ms() + backoff_ms(rel->failures);
 	}
 	forwarder_step(f);
@@ -97,19 +106,28 @@ static void run_release(struct forwarder_release *rel, uint64_t now_ms)
 	rel->due_ms = now_ms + backoff_ms(++rel->failures);
 	if (!ep)
 		return;
-	const struct addr *to = ep->ip4.family ? &ep->ip4 : &ep->ip6;
 	memcpy(rel->gateway, ep->ik, sizeof rel->gateway);
+	const struct addr *to = ep->ip4.family ? &ep->ip4 : &ep->ip6;
 	lease_link_delete(f->link, to, rel->id, on_released, rel, &rel->call);
 }
 
-/* The rule may come back to the same gateway. */
+/* A port may go from one rule to another: what is given back is so first. Not for long: the gateway may be away. */
+static bool is_giving_back(const struct forwarder *f, const uint8_t gateway[static 32])
+{
+	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
+		if (rel->call && rel->failures <= 1 && !memcmp(rel->gateway, gateway, sizeof rel->gateway))
+			return true;
+	return false;
+}
+
+/* The rule comes back to the same gateway. What is under way is waited for. */
 static void forget_release(struct forwarder *f, const uint8_t id[static FORWARD_ID],
 			   const uint8_t gateway[static 32])
 {
 	for (struct forwarder_release *rel = f->releases, *next; rel; rel = next) {
 		next = rel->next;
 		bool unknown = crypto_is_zero(rel->gateway, sizeof rel->gateway);
-		if (!memcmp(rel->id, id, FORWARD_ID) &&
+		if (!rel->call && !memcmp(rel->id, id, FORWARD_ID) &&
 		    (unknown || !memcmp(rel->gateway, gateway, sizeof rel->gateway)))
 			free_release(rel);
 	}
@@ -272,6 +290,7 @@ void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *g
 	l->gateway.ip4 = gateway->ip4;
 	l->gateway.ip6 = gateway->ip6;
 	l->boot = gateway->boot;
+	l->online = gateway->online;
 	l->asked = *r;
 	l->outdated = true;
 	l->failures = 0;
@@ -298,21 +317,12 @@ void forwarder_lease_on_peers(struct forwarder_item *it)
 
 /* ---- Run */
 
-/* What is on its way back to a gateway may be the ports that the next one asks for. */
-static bool is_given_back(const struct forwarder *f, const uint8_t gateway[static 32])
-{
-	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
-		if (rel->call && !memcmp(rel->gateway, gateway, sizeof rel->gateway))
-			return true;
-	return false;
-}
-
-/* Whether it is asked for when it is due. */
-static bool is_wanted(const struct forwarder_item *it)
+static bool is_due(const struct forwarder_item *it, uint64_t now_ms)
 {
 	const struct forwarder_lease *l = &it->lease;
 
-	return !l->call && l->asked.range_count && !is_given_back(it->f, l->gateway.ik);
+	return !l->call && l->due_ms <= now_ms && l->asked.range_count &&
+	       !is_giving_back(it->f, l->gateway.ik);
 }
 
 void forwarder_lease_run(struct forwarder *f, uint64_t now_ms)
@@ -323,7 +333,7 @@ void forwarder_lease_run(struct forwarder *f, uint64_t now_ms)
 			run_release(rel, now_ms);
 	}
 	for (struct forwarder_item *it = f->items; it; it = it->next)
-		if (it->lease.due_ms <= now_ms && is_wanted(it))
+		if (is_due(it, now_ms))
 			ask(it, now_ms);
 }
 
@@ -332,7 +342,7 @@ uint64_t forwarder_lease_deadline(const struct forwarder *f)
 	uint64_t least = UINT64_MAX;
 
 	for (const struct forwarder_item *it = f->items; it; it = it->next)
-		if (it->lease.due_ms < least && is_wanted(it))
+		if (is_due(it, UINT64_MAX) && it->lease.due_ms < least)
 			least = it->lease.due_ms;
 	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
 		if (!rel->call && rel->due_ms < least)
