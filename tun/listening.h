@@ -9,4 +9,7 @@
  * does not tell. */
 bool listening_on(enum forward_proto proto, const struct addr *at, unsigned count, uint16_t *missing);
 
+/* Whether on any of these ports a program listens at that very address. */
+bool listening_at(enum forward_proto proto, const struct addr *at, unsigned count);
+
 #endif

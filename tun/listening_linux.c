@@ -16,6 +16,7 @@
 struct looking {
 	struct addr at;
 	unsigned count;
+	bool very; /* sockets at that very address; else those at all addresses */
 	uint8_t found[UINT16_MAX / 8 + 1];
 };
 
@@ -33,6 +34,8 @@ static bool takes(const struct looking *l, const struct inet_diag_msg *m, bool v
 	const uint8_t *ip = (const uint8_t *)m->id.idiag_src;
 	bool v4 = m->idiag_family == AF_INET;
 
+	if (l->very)
+		return v4 == (l->at.family == ADDR_V4) && memcmp(ip, l->at.ip, v4 ? 4 : 16) == 0;
 	return is_zero(ip, v4 ? 4 : 16) && (v4 == (l->at.family == ADDR_V4) || (!v4 && !v6only));
 }
 
@@ -80,4 +83,13 @@ bool listening_on(enum forward_proto proto, const struct addr *at, unsigned coun
 		}
 	}
 	return true;
+}
+
+bool listening_at(enum forward_proto proto, const struct addr *at, unsigned count)
+{
+	struct looking l = { .at = *at, .count = count, .very = true };
+
+	if (dump(&l, proto, at->family == ADDR_V4 ? AF_INET : AF_INET6))
+		return true; /* it may be */
+	return !is_zero(l.found, sizeof l.found);
 }

@@ -11,8 +11,8 @@ struct nat_reach {
 	struct addr ip4, ip6; /* our overlay addresses */
 };
 
-/* Where packets are to go: the entry's target, or an address of ours: for a loopback one, and where a service
- * would answer from another. */
+/* Where packets are to go: the entry's target; or, for a loopback one and where a UDP program on all addresses would answer
+ * from another, that address of ours. */
 struct addr nat_reach_target(const struct nat_reach *r, const struct forward_entry *e);
 /* 0; or -ENOTSUP with `why`. */
 int nat_reach_can(const struct nat_reach *r, const struct forward_entry *e, char *why, size_t cap);

@@ -29,32 +29,38 @@ static bool is_own(const struct own *own, const struct addr *a)
 	return false;
 }
 
-/* A datagram service of this host that listens on all of its addresses: it answers from the one that its routes choose. */
-static bool answers_by_route(const struct forward_entry *e)
-{
-	struct own own;
-	uint16_t missing;
-
-	if (e->proto != FORWARD_UDP || e->side != FORWARD_OWNER)
-		return false;
-	read_own(&own);
-	return is_own(&own, &e->target) && listening_on(e->proto, &e->target, e->count, &missing);
-}
-
-/* A program that listens on all addresses of the host hears of a loopback port at one of ours. With UDP that must be the
- * address that it answers from. */
-struct addr nat_reach_target(const struct nat_reach *r, const struct forward_entry *e)
+/* The address of ours that a program which listens on all of them answers visitors from: with UDP the one that its routes
+ * choose, with TCP any that it was asked at. */
+static struct addr answers_from(const struct nat_reach *r, const struct forward_entry *e)
 {
 	struct addr a = e->listen.family == ADDR_V4 ? r->ip4 : r->ip6;
 	struct lan lan;
 
-	if (!addr_is_loopback(&e->target) && !answers_by_route(e))
-		return e->target;
 	if (e->proto == FORWARD_UDP && (e->gateway4.family || e->gateway6.family) &&
 	    route_default(e->listen.family, r->ifindex, &lan) == 0)
 		a = lan.local;
 	a.port = e->target.port;
 	return a;
+}
+
+/* An answer from another address than the one that was asked would not be changed back. */
+static bool answers_from_elsewhere(const struct forward_entry *e, const struct addr *a)
+{
+	struct own own;
+
+	if (e->proto != FORWARD_UDP || e->side != FORWARD_OWNER || addr_same_ip(a, &e->target))
+		return false;
+	read_own(&own);
+	return is_own(&own, &e->target) && !listening_at(e->proto, &e->target, e->count) &&
+	       !listening_at(e->proto, a, e->count);
+}
+
+/* A program that listens on all addresses of the host hears of a port of one at any other. */
+struct addr nat_reach_target(const struct nat_reach *r, const struct forward_entry *e)
+{
+	struct addr a = answers_from(r, e);
+
+	return addr_is_loopback(&e->target) || answers_from_elsewhere(e, &a) ? a : e->target;
 }
 
 /* --- Whether it can be */

@@ -36,7 +36,7 @@ static int get(int family, const char *where, const char *name)
 	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
 	if (fd >= 0)
 		close(fd);
-	return n > 0 ? atoi(text) : -1;
+	return n > 0 ? (int)strtol(text, NULL, 10) : -1;
 }
 
 static int set(int family, const char *where, const char *name, int value)

@@ -63,16 +63,34 @@ bool nat_table_counter(const char *name, uint8_t id[static FORWARD_ID], enum nat
 	return false;
 }
 
+/* The number behind `prefix`; *at is behind it then. */
+static bool read_number(const char **at, const char *prefix, unsigned *out)
+{
+	size_t len = strlen(prefix);
+	unsigned long number;
+	char *end;
+
+	if (strncmp(*at, prefix, len) != 0)
+		return false;
+	number = strtoul(*at + len, &end, 10);
+	if (end == *at + len || number > UINT32_MAX)
+		return false;
+	*out = (unsigned)number;
+	*at = end;
+	return true;
+}
+
 bool nat_table_is_mark(const char *name, unsigned *value)
 {
-	return sscanf(name, "mark_%u", value) == 1;
+	return read_number(&name, "mark_", value);
 }
 
 bool nat_table_is_switch(const char *name, struct nat_switch *s)
 {
 	unsigned what;
 
-	if (sscanf(name, "was_%u_%u", &what, &s->ifindex) != 2 || what >= NAT_SWITCHES)
+	if (!read_number(&name, "was_", &what) || !read_number(&name, "_", &s->ifindex) ||
+	    what >= NAT_SWITCHES)
 		return false;
 	s->what = what;
 	return true;

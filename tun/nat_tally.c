@@ -67,7 +67,7 @@ int nat_tally_make(struct nat_tally *t, const struct forward_entry *entries, siz
 {
 	*t = (struct nat_tally) { 0 };
 	t->ids = calloc(count ? count : 1, sizeof *t->ids);
-	t->places = calloc(count ? count : 1, sizeof *t->places);
+	t->places = calloc(count ? count : 1, sizeof(const struct forward_entry *));
 	t->seen = before->seen_count ? malloc(before->seen_count * sizeof *t->seen) : NULL;
 	if (!t->ids || !t->places || (before->seen_count && !t->seen)) {
 		nat_tally_free(t);
@@ -79,7 +79,7 @@ int nat_tally_make(struct nat_tally *t, const struct forward_entry *entries, siz
 	}
 	t->place_count = count;
 	if (count)
-		qsort(t->places, count, sizeof *t->places, by_place);
+		qsort(t->places, count, sizeof(const struct forward_entry *), by_place);
 	if (t->seen)
 		memcpy(t->seen, before->seen, before->seen_count * sizeof *t->seen);
 	t->seen_count = before->seen_count;

@@ -34,15 +34,15 @@ static int memory_file(const char *name, const char *text, size_t len)
 	while (fd >= 0 && done < len) {
 		ssize_t n = write(fd, text + done, len - done);
 		if (n < 0) {
-			int e = errno;
+			int error = -errno;
 			close(fd);
-			errno = e;
-			return -1;
+			return error;
 		}
 		done += (size_t)n;
 	}
-	if (fd >= 0)
-		lseek(fd, 0, SEEK_SET);
+	if (fd < 0)
+		return -errno;
+	lseek(fd, 0, SEEK_SET);
 	return fd;
 }
 
@@ -105,7 +105,7 @@ int run_program(const char *const argv[], const char *input, size_t len, int hol
 		return -ENOENT;
 	in = memory_file("p2pd-input", input, len);
 	out = memory_file("p2pd-output", NULL, 0);
-	int rc = in < 0 || out < 0 ? -errno : start(&pid, path, argv, in, out, hold);
+	int rc = in < 0 ? in : out < 0 ? out : start(&pid, path, argv, in, out, hold);
 	if (rc == 0) {
 		rc = wait_for(pid);
 		first_words(out, said, cap);

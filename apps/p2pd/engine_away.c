@@ -104,10 +104,11 @@ static void choose(struct engine *e, uint64_t now_ms)
 		return;
 	}
 	e->next_home = best;
-	if (best)
-		start(e, best, now_ms); /* it is home once it is bound */
+	/* For a peer's sake it may be bound there already; else it is home once it is. */
+	if (best && !relay_client_bound(&best->client))
+		start(e, best, now_ms);
 	else
-		set_home(e, NULL);
+		set_home(e, best);
 }
 
 /* Answers do not tell which probe they are to, so there is one at a time. */

@@ -94,6 +94,21 @@ static void a_nearer_relay_becomes_home_and_carries_the_data(void **state)
 	assert_int_equal(relay_server_stats(w->sim.relay).forwarded, hub);
 }
 
+/* It was bound there for a peer's sake before it knew that it is the nearest. */
+static void a_relay_that_is_used_already_can_become_home(void **state)
+{
+	struct world *w = *state;
+
+	start(w, NEAR_MS);
+	struct sim_node *late = sim_node(&w->sim, NAT_SYMMETRIC);
+	assert_true(sim_run_joined(&w->sim, 5 * SECOND));
+	for (uint64_t end = w->sim.now_ms + 10 * SECOND; w->sim.now_ms < end;) {
+		sim_send(&w->sim, late, w->a);
+		sim_run(&w->sim, STEP_MS);
+	}
+	assert_ptr_equal(late->engine->home, &late->engine->aways[0]);
+}
+
 static void a_relay_that_is_hardly_nearer_is_left_alone(void **state)
 {
 	struct world *w = *state;
@@ -195,6 +210,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_nearer_relay_becomes_home_and_carries_the_data, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_relay_that_is_used_already_can_become_home, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_relay_that_is_hardly_nearer_is_left_alone, set_up,
 						tear_down),

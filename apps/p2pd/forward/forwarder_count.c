@@ -29,11 +29,17 @@ static bool is_anew(const struct forward_stats *before, const struct forward_sta
 	return s->total < before->total || s->bytes_in < before->bytes_in || s->bytes_out < before->bytes_out;
 }
 
+/* Bytes between members may differ, too: then it is kept once more than needed. */
+static bool same_bytes(const void *a, const void *b, size_t len)
+{
+	return memcmp(a, b, len) == 0;
+}
+
 static void take(struct forwarder_counts *c, struct forward_stats *seen, const struct forward_stats *s)
 {
 	if (is_anew(seen, s))
 		add(&c->sum, seen);
-	if (memcmp(seen, s, sizeof *s))
+	if (!same_bytes(seen, s, sizeof *s))
 		c->changed = true;
 	*seen = *s;
 }
