@@ -309,7 +309,7 @@ static void wrong_requests_are_refused_and_change_nothing(void **state)
 		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"what\": 1}", 400 },
 		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"scope\": \"public\"}", 400 },
 		{ "POST", "", "{\"local\": \"127.0.0.1:80\", \"scope\": \"public\", \"via\": \"gate\"}",
-		  403 },
+		  400 },
 		{ "GET", "/nothing", NULL, 404 },
 		{ "DELETE", "/0198c0de-0000-7000-8000-000000000001", NULL, 404 },
 		{ "POST", "/nothing/pause", NULL, 404 },

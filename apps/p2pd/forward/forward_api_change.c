@@ -28,7 +28,7 @@ static bool check(struct api_call *c, enum audit_event event, const struct rule 
 		return refuse(c, event, r, 400, EXIT_USAGE, why);
 	bool was_open = before && rule_check_open(before, ignored);
 	if (!force && !was_open && rule_check_open(r, why))
-		return refuse(c, event, r, 403, EXIT_DENIED, why);
+		return refuse(c, event, r, 400, EXIT_USAGE, why);
 	if (r->expires_at && r->expires_at <= (uint64_t)time(NULL) &&
 	    (!before || before->expires_at != r->expires_at))
 		return refuse(c, event, r, 400, EXIT_USAGE, "it would have ended already: check expires_at");
