@@ -17,6 +17,7 @@ lab_until 20 "a reaches n" reaches a n
 lab_until 20 "b reaches n" reaches b n
 
 service_start n 7000
+service_start n --bind "$(own4 n)" 7050
 service_start n --bind 127.0.0.1 7100
 service_start l 3300 10
 
@@ -42,6 +43,12 @@ gets "1 (refused|silent)" b udp "$n" 9000 --wait 3
 rejected() { [ "$(forward_count n "$nodes" .rejected.not_allowed)" -ge 1 ]; }
 lab_until 20 "who is not named is counted" rejected
 lab_note "nodes: the named member gets in, another does not and is counted"
+
+# A program at one address alone, which is not what members ask it at.
+alone=$(forward_add n --local "$(own4 n):7050" --proto both --scope org)
+forward_ready n "$alone" kernel
+gets "1 $b" b tcp "$n" 7050
+gets "1 $b" b udp "$n" 7050
 
 # It is named later, and then no more.
 forward n set "$nodes" --to a,b >"$LAB/out"

@@ -42,6 +42,14 @@ static void free_release(struct forwarder_release *rel)
 	free(rel);
 }
 
+/* Who was refused for what others had may have it now. */
+static void ask_again(struct forwarder *f, const uint8_t gateway[static 32])
+{
+	for (struct forwarder_item *it = f->items; it; it = it->next)
+		if (it->lease.error == -EADDRINUSE && !memcmp(it->lease.gateway.ik, gateway, 32))
+			it->lease.due_ms = 0;
+}
+
 static void on_released(void *arg, const struct lease_reply *reply)
 {
 	struct forwarder_release *rel = arg;
@@ -49,6 +57,7 @@ static void on_released(void *arg, const struct lease_reply *reply)
 
 	rel->call = NULL;
 	if (reply->error == 0 || reply->error == -ENOENT) {
+		ask_again(f, rel->gateway);
 		free_release(rel);
 	} else {
 		rel->failures++;
