@@ -18,20 +18,20 @@ relayed() { [ "$(peer a b .path.kind)" = relay-udp ] && [ "$(peer b a .path.kind
 
 # flood LABEL PORT URL-ARGUMENT...: the program LABEL at the port, while a pings b through it
 flood() {
-	local label=$1 port=$2 before rss slots sessions peak received loss slowest
+	local label=$1 port=$2 before rss slots sessions peak received loss slowest carried pings=$((COUNT * 20 / RATE))
 	shift 2
 	numbers "$@"
-	slots=$(sum p2phub_relay_slots) sessions=$(sum p2phub_relay_sessions) before=$(strange)
+	slots=$(sum p2phub_relay_slots) sessions=$(sum p2phub_relay_sessions) before=$(strange) carried=$(sum p2phub_relay_packets)
 	[ "$slots,$sessions" = 2,1 ] || lab_fail "$slots slots and $sessions sessions before it begins"
 	relayed || lab_fail "the pair is not relayed before it begins"
 	rss=$(memory "$label" VmRSS)
 	echo 5 >"/proc/${LAB_PID[$label]}/clear_refs" # from here on the peak is counted
-	lab_start ping a ping -q -i 0.05 -W 2 -c $((COUNT * 20 / RATE)) "$(status b .self.ip4)"
+	lab_start ping a ping -q -i 0.05 -W 2 -c $pings "$(status b .self.ip4)"
 	lab_in inet "$P2PD_BIN/spoof" $HUB_IP4 "$port" "$COUNT" "$RATE" >"$LAB/spoof.log" || lab_fail "no flood"
 	wait "${LAB_PID[ping]}" || lab_fail "no answer at all: $(tail -n 3 "$LAB/ping.log")"
 	peak=$(memory "$label" VmHWM)
 	numbers "$@"
-	received=$(($(strange) - before))
+	received=$(($(strange) - before)) carried=$(($(sum p2phub_relay_packets) - carried))
 	loss=$(sed -n 's/.* \([0-9.]*\)% packet loss.*/\1/p' "$LAB/ping.log")
 	slowest=$(sed -n 's/^rtt .*= //p' "$LAB/ping.log")
 	: >"$LAB/ping.log"
@@ -44,7 +44,8 @@ flood() {
 		lab_fail "$label has $(sum p2phub_relay_slots) slots and $(sum p2phub_relay_sessions) sessions"
 	[ "$(sum p2phub_relay_bound)" = 2 ] || lab_fail "$(sum p2phub_relay_bound) are bound at $label"
 	awk -v lost="$loss" -v most=$LOST 'BEGIN { exit !(lost <= most) }' || lab_fail "the pair lost $loss %"
-	relayed || lab_fail "the pair is not relayed at its end: it has tested nothing"
+	# There and back; from a relay that is slow on a busy machine they change to the hub's for a while.
+	[ $carried -ge $pings ] || lab_fail "$label has carried only $carried datagrams of $pings pings"
 }
 
 lab_internet
@@ -80,4 +81,3 @@ lab_until 20 "a's data goes by b's home" by_home a b
 lab_until 20 "b's data goes by a's home" by_home b a
 lab_kill talk INT
 flood relay 3478 http://127.0.0.1:9789/metrics
-by_home a b && by_home b a || lab_fail "the pair has left its relay"
