@@ -20,8 +20,6 @@ V_IP4=203.0.113.2 GW_IP4=203.0.113.1 OUTER_GW=192.0.2.1 OUTER_N=192.0.2.2
 IPERF=5201 VISITS=5300
 BENCH=$PWD/build/bench OUT=tests/bench
 ROUNDS=${ROUNDS:-4} DURATION=${DURATION:-3} TOGETHER=${TOGETHER:-64} HELD=${HELD:-5000}
-# Each of socat's is a process; ssh has 1,024 descriptors or what the limit is.
-declare -A HELD_BY=([tunnel]=0 [kernel]=$HELD [user]=$HELD [socat]=$((HELD / 10)) [ssh]=$((HELD / 10)))
 
 # --- The place
 
@@ -157,6 +155,8 @@ for word; do
 	esac
 done
 [ ${#names[@]} -gt 0 ] || names=("${CONTENDERS[@]}")
+# Each of socat's is a process; ssh has 1,024 descriptors or what the limit is.
+declare -A HELD_BY=([tunnel]=0 [kernel]=$HELD [user]=$HELD [socat]=$((HELD / 10)) [ssh]=$((HELD / 10)))
 ulimit -n "$(ulimit -Hn)"
 RAW=$BENCH/portmap.jsonl
 mkdir -p "$BENCH"

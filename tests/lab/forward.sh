@@ -15,7 +15,7 @@
 #   forward_look NAME ID FILTER      jq over what `show` tells, raw
 #   forward_is NAME ID STATE
 #   forward_count NAME ID FILTER     jq over `stats`
-#   refused CODE PATTERN CMD...      the command ends with that exit code and says so
+#   refused CODE PATTERN CMD...      the command ends with that exit code (a glob) and says so
 #
 #   service_start HOST WORD...       service.py there (label service-HOST-PORT), ready
 #   nginx_start HOST, haproxy_start HOST   HTTP on 8080, and behind PROXY v2 headers on 8081 (HAProxy: 8090, 8091); what
@@ -118,7 +118,8 @@ refused() {
 	local code=$1 pattern=$2 rc=0
 	shift 2
 	"$@" >"$LAB/out" 2>"$LAB/err" || rc=$?
-	[ $rc = "$code" ] || lab_fail "$*: exit code $rc, not $code: $(cat "$LAB/out" "$LAB/err")"
+	# shellcheck disable=SC2053
+	[[ $rc = $code ]] || lab_fail "$*: exit code $rc, not $code: $(cat "$LAB/out" "$LAB/err")"
 	grep -Eqi -- "$pattern" "$LAB/out" "$LAB/err" ||
 		lab_fail "$*: does not say '$pattern': $(cat "$LAB/out" "$LAB/err")"
 }
