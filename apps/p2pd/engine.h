@@ -202,7 +202,7 @@ struct engine {
 	uint64_t measure_aways_ms;
 	uint32_t hub_relay_rtt_ms;
 	bool hub_relay_rtt_known;
-	uint64_t hub_relay_probed_ms;
+	struct engine_asked hub_relay_asked;
 
 	/* load measure for cookies: handshakes seen in this second */
 	uint64_t load_second_ms, load_until_ms;

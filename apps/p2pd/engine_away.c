@@ -111,10 +111,21 @@ static void choose(struct engine *e, uint64_t now_ms)
 		set_home(e, best);
 }
 
-/* Answers do not tell which probe they are to, so there is one at a time. */
-static bool waits(uint64_t probed_ms, uint64_t now_ms)
+/* Challenges do not tell what they answer, and not only probes ask for them: each is taken to be for what was asked first.
+ * So one that is lost makes a relay seem farther for a while, and none ever nearer. */
+static void forget_first(struct engine_asked *q)
 {
-	return probed_ms && now_ms - probed_ms < PROBE_WAIT_MS;
+	q->count--;
+	memmove(q->at_ms, q->at_ms + 1, q->count * sizeof *q->at_ms);
+}
+
+void engine_away_ask(struct engine_asked *q, const uint8_t *msg, uint64_t now_ms)
+{
+	if (msg[1] != RELAY_BIND)
+		return;
+	if (q->count == sizeof q->at_ms / sizeof *q->at_ms)
+		forget_first(q);
+	q->at_ms[q->count++] = now_ms;
 }
 
 static void probe(struct engine *e, struct engine_away *a, uint64_t now_ms)
@@ -122,10 +133,8 @@ static void probe(struct engine *e, struct engine_away *a, uint64_t now_ms)
 	struct relay_client asks = { .guest = true };
 	uint8_t msg[RELAY_BIND_LEN];
 
-	if (waits(a->probed_ms, now_ms))
-		return;
-	a->probed_ms = now_ms;
 	relay_client_check(&asks, msg);
+	engine_away_ask(&a->asked, msg, now_ms);
 	engine_emit(e, msg, sizeof msg, &a->at, 0, 0);
 }
 
@@ -140,9 +149,9 @@ static void probe_all(struct engine *e, uint64_t now_ms)
 	}
 	for (size_t i = 0; i < e->away_count; i++)
 		probe(e, &e->aways[i], now_ms);
-	if (relay_client_bound(&e->relay) && !waits(e->hub_relay_probed_ms, now_ms)) {
-		e->hub_relay_probed_ms = now_ms;
+	if (relay_client_bound(&e->relay)) {
 		relay_client_check(&e->relay, msg);
+		engine_away_ask(&e->hub_relay_asked, msg, now_ms);
 		engine_emit(e, msg, sizeof msg, &e->relay.server, 0, 0);
 	}
 }
@@ -173,20 +182,21 @@ void engine_aways_measure(struct engine *e, uint64_t now_ms)
 	engine_due(e, e->measure_aways_ms);
 }
 
-static void sample(uint32_t *rtt_ms, bool *known, uint64_t *probed_ms, uint64_t now_ms)
+static void sample(uint32_t *rtt_ms, bool *known, struct engine_asked *q, uint64_t now_ms)
 {
-	uint64_t rtt = now_ms - *probed_ms;
-
-	if (!*probed_ms)
+	while (q->count && now_ms - q->at_ms[0] >= PROBE_WAIT_MS)
+		forget_first(q);
+	if (!q->count)
 		return;
-	*probed_ms = 0;
+	uint64_t rtt = now_ms - q->at_ms[0];
+	forget_first(q);
 	*rtt_ms = *known && *rtt_ms < rtt ? *rtt_ms : (uint32_t)rtt;
 	*known = true;
 }
 
 void engine_away_on_hub_answer(struct engine *e, uint64_t now_ms)
 {
-	sample(&e->hub_relay_rtt_ms, &e->hub_relay_rtt_known, &e->hub_relay_probed_ms, now_ms);
+	sample(&e->hub_relay_rtt_ms, &e->hub_relay_rtt_known, &e->hub_relay_asked, now_ms);
 }
 
 /* ---- bindings */
@@ -259,8 +269,10 @@ static void run_away(struct engine *e, struct engine_away *a, uint64_t now_ms)
 		relay_client_stop(&a->client);
 		return;
 	}
-	while ((len = relay_client_next(&a->client, now_ms, msg)))
+	while ((len = relay_client_next(&a->client, now_ms, msg))) {
+		engine_away_ask(&a->asked, msg, now_ms);
 		engine_emit(e, msg, len, &a->at, 0, 0);
+	}
 	if (now_ms < check_at(e, a))
 		return;
 	if (a->checks == LOST) {
@@ -270,6 +282,7 @@ static void run_away(struct engine *e, struct engine_away *a, uint64_t now_ms)
 	a->checks++;
 	a->check_ms = now_ms;
 	relay_client_check(&a->client, msg);
+	engine_away_ask(&a->asked, msg, now_ms);
 	engine_emit(e, msg, RELAY_BIND_LEN, &a->at, 0, 0);
 }
 
@@ -434,7 +447,7 @@ bool engine_away_on_control(struct engine *e, const struct pkt *p, uint64_t now_
 		return false;
 	bool bound_before = relay_client_bound(&a->client);
 	if (msg[1] == RELAY_CHALLENGE && p->len == RELAY_CHALLENGE_LEN) {
-		sample(&a->rtt_ms, &a->rtt_known, &a->probed_ms, now_ms);
+		sample(&a->rtt_ms, &a->rtt_known, &a->asked, now_ms);
 		a->checks = 0;
 	}
 	if (relay_client_joined(&a->client, msg, p->len, &p->addr, &tag, &session))

@@ -79,7 +79,9 @@ void engine_aways_on_welcome(struct engine *e, const struct addr *relays, size_t
 const struct engine_away *engine_away_at(const struct engine *e, const struct addr *at);
 /* The network changed, or one of them failed: measures and chooses anew, soon. */
 void engine_aways_measure(struct engine *e, uint64_t now_ms);
-/* The hub's relay answered a check. */
+/* `msg` goes to a relay: if that answers it with a challenge, it counts for how far away it is. */
+void engine_away_ask(struct engine_asked *q, const uint8_t *msg, uint64_t now_ms);
+/* The hub's relay sent a challenge. */
 void engine_away_on_hub_answer(struct engine *e, uint64_t now_ms);
 void engine_run_aways(struct engine *e, uint64_t now_ms);
 uint64_t engine_aways_deadline(const struct engine *e);

@@ -63,13 +63,19 @@ struct engine_round {
 	uint64_t began_ms, offer_at_ms, start_ms, end_ms;
 };
 
+/* When binds left for a relay that it has not answered with a challenge yet, the oldest first. */
+struct engine_asked {
+	uint64_t at_ms[16];
+	unsigned count;
+};
+
 /* A relay other than the hub's: engine_away.c. */
 struct engine_away {
 	struct addr at;
 	struct relay_client client; /* idle until it is needed */
 	uint32_t rtt_ms;
 	bool rtt_known;
-	uint64_t probed_ms; /* 0: no probe waits for its answer */
+	struct engine_asked asked;
 	uint64_t used_ms, check_ms;
 	unsigned checks; /* unanswered */
 };

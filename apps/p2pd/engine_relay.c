@@ -211,6 +211,7 @@ static void run_checks(struct engine *e, uint64_t now_ms)
 		e->relay_checks++;
 		e->relay_check_ms = now_ms;
 		relay_client_check(&e->relay, msg);
+		engine_away_ask(&e->hub_relay_asked, msg, now_ms);
 		engine_emit(e, msg, sizeof msg, &e->relay.server, 0, 0);
 	}
 }
@@ -221,8 +222,10 @@ void engine_run_relay(struct engine *e, uint64_t now_ms)
 	size_t len;
 
 	run_checks(e, now_ms);
-	while ((len = relay_client_next(&e->relay, now_ms, msg)))
+	while ((len = relay_client_next(&e->relay, now_ms, msg))) {
+		engine_away_ask(&e->hub_relay_asked, msg, now_ms);
 		engine_emit(e, msg, len, &e->relay.server, 0, 0);
+	}
 	if (!engine_relay_is_up(e) && now_ms >= e->link_from_ms)
 		take_link(e, now_ms);
 }
@@ -263,7 +266,8 @@ void engine_on_relay_control(struct engine *e, const struct pkt *p, uint64_t now
 	}
 	e->relay_answer_ms = now_ms;
 	e->relay_checks = 0;
-	engine_away_on_hub_answer(e, now_ms);
+	if (msg[1] == RELAY_CHALLENGE)
+		engine_away_on_hub_answer(e, now_ms);
 	if (p->len == RELAY_UNBOUND_LEN && msg[1] == RELAY_UNBOUND)
 		on_unbound(e, load_le32(msg + 4), now_ms);
 	engine_due(e, engine_relay_deadline(e));

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "core/log.h"
+#include "apps/p2pd/engine_internal.h"
 #include "tests/sim/sim.h"
 
 enum { SECOND = 1000, MINUTE = 60 * SECOND, STEP_MS = 50, FAR_MS = 80, NEAR_MS = 5 };
@@ -120,6 +121,22 @@ static void a_relay_that_is_hardly_nearer_is_left_alone(void **state)
 	assert_int_equal(w->relay->forwarded, 0);
 }
 
+/* Checks that UDP gets through ask the hub's relay the same, and their answers come meanwhile. */
+static void the_hub_is_measured_right_while_data_flows(void **state)
+{
+	struct world *w = *state;
+	struct engine *e;
+
+	start(w, FAR_MS - 4);
+	e = w->a->engine;
+	for (int i = 0; i < 40; i++) {
+		engine_aways_measure(e, w->sim.now_ms);
+		longest_gap(w, 4 * SECOND + 7 * (uint64_t)i);
+		assert_true(e->hub_relay_rtt_known);
+		assert_in_range(e->hub_relay_rtt_ms, 2 * FAR_MS, 3 * FAR_MS);
+	}
+}
+
 static void home_moves_only_after_two_measurements(void **state)
 {
 	struct world *w = *state;
@@ -214,6 +231,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_relay_that_is_used_already_can_become_home, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_relay_that_is_hardly_nearer_is_left_alone, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(the_hub_is_measured_right_while_data_flows, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(home_moves_only_after_two_measurements, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_dying_relay_costs_less_than_two_seconds, set_up, tear_down),
