@@ -3,7 +3,7 @@
 # kept for them, all are counted, and a pair that is relayed there meanwhile hardly notices.
 # Timeout: 300 s
 . "$(dirname "$0")/p2pd.sh"
-COUNT=${COUNT:-1000000} RATE=${RATE:-60000}
+COUNT=${COUNT:-1000000} RATE=${RATE:-50000}
 GROWTH_KB=8192 # RSS, at most
 LOST=5         # percent of the pair's datagrams, at most: what the kernel has no room for while others use the processor
 
@@ -38,7 +38,7 @@ flood() {
 	lab_note "$label: $(cat "$LAB/spoof.log"), $received counted; memory $rss kB, at most $peak kB;" \
 		"the pair lost $loss %, round trips $slowest"
 	# What the kernel had no room for never came.
-	[ $received -ge $((COUNT * 8 / 10)) ] || lab_fail "$label has counted $received of $COUNT"
+	[ $received -ge $((COUNT * 7 / 10)) ] || lab_fail "$label has counted $received of $COUNT"
 	[ $((peak - rss)) -lt $GROWTH_KB ] || lab_fail "$label grew by $((peak - rss)) kB"
 	[ "$(sum p2phub_relay_slots),$(sum p2phub_relay_sessions)" = "$slots,$sessions" ] ||
 		lab_fail "$label has $(sum p2phub_relay_slots) slots and $(sum p2phub_relay_sessions) sessions"
