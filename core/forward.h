@@ -53,6 +53,13 @@ struct forward_entry {
 	bool header_in, header_out;
 };
 
+/* Ports `at`.port to + count - 1 where sockets of ours wait, for visitors or for other nodes. */
+struct forward_inlet {
+	enum forward_proto proto;
+	struct addr at;
+	uint16_t count;
+};
+
 enum forward_reject {
 	FORWARD_NOT_ALLOWED, /* by the allow-list */
 	FORWARD_FULL,	     /* max_conn */

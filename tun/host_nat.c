@@ -16,21 +16,12 @@
 #include "tun/nat_firewall.h"
 #include "tun/nat_keeper.h"
 #include "tun/nat_mark.h"
-#include "tun/nat_reach.h"
+#include "tun/nat_state.h"
 #include "tun/nat_table.h"
 #include "tun/nat_sweep.h"
 #include "tun/nat_switch.h"
-#include "tun/nat_tally.h"
 #include "tun/nf_tables.h"
 #include "tun/nft.h"
-
-/* The entries that are in the kernel now. */
-struct state {
-	struct forward_entry *entries; /* sorted by id, their targets such as packets get them */
-	struct addr *asked;	       /* the targets such as they were asked for */
-	size_t count;
-	struct nat_tally tally;
-};
 
 /* There is a table, a mark and a keeper only while there are entries: a table makes the kernel follow each connection of
  * the host. */
@@ -42,8 +33,11 @@ struct host_nat {
 	unsigned mark_value; /* 0: nothing is set up */
 	uint32_t generation; /* of nf_tables, when we were last content with it */
 	struct nat_switch_list switches;
-	int ailing; /* the last error of heal() */
-	struct state now;
+	struct forward_inlet *inlets;
+	size_t inlet_count;
+	bool new_inlets; /* since the last apply */
+	int ailing;	 /* the last error of heal() */
+	struct nat_state now;
 	pthread_mutex_t lock; /* for `told`, which others may read while we work */
 	struct nat_tally told;
 };
@@ -126,86 +120,6 @@ int host_nat_open(struct host_nat **out, const struct host_nat_config *config, c
 	return 0;
 }
 
-/* --- Setting up, and down again */
-
-static void lower(struct host_nat *n)
-{
-	if (!n->mark_value)
-		return;
-	nat_sweep(n->config.tun);
-	nat_mark_drop(n->mark_value);
-	nat_keeper_end(&n->keeper);
-	n->mark_value = 0;
-	n->switches.count = 0;
-}
-
-static int load_base(struct host_nat *n, char why[static HOST_NAT_WHY])
-{
-	struct nft_script s;
-
-	if (nft_begin(&s, why, HOST_NAT_WHY))
-		return -ENOMEM;
-	nat_table_base(s.out, &n->frame, n->mark_value);
-	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
-}
-
-static int raise_up(struct host_nat *n, char why[static HOST_NAT_WHY])
-{
-	int rc = nat_keeper_start(&n->keeper, n->config.tun);
-
-	if (rc)
-		return fail(rc, why, "no process could be started: %s", strerror(-rc));
-	rc = nat_mark_take(n->config.ifindex);
-	if (rc < 0) {
-		nat_keeper_end(&n->keeper);
-		return fail(rc, why, "no policy routing for %s: %s", n->config.tun, strerror(-rc));
-	}
-	n->mark_value = (unsigned)rc;
-	n->frame.mark = nat_mark_bits(n->mark_value);
-	rc = load_base(n, why);
-	if (rc == 0 && nat_switch_loosen(n->config.ifindex))
-		log_warn("host_nat",
-			 "rp_filter of %s could not be set to 2: visitors' packets may be dropped",
-			 n->config.tun);
-	if (rc)
-		lower(n);
-	return rc;
-}
-
-static void free_state(struct state *s)
-{
-	nat_tally_free(&s->tally);
-	free(s->entries);
-	free(s->asked);
-	*s = (struct state) { 0 };
-}
-
-/* What host_nat_stats tells from now on. Without memory it goes on telling what it told. */
-static void publish(struct host_nat *n)
-{
-	struct nat_tally copy;
-
-	if (nat_tally_make(&copy, n->now.entries, n->now.count, &n->now.tally))
-		return;
-	pthread_mutex_lock(&n->lock);
-	struct nat_tally old = n->told;
-	n->told = copy;
-	pthread_mutex_unlock(&n->lock);
-	nat_tally_free(&old);
-}
-
-void host_nat_close(struct host_nat *n)
-{
-	if (!n)
-		return;
-	lower(n);
-	nat_keeper_unlock(&n->keeper);
-	free_state(&n->now);
-	nat_tally_free(&n->told);
-	pthread_mutex_destroy(&n->lock);
-	free(n);
-}
-
 /* --- Switches */
 
 static int switch_on_all(const struct nat_switch_list *want, char why[static HOST_NAT_WHY])
@@ -234,21 +148,83 @@ static void switch_off_others(const struct nat_switch_list *have, const struct n
 			nat_switch_off(have->list[i]);
 }
 
-/* --- Caps */
+/* --- Setting up, and down again */
 
-static bool begins_id(const struct state *s, size_t i)
+/* Also what the sweep does not find since somebody has removed its notes with our table. */
+static void lower(struct host_nat *n)
 {
-	return i == 0 || memcmp(s->entries[i].id, s->entries[i - 1].id, FORWARD_ID) != 0;
+	static const struct nat_switch_list none;
+
+	if (!n->mark_value)
+		return;
+	switch_off_others(&n->switches, &none);
+	nat_sweep(n->config.tun);
+	nat_mark_drop(n->mark_value);
+	conntrack_delete_marked(n->frame.mark, n->frame.mask);
+	nat_keeper_end(&n->keeper);
+	n->mark_value = 0;
+	n->switches.count = 0;
 }
 
-/* The caps of ids some of whose connections the kernel will not have counted. */
-static void put_caps(FILE *out, const struct nat_frame *f, const struct state *s)
+static int load_base(struct host_nat *n, char why[static HOST_NAT_WHY])
 {
-	for (size_t i = 0; i < s->count; i++) {
-		const struct nat_tally_id *one = nat_tally_find(&s->tally, s->entries[i].id);
-		if (begins_id(s, i) && one->uncounted)
-			nat_change_cap(out, f, &s->entries[i], one->uncounted);
+	struct nft_script s;
+
+	if (nft_begin(&s, why, HOST_NAT_WHY))
+		return -ENOMEM;
+	nat_table_base(s.out, &n->frame, n->mark_value);
+	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
+}
+
+static int raise_up(struct host_nat *n, char why[static HOST_NAT_WHY])
+{
+	int rc = nat_keeper_start(&n->keeper, n->config.tun);
+
+	if (rc)
+		return fail(rc, why, "no process could be started: %s", strerror(-rc));
+	rc = nat_mark_take(n->config.ifindex);
+	if (rc < 0) {
+		nat_keeper_end(&n->keeper);
+		return fail(rc, why, "no policy routing for %s: %s", n->config.tun, strerror(-rc));
 	}
+	n->mark_value = (unsigned)rc;
+	n->new_inlets = true;
+	n->frame.mark = nat_mark_bits(n->mark_value);
+	rc = load_base(n, why);
+	if (rc == 0 && nat_switch_loosen(n->config.ifindex))
+		log_warn("host_nat",
+			 "rp_filter of %s could not be set to 2: visitors' packets may be dropped",
+			 n->config.tun);
+	if (rc)
+		lower(n);
+	return rc;
+}
+
+/* What host_nat_stats tells from now on. Without memory it goes on telling what it told. */
+static void publish(struct host_nat *n)
+{
+	struct nat_tally copy;
+
+	if (nat_tally_make(&copy, n->now.entries, n->now.count, &n->now.tally))
+		return;
+	pthread_mutex_lock(&n->lock);
+	struct nat_tally old = n->told;
+	n->told = copy;
+	pthread_mutex_unlock(&n->lock);
+	nat_tally_free(&old);
+}
+
+void host_nat_close(struct host_nat *n)
+{
+	if (!n)
+		return;
+	lower(n);
+	nat_keeper_unlock(&n->keeper);
+	nat_state_free(&n->now);
+	free(n->inlets);
+	nat_tally_free(&n->told);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
 }
 
 /* --- The table, anew */
@@ -283,68 +259,41 @@ static int rebuild(struct host_nat *n, char why[static HOST_NAT_WHY])
 		return -ENOMEM;
 	nat_table_base(s.out, &n->frame, n->mark_value);
 	nat_table_switches(s.out, &n->frame, &none, &n->switches);
+	nat_table_inlets(s.out, &n->frame, n->inlets, n->inlet_count);
 	nat_change(s.out, &n->frame, NULL, 0, n->now.entries, n->now.count, counted, &n->now.tally);
 	nat_tally_all_uncounted(&n->now.tally);
-	put_caps(s.out, &n->frame, &n->now);
+	nat_state_caps(s.out, &n->frame, &n->now);
 	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
 /* --- Applying */
 
-static int make_state(const struct host_nat *n, struct state *s, const struct forward_entry *entries,
-		      size_t count)
-{
-	*s = (struct state) { .count = count };
-	s->entries = malloc((count ? count : 1) * sizeof *s->entries);
-	s->asked = malloc((count ? count : 1) * sizeof *s->asked);
-	if (!s->entries || !s->asked) {
-		free_state(s);
-		return -ENOMEM;
-	}
-	if (count)
-		memcpy(s->entries, entries, count * sizeof *entries);
-	nat_change_sort(s->entries, count);
-	for (size_t i = 0; i < count; i++) {
-		s->asked[i] = s->entries[i].target;
-		s->entries[i].target = nat_reach_target(&n->reach, &s->entries[i]);
-	}
-	int rc = nat_tally_make(&s->tally, s->entries, count, &n->now.tally);
-	if (rc)
-		free_state(s);
-	return rc;
-}
-
-static bool allows(const struct forward_entry *e, const struct addr *a)
-{
-	for (unsigned i = 0; i < e->allow_count; i++)
-		if (addr_in_prefix(a, &e->allow[i].prefix, e->allow[i].bits))
-			return true;
-	return !e->restricted;
-}
-
 struct ending {
-	const struct state *old;
-	struct state *now;
+	const struct host_nat *n;
+	struct nat_state *now;
 	struct conntrack_list list;
 };
 
-/* What belongs to no entry any more, or to one whose target is another, or comes from who is not allowed any more. */
+static bool is_inlet(const struct host_nat *n, const struct conntrack_flow *f)
+{
+	for (size_t i = 0; i < n->inlet_count; i++) {
+		const struct forward_inlet *d = &n->inlets[i];
+		if (d->proto == (enum forward_proto)f->proto && addr_same_ip(&d->at, &f->to) &&
+		    f->to.port >= d->at.port && f->to.port - d->at.port < d->count)
+			return true;
+	}
+	return false;
+}
+
 static void on_flow_to_end(void *arg, const struct conntrack_flow *f)
 {
 	struct ending *end = arg;
-	const struct forward_entry *old = nat_tally_entry(&end->old->tally, f);
-	const struct forward_entry *now = nat_tally_entry(&end->now->tally, f);
-	bool same = old && now && memcmp(old->id, now->id, FORWARD_ID) == 0 &&
-		    addr_same_ip(&old->target, &now->target) &&
-		    old->target.port - old->listen.port == now->target.port - now->listen.port;
 
-	if (!same || !allows(now, &f->from))
+	if (!is_inlet(end->n, f) && nat_state_ends(end->now, &end->n->now, f))
 		conntrack_list_add(&end->list, f);
-	else if (nat_tally_lives(f))
-		nat_tally_uncounted(&end->now->tally, now);
 }
 
-static int load_change(struct host_nat *n, const struct state *old, const struct state *now,
+static int load_change(struct host_nat *n, const struct nat_state *old, const struct nat_state *now,
 		       const struct nat_switch_list *had, const struct nat_switch_list *want,
 		       const struct conntrack_list *end, char why[static HOST_NAT_WHY])
 {
@@ -353,9 +302,11 @@ static int load_change(struct host_nat *n, const struct state *old, const struct
 	if (nft_begin(&s, why, HOST_NAT_WHY))
 		return -ENOMEM;
 	nat_table_switches(s.out, &n->frame, had, want);
+	if (n->new_inlets)
+		nat_table_inlets(s.out, &n->frame, n->inlets, n->inlet_count);
 	nat_table_ended(s.out, &n->frame, end->flows, end->count);
 	nat_change(s.out, &n->frame, old->entries, old->count, now->entries, now->count, NULL, NULL);
-	put_caps(s.out, &n->frame, now);
+	nat_state_caps(s.out, &n->frame, now);
 	return nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 }
 
@@ -369,7 +320,7 @@ static int open_firewalls(struct host_nat *n, char why[static HOST_NAT_WHY])
 }
 
 /* From n->now to `next`, in the kernel. What fails is as it was before. */
-static int go_over(struct host_nat *n, const struct state *next, const struct conntrack_list *end,
+static int go_over(struct host_nat *n, const struct nat_state *next, const struct conntrack_list *end,
 		   char why[static HOST_NAT_WHY])
 {
 	static const struct conntrack_list none;
@@ -392,31 +343,48 @@ static int go_over(struct host_nat *n, const struct state *next, const struct co
 		return rc;
 	}
 	n->switches = want;
+	n->new_inlets = false;
 	return conntrack_delete(end->flows, end->count);
 }
 
-static void commit(struct host_nat *n, struct state *next)
+static void commit(struct host_nat *n, struct nat_state *next)
 {
-	struct state old = n->now;
+	struct nat_state old = n->now;
 
 	n->now = *next;
 	publish(n);
-	free_state(&old);
+	nat_state_free(&old);
+}
+
+int host_nat_inlets(struct host_nat *n, const struct forward_inlet *inlets, size_t count)
+{
+	struct forward_inlet *copy = malloc((count ? count : 1) * sizeof *copy);
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, inlets, count * sizeof *copy);
+	free(n->inlets);
+	n->inlets = copy;
+	n->inlet_count = count;
+	n->new_inlets = true;
+	return 0;
 }
 
 int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size_t count,
 		   char why[static HOST_NAT_WHY])
 {
 	bool up = n->mark_value;
-	struct state next;
-	int rc = make_state(n, &next, entries, count);
+	bool needed = count || (n->inlet_count && nat_firewall_drops());
+	struct nat_state next;
+	int rc = nat_state_make(&next, &n->reach, entries, count, &n->now);
 
 	if (rc)
 		return fail(rc, why, "no memory");
-	if (!count) {
+	if (!needed) {
 		lower(n);
 	} else {
-		struct ending end = { &n->now, &next, { 0 } };
+		struct ending end = { n, &next, { 0 } };
 		if (up && !table_stands(n))
 			rc = rebuild(n, why);
 		if (rc == 0)
@@ -429,7 +397,7 @@ int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size
 	if (rc) {
 		if (!up)
 			lower(n);
-		free_state(&next);
+		nat_state_free(&next);
 		return rc;
 	}
 	commit(n, &next);
@@ -445,6 +413,10 @@ static int heal_tables(struct host_nat *n, char why[static HOST_NAT_WHY])
 
 	if (rc || generation == n->generation)
 		return rc;
+	if (!n->now.count && !nat_firewall_drops()) {
+		lower(n);
+		return 0;
+	}
 	rc = table_stands(n) ? 0 : rebuild(n, why);
 	if (rc == 0)
 		rc = open_firewalls(n, why);
@@ -471,18 +443,9 @@ static int heal_switches(struct host_nat *n, char why[static HOST_NAT_WHY])
 /* The host moved to another network: a loopback target is reached by another address now. */
 static int heal_targets(struct host_nat *n, char why[static HOST_NAT_WHY])
 {
-	size_t count = n->now.count, moved = 0;
-	struct forward_entry *again = malloc(count * sizeof *again);
+	struct forward_entry *again = nat_state_moved(&n->now, &n->reach);
+	int rc = again ? host_nat_apply(n, again, n->now.count, why) : 0;
 
-	if (!again)
-		return fail(-ENOMEM, why, "no memory");
-	for (size_t i = 0; i < count; i++) {
-		again[i] = n->now.entries[i];
-		again[i].target = n->now.asked[i];
-		struct addr target = nat_reach_target(&n->reach, &again[i]);
-		moved += !addr_equal(&target, &n->now.entries[i].target);
-	}
-	int rc = moved ? host_nat_apply(n, again, count, why) : 0;
 	free(again);
 	return rc;
 }
@@ -504,6 +467,19 @@ static int heal(struct host_nat *n)
 		log_warn("host_nat", "what others changed cannot be put right: %s: %s", why, strerror(-rc));
 	n->ailing = rc;
 	return rc;
+}
+
+/* A firewall came, and nothing else needed us to be here. */
+static int heal_inlets(struct host_nat *n)
+{
+	uint32_t generation;
+	char why[HOST_NAT_WHY];
+	int rc = n->inlet_count ? nf_tables_generation(&generation) : 0;
+
+	if (rc || !n->inlet_count || generation == n->generation)
+		return rc;
+	n->generation = generation;
+	return nat_firewall_drops() ? host_nat_apply(n, NULL, 0, why) : 0;
 }
 
 /* --- Looking */
@@ -546,12 +522,7 @@ static int act_on_look(struct host_nat *n, const struct conntrack_list *idle)
 	if (nft_begin(&s, why, sizeof why))
 		return -ENOMEM;
 	nat_table_ended(s.out, &n->frame, idle->flows, idle->count);
-	for (size_t i = 0; i < n->now.count; i++)
-		if (begins_id(&n->now, i)) {
-			struct nat_tally_id *one = nat_tally_find(&n->now.tally, n->now.entries[i].id);
-			if (nat_tally_recap(one))
-				nat_change_cap(s.out, &n->frame, &n->now.entries[i], one->uncounted);
-		}
+	nat_state_recap(s.out, &n->frame, &n->now);
 	int rc = nft_run(&s, false, n->keeper.hold, why, HOST_NAT_WHY);
 	return rc ? rc : conntrack_delete(idle->flows, idle->count);
 }
@@ -560,9 +531,9 @@ int host_nat_look(struct host_nat *n, uint64_t now_ms)
 {
 	struct flows l = { n, now_ms, { 0 } };
 
+	int rc = n->mark_value ? heal(n) : heal_inlets(n);
 	if (!n->mark_value)
-		return 0;
-	int rc = heal(n);
+		return rc;
 	nat_tally_begin(&n->now.tally);
 	int counters = nf_tables_counters(n->frame.table, on_counter, n);
 	int flows = conntrack_each(n->frame.mark, n->frame.mask, on_flow, &l);

@@ -35,6 +35,10 @@ int host_nat_can(const struct host_nat *n, const struct forward_entry *e, char w
  * others stay. 0 or a negative errno with `why`. */
 int host_nat_apply(struct host_nat *n, const struct forward_entry *entries, size_t count,
 		   char why[static HOST_NAT_WHY]);
+/* Where a firewall of this host drops what it does not know, it lets new connections in to these from the next
+ * host_nat_apply() on: what our own sockets carry, and what nodes say to each other about it. At an overlay address they come
+ * by the tunnel, at others not. Replaces all. 0 or -ENOMEM. */
+int host_nat_inlets(struct host_nat *n, const struct forward_inlet *inlets, size_t count);
 /* The counts of all ids: host_nat_stats() tells them from then on. Also ends connections that are idle, and puts right what
  * others have undone: to be called every few seconds. 0 or a negative errno. */
 int host_nat_look(struct host_nat *n, uint64_t now_ms);

@@ -141,6 +141,20 @@ static bool concerns_us(const struct nf_chain *c)
 	return !ours && plain_name(c->table) && plain_name(c->name);
 }
 
+bool nat_firewall_drops(void)
+{
+	struct nf_chain chains[CHAINS_MAX];
+	int n = nf_tables_chains(chains, CHAINS_MAX);
+
+	for (int i = 0; i < n; i++) {
+		struct found f;
+		if (!chains[i].forward && concerns_us(&chains[i]) && look(&chains[i], "", &f) == 0 &&
+		    (chains[i].drops || f.last_word))
+			return true;
+	}
+	return old_filters(0) || old_filters(1);
+}
+
 int nat_firewall_open(const char *comment, uint32_t mark, uint32_t mask, int hold, char *why, size_t cap)
 {
 	struct nf_chain chains[CHAINS_MAX];

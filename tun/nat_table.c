@@ -111,6 +111,9 @@ static void base_sets(FILE *out)
 		fprintf(out, "set owners%c { type %s . inet_proto . inet_service; flags interval; }\n", d,
 			type);
 		fprintf(out,
+			"set inlets%c { type %s . inet_proto . inet_service; flags interval; auto-merge; }\n",
+			d, type);
+		fprintf(out,
 			"set ended%c { type %s . inet_service . %s . inet_service; flags timeout; timeout "
 			"%ds; "
 			"size %d; }\n",
@@ -118,8 +121,34 @@ static void base_sets(FILE *out)
 	}
 }
 
-static void base_dispatch(FILE *out, const char *ours)
+/* At an overlay address only who comes by the tunnel is one who may. */
+static void base_inlets(FILE *out, const struct nat_frame *f)
 {
+	const struct addr *prefixes[] = { &f->prefix4, &f->prefix6 };
+	const unsigned bits[] = { f->bits4, f->bits6 };
+	char ip[ADDR_TEXT_MAX];
+
+	fprintf(out, "chain inlets {\n");
+	for (size_t i = 0; i < 2; i++) {
+		if (!prefixes[i]->family)
+			continue;
+		addr_format_ip(prefixes[i], ip);
+		fprintf(out, "iifname \"%s\" %s daddr != %s/%u return\n", f->tun, nat_families[i].ip, ip,
+			bits[i]);
+		fprintf(out, "iifname != \"%s\" %s daddr %s/%u return\n", f->tun, nat_families[i].ip, ip,
+			bits[i]);
+	}
+	for (size_t i = 0; i < 2; i++)
+		fprintf(out,
+			"%s daddr . meta l4proto . th dport @inlets%c ct mark set ct mark and %#x or %#x "
+			"accept\n",
+			nat_families[i].ip, nat_families[i].digit, ~f->mask, f->mark);
+	fprintf(out, "}\n");
+}
+
+static void base_dispatch(FILE *out, const struct nat_frame *f, const char *ours)
+{
+	base_inlets(out, f);
 	fprintf(out, "chain live {\n");
 	for (size_t i = 0; i < 4; i++)
 		fprintf(out, "meta l4proto %s ct original %s daddr . ct original proto-dst vmap @%s%c\n",
@@ -130,7 +159,7 @@ static void base_dispatch(FILE *out, const char *ours)
 	for (size_t i = 0; i < 4; i++)
 		fprintf(out, "ct state new %s daddr . %s dport vmap @%s%c\n", nat_families[i / 2].ip,
 			nat_protos[i % 2].name, nat_protos[i % 2].name, nat_families[i / 2].digit);
-	fprintf(out, "}\n");
+	fprintf(out, "ct state new jump inlets\n}\n");
 }
 
 static void base_forward(FILE *out, const struct nat_frame *f, const char *ours)
@@ -182,7 +211,7 @@ void nat_table_base(FILE *out, const struct nat_frame *f, unsigned mark_value)
 	fprintf(out, "chain refuse { meta l4proto tcp reject with tcp reset\n"
 		     "reject with icmpx type port-unreachable\n}\n");
 	fprintf(out, "chain answers { iifname != \"%s\" ct direction reply %s %s\n}\n", f->tun, ours, route);
-	base_dispatch(out, ours);
+	base_dispatch(out, f, ours);
 	fprintf(out, "chain turn { type nat hook prerouting priority dstnat - 5; policy accept;\n");
 	for (size_t i = 0; i < 2; i++)
 		fprintf(out, "%s dnat %s to %s daddr . meta l4proto . th dport map @to%c\n", ours,
@@ -215,6 +244,21 @@ void nat_table_switches(FILE *out, const struct nat_frame *f, const struct nat_s
 			fprintf(out, "add rule inet %s closed meta nfproto %s meta iif %u drop\n", f->table,
 				s->what == NAT_SWITCH_FORWARD4 ? "ipv4" : "ipv6", s->ifindex);
 	}
+}
+
+/* --- Inlets */
+
+void nat_table_inlets(FILE *out, const struct nat_frame *f, const struct forward_inlet *inlets, size_t count)
+{
+	char ip[ADDR_TEXT_MAX];
+
+	for (size_t i = 0; i < 2; i++)
+		fprintf(out, "flush set inet %s inlets%c\n", f->table, nat_families[i].digit);
+	for (size_t i = 0; i < count; i++)
+		fprintf(out, "add element inet %s inlets%c { %s . %s . %u-%u }\n", f->table,
+			nat_table_digit(&inlets[i].at), addr_format_ip(&inlets[i].at, ip),
+			inlets[i].proto == FORWARD_TCP ? "tcp" : "udp", inlets[i].at.port,
+			inlets[i].at.port + inlets[i].count - 1);
 }
 
 /* --- Connections that have been ended */

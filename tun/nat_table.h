@@ -48,6 +48,8 @@ void nat_table_base(FILE *out, const struct nat_frame *f, unsigned mark_value);
 /* The notes of these switches, and that nothing else comes through by what they open. `old` is what was there. */
 void nat_table_switches(FILE *out, const struct nat_frame *f, const struct nat_switch_list *old,
 			const struct nat_switch_list *now);
+/* Connections to these get the mark, by which firewalls let them in. Replaces all. */
+void nat_table_inlets(FILE *out, const struct nat_frame *f, const struct forward_inlet *inlets, size_t count);
 /* From now on packets of connections that have been ended are refused, so that both ends hear of it. */
 void nat_table_ended(FILE *out, const struct nat_frame *f, const struct conntrack_flow *flows, size_t count);
 

@@ -308,14 +308,28 @@ struct living {
 	int client, server;
 };
 
+static uint16_t port_of(int fd)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&ss, &len), 0);
+	return addr_from_sockaddr((struct sockaddr *)&ss).port;
+}
+
+/* Others may have come before, and gone. */
 static struct living open_living(int listener, struct addr public)
 {
 	struct living l;
 	struct addr from;
 
 	assert_int_equal(visit("vis", public, &l.client), 0);
-	l.server = taken(listener, &from);
-	return l;
+	for (;;) {
+		l.server = taken(listener, &from);
+		if (from.port == port_of(l.client))
+			return l;
+		close(l.server);
+	}
 }
 
 static void close_living(const struct living *l)
@@ -799,6 +813,69 @@ static void a_firewall_that_comes_later_is_noticed(void **state)
 	sh("ip netns exec gw nft flush ruleset && ip netns exec own nft flush ruleset");
 }
 
+static void set_inlets(struct host_nat *n, const struct forward_inlet *inlets, size_t count)
+{
+	enter("gw");
+	assert_int_equal(host_nat_inlets(n, inlets, count), 0);
+	apply(n, "gw", NULL, 0);
+}
+
+static void our_own_sockets_are_reached_behind_a_firewall(void **state)
+{
+	struct ends *s = *state;
+	const struct forward_inlet inlets[] = {
+		{ FORWARD_TCP, at(GW4, 7200), 10 },	   { FORWARD_TCP, at(GW6, 7200), 10 },
+		{ FORWARD_TCP, at(GW_OVERLAY4, 7781), 1 }, { FORWARD_TCP, at(GW_OVERLAY6, 7781), 1 },
+		{ FORWARD_UDP, at(GW4, 53), 1 },
+	};
+	int four = bound("gw", SOCK_STREAM, at("0.0.0.0", 7205)),
+	    six = bound("gw", SOCK_STREAM, at("::", 7781));
+	int fd, other = bound("gw", SOCK_STREAM, at("0.0.0.0", 7210));
+	static char now[65536];
+
+	set_inlets(s->gw, inlets, sizeof inlets / sizeof *inlets);
+	footprint("gw", now, sizeof now);
+	same(before_gw, now); /* without a firewall there is nothing to do */
+	run_in("gw", firewalls[0].up);
+	assert_int_equal(visit_wait("vis", at(GW4, 7205), NAT_NET_SHORT_MS, &fd), -ETIMEDOUT);
+	enter("gw");
+	assert_int_equal(host_nat_look(s->gw, 1), 0);
+	assert_int_equal(visit_code(at(GW4, 7205)), 0);
+	assert_int_equal(visit_wait("vis", at(GW4, 7210), NAT_NET_SHORT_MS, &fd), -ETIMEDOUT);
+	expect_udp("gw", at(GW4, 53), at(GW4, 53), VIS4);
+	struct living l = open_living(four, at(GW4, 7205));
+	assert_int_equal(visit("own", at(GW_OVERLAY4, 7781), &fd), 0);
+	close(fd);
+	assert_int_equal(visit("own", at(GW_OVERLAY6, 7781), &fd), 0);
+	close(fd);
+	/* At the overlay's address, but not by the tunnel. */
+	sh("ip -n vis route add " GW_OVERLAY4 " via " GW4);
+	assert_int_equal(visit_wait("vis", at(GW_OVERLAY4, 7781), NAT_NET_SHORT_MS, &fd), -ETIMEDOUT);
+	sh("ip -n vis route del " GW_OVERLAY4 " via " GW4);
+	/* With entries, and without. */
+	add(s, 1, FORWARD_TCP, false, 80, LAN4, 5000, 1);
+	make(s);
+	make(s);
+	expect_tcp("lan", at(LAN4, 5000), at(GW4, 80), VIS4);
+	apply(s->gw, "gw", NULL, 0);
+	assert_true(says(l.client, l.server));
+	assert_int_equal(visit_code(at(GW4, 7205)), 0);
+	set_inlets(s->gw, inlets, 0);
+	assert_int_equal(visit_wait("vis", at(GW4, 7205), NAT_NET_SHORT_MS, &fd), -ETIMEDOUT);
+	set_inlets(s->gw, inlets, 1);
+	assert_int_equal(visit_code(at(GW4, 7205)), 0);
+	run_in("gw", firewalls[0].down);
+	run_in("gw", "nft flush ruleset");
+	enter("gw");
+	assert_int_equal(host_nat_look(s->gw, 1), 0);
+	footprint("gw", now, sizeof now);
+	same(before_gw, now);
+	close_living(&l);
+	close(four);
+	close(six);
+	close(other);
+}
+
 /* --- Ends without warning */
 
 enum { CRASHES = 12 };
@@ -812,6 +889,7 @@ static pid_t a_daemon(const char *ns, unsigned seed, int *told)
 	pid_t pid = fork();
 	if (pid == 0) {
 		struct ends s = { .count = 0 };
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 		s.gw = open_at(ns);
 		add(&s, 1, FORWARD_TCP, false, 80, LAN4, 5000, 100);
 		add(&s, 2, FORWARD_UDP, true, 80, LAN6, 5000, 100);
@@ -1082,6 +1160,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_gateway_is_no_router_for_others, open_both, close_both),
 		cmocka_unit_test_setup_teardown(it_works_beside_other_firewalls, open_both, close_both),
 		cmocka_unit_test_setup_teardown(a_firewall_that_comes_later_is_noticed, open_both,
+						close_both),
+		cmocka_unit_test_setup_teardown(our_own_sockets_are_reached_behind_a_firewall, open_both,
 						close_both),
 		cmocka_unit_test_setup_teardown(nothing_is_left_of_a_daemon_that_was_killed, open_both,
 						close_both),
