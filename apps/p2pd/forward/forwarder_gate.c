@@ -354,20 +354,28 @@ static void on_door_event(void *arg, enum door_event event, const struct addr *v
 		    lines[event].detail);
 }
 
+bool forwarder_gate_door(const struct forwarder *f, struct addr *at4, struct addr *at6)
+{
+	const struct gateway_config *c = &f->gate.config;
+
+	*at4 = c->public4;
+	*at6 = c->public6;
+	at4->port = at6->port = c->door_port ? c->door_port : GATEWAY_DOOR_PORT;
+	return f->gate.door;
+}
+
 static void open_door(struct forwarder *f)
 {
 	const struct gateway_config *c = &f->gate.config;
 	struct door_config config = {
 		.loop = f->config.loop,
-		.at4 = c->public4,
-		.at6 = c->public6,
 		.dir = f->config.state_dir,
 		.handler = { on_visit, on_door_event },
 		.arg = f,
 	};
 	char why[RULE_WHY];
 
-	config.at4.port = config.at6.port = c->door_port ? c->door_port : GATEWAY_DOOR_PORT;
+	forwarder_gate_door(f, &config.at4, &config.at6);
 	strcpy(config.cert, c->door_cert);
 	strcpy(config.key, c->door_key);
 	int ret = door_open(&f->gate.door, &config, why);

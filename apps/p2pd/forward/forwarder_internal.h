@@ -88,6 +88,8 @@ struct forwarder_kernel {
 	bool failed;		/* the last job did */
 	char why[HOST_NAT_WHY]; /* why it cannot be used; "": it can */
 	struct forward_list wanted;
+	struct forward_inlet *inlets; /* where sockets of ours are reached */
+	size_t inlet_count;
 	uint64_t wanted_number, applied_number; /* of the lists */
 	uint64_t looks, looks_begun;		/* how often it was looked at */
 	uint64_t retry_ms;			/* UINT64_MAX: never */
@@ -180,6 +182,8 @@ void forwarder_lease_stop(struct forwarder *f);
 void forwarder_lease_restore(struct forwarder *f);
 
 /* forwarder_kernel.c */
+/* After the sockets were told: what is to reach them. */
+void forwarder_kernel_set_inlets(struct forwarder *f);
 /* Starts a job if something is to be done. */
 void forwarder_kernel_run(struct forwarder *f, uint64_t now_ms);
 uint64_t forwarder_kernel_deadline(const struct forwarder *f);
@@ -197,6 +201,8 @@ int forwarder_gate_start(struct forwarder *f);
 void forwarder_gate_stop(struct forwarder *f);
 /* Adds what our leases need. */
 int forwarder_gate_plan(struct forwarder *f, struct forward_list *kernel, struct forward_list *user);
+/* Where visitors with tokens come to; false: nowhere. */
+bool forwarder_gate_door(const struct forwarder *f, struct addr *at4, struct addr *at6);
 size_t forwarder_gate_passes(struct forwarder *f, struct pass_entry *out, size_t cap);
 void forwarder_gate_run(struct forwarder *f);
 uint64_t forwarder_gate_deadline(const struct forwarder *f, uint64_t now_ms);

@@ -17,6 +17,8 @@ struct job {
 	struct host_nat_config config;
 	bool open, apply, look;
 	struct forward_list entries;
+	struct forward_inlet *inlets;
+	size_t inlet_count;
 	uint64_t number, now_ms;
 	int error, look_error;
 	char why[HOST_NAT_WHY];
@@ -57,6 +59,8 @@ static void work(void *arg)
 		j->nat = NULL;
 		j->error = host_nat_open(&j->nat, &j->config, j->why);
 	}
+	if (!j->error && j->apply)
+		j->error = host_nat_inlets(j->nat, j->inlets, j->inlet_count);
 	if (!j->error && j->apply)
 		j->error = host_nat_apply(j->nat, j->entries.items, j->entries.count, j->why);
 	if (!j->error && j->look)
@@ -115,6 +119,13 @@ static void on_success(struct forwarder *f, const struct job *j)
 	}
 }
 
+static void free_job(struct job *j)
+{
+	forward_list_free(&j->entries);
+	free(j->inlets);
+	free(j);
+}
+
 static void done(void *arg, int error)
 {
 	struct job *j = arg;
@@ -130,8 +141,7 @@ static void done(void *arg, int error)
 		on_failure(f, j);
 	else
 		on_success(f, j);
-	forward_list_free(&j->entries);
-	free(j);
+	free_job(j);
 	if (f->stopping)
 		return;
 	forwarder_step(f);
@@ -149,6 +159,18 @@ static int copy_list(struct forward_list *to, const struct forward_list *from)
 	return 0;
 }
 
+static int copy_inlets(struct job *j, const struct forwarder_kernel *k)
+{
+	if (!k->inlet_count)
+		return 0;
+	j->inlets = malloc(k->inlet_count * sizeof *j->inlets);
+	if (!j->inlets)
+		return -ENOMEM;
+	memcpy(j->inlets, k->inlets, k->inlet_count * sizeof *j->inlets);
+	j->inlet_count = k->inlet_count;
+	return 0;
+}
+
 static void start(struct forwarder *f, const struct job *what, uint64_t now_ms)
 {
 	struct forwarder_kernel *k = &f->kernel;
@@ -156,11 +178,11 @@ static void start(struct forwarder *f, const struct job *what, uint64_t now_ms)
 
 	if (j)
 		*j = *what;
-	if (!j || copy_list(&j->entries, &k->wanted) || loop_work(f->config.loop, work, done, j)) {
+	if (!j || copy_list(&j->entries, &k->wanted) || copy_inlets(j, k) ||
+	    loop_work(f->config.loop, work, done, j)) {
 		log_error("forward", "out of memory: the kernel is told later");
 		if (j)
-			forward_list_free(&j->entries);
-		free(j);
+			free_job(j);
 		k->retry_ms = now_ms + RETRY_MS;
 		return;
 	}
@@ -170,6 +192,43 @@ static void start(struct forwarder *f, const struct job *what, uint64_t now_ms)
 		k->looks_begun++;
 		k->look_wanted = false;
 	}
+}
+
+static void add_inlet(struct forward_inlet *to, size_t *count, const struct addr *at,
+		      enum forward_proto proto, uint16_t ports)
+{
+	if (at->family)
+		to[(*count)++] = (struct forward_inlet) { .proto = proto, .at = *at, .count = ports };
+}
+
+void forwarder_kernel_set_inlets(struct forwarder *f)
+{
+	enum { OTHERS = 4 }; /* peers' requests and the door, by two families */
+	struct forwarder_kernel *k = &f->kernel;
+	struct addr link[] = { f->listen4, f->listen6 }, door[2];
+	struct forward_inlet *to = calloc(f->user.count + OTHERS, sizeof *to);
+	bool has_door = forwarder_gate_door(f, &door[0], &door[1]);
+	size_t count = 0;
+
+	k->needed |= f->user.count > 0;
+	for (size_t i = 0; to && i < f->user.count; i++)
+		add_inlet(to, &count, &f->user.items[i].listen, f->user.items[i].proto,
+			  f->user.items[i].count);
+	for (int i = 0; to && i < 2; i++) {
+		link[i].port = LEASE_PORT;
+		add_inlet(to, &count, &link[i], FORWARD_TCP, 1);
+		if (has_door)
+			add_inlet(to, &count, &door[i], FORWARD_TCP, 1);
+	}
+	if (!to || (count == k->inlet_count && (!count || !memcmp(to, k->inlets, count * sizeof *to)))) {
+		free(to);
+		return;
+	}
+	free(k->inlets);
+	k->inlets = to;
+	k->inlet_count = count;
+	if (k->nat || k->needed) /* else nobody applies it, nor waits for it */
+		k->wanted_number++;
 }
 
 void forwarder_kernel_run(struct forwarder *f, uint64_t now_ms)
@@ -209,4 +268,5 @@ void forwarder_kernel_stop(struct forwarder *f)
 {
 	host_nat_close(f->kernel.nat);
 	forward_list_free(&f->kernel.wanted);
+	free(f->kernel.inlets);
 }

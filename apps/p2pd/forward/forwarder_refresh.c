@@ -426,5 +426,6 @@ void forwarder_recompute(struct forwarder *f)
 	free(passes);
 	apply_user(f);
 	set_kernel(f, &kernel);
+	forwarder_kernel_set_inlets(f);
 	tell_changes(f);
 }
