@@ -73,6 +73,7 @@ static void the_hubs_example_names_every_key_with_its_default(void **state)
 	memset(s.url_host, 0, sizeof s.url_host);
 	memset(s.behind_proxy, 0, sizeof s.behind_proxy);
 	s.relays = defaults.relays;
+	s.metrics = defaults.metrics;
 	memset(s.relay_key, 0, sizeof s.relay_key);
 	assert_int_equal(config_log_changes("example", hub_settings_entries, &defaults, &s), 0);
 	free(text);
