@@ -125,7 +125,7 @@ static void range_text(FILE *out, uint16_t first, uint16_t count)
 {
 	fprintf(out, "%u", first);
 	if (count > 1)
-		fprintf(out, "-%u", first + count - 1);
+		fprintf(out, "-%d", first + count - 1);
 }
 
 /* Two entries of an id may lead to one place, whose element there is once. */

@@ -229,12 +229,12 @@ void nat_table_switches(FILE *out, const struct nat_frame *f, const struct nat_s
 {
 	for (size_t i = 0; i < now->count; i++)
 		if (!nat_switch_has(old, now->list[i]))
-			fprintf(out, "add counter inet %s was_%u_%u\n", f->table, now->list[i].what,
+			fprintf(out, "add counter inet %s was_%u_%u\n", f->table, (unsigned)now->list[i].what,
 				now->list[i].ifindex);
 	for (size_t i = 0; i < old->count; i++)
 		if (!nat_switch_has(now, old->list[i]))
-			fprintf(out, "delete counter inet %s was_%u_%u\n", f->table, old->list[i].what,
-				old->list[i].ifindex);
+			fprintf(out, "delete counter inet %s was_%u_%u\n", f->table,
+				(unsigned)old->list[i].what, old->list[i].ifindex);
 	fprintf(out, "flush chain inet %s closed\n", f->table);
 	for (size_t i = 0; i < now->count; i++) {
 		const struct nat_switch *s = &now->list[i];
@@ -255,7 +255,7 @@ void nat_table_inlets(FILE *out, const struct nat_frame *f, const struct forward
 	for (size_t i = 0; i < 2; i++)
 		fprintf(out, "flush set inet %s inlets%c\n", f->table, nat_families[i].digit);
 	for (size_t i = 0; i < count; i++)
-		fprintf(out, "add element inet %s inlets%c { %s . %s . %u-%u }\n", f->table,
+		fprintf(out, "add element inet %s inlets%c { %s . %s . %u-%d }\n", f->table,
 			nat_table_digit(&inlets[i].at), addr_format_ip(&inlets[i].at, ip),
 			inlets[i].proto == FORWARD_TCP ? "tcp" : "udp", inlets[i].at.port,
 			inlets[i].at.port + inlets[i].count - 1);

@@ -96,15 +96,16 @@ static inline void make(struct ends *s)
 	apply(s->own, "own", s->at_own, s->count);
 }
 
+/* All that a host's network is set up with, but for what vanishes with a TUN device. */
 static inline void footprint(const char *ns, char *out, size_t cap)
 {
 	sh_out(out, cap,
-	       "ip netns exec %s sh -c 'nft list ruleset; iptables-save | grep -v ^#; ip rule; ip -6 rule; "
-	       "ip route show table all; sysctl -a 2>/dev/null | grep -E "
-	       "\"forwarding|ip_forward|rp_filter|accept_ra \"; "
-	       "conntrack -L 2>/dev/null | grep mark=[1-9]' | sed 's/\\[[0-9]*:[0-9]*\\]//; s/packets [0-9]* "
-	       "bytes [0-9]*//; "
-	       "/fe80\\|ff00\\|p2pd0.rp_filter\\|expires/d'",
+	       "ip netns exec %s sh -c 'nft -s list ruleset; iptables-save | grep -v ^#; ip rule; ip -6 "
+	       "rule; "
+	       "ip route show table all; cd /proc/sys/net; grep . ipv4/ip_forward ipv[46]/conf/*/*forwarding "
+	       "ipv4/conf/*/rp_filter ipv6/conf/*/accept_ra; conntrack -L 2>/dev/null | grep mark=[1-9]' "
+	       "2>/dev/null | "
+	       "sed 's/\\[[0-9]*:[0-9]*\\]//; /fe80\\|ff00\\|p2pd0.rp_filter\\|expires/d'",
 	       ns);
 }
 
