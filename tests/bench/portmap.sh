@@ -53,8 +53,10 @@ place() {
 	ip -n gw addr add $OUTER_GW/24 dev eth0
 	ip -n n addr add $OUTER_N/24 dev eth0
 	ip -n n route add default via $OUTER_GW
-	lab_in v sysctl -qw net.ipv4.ip_local_port_range="10000 65000"
-	lab_in gw sysctl -qw net.ipv4.ip_local_port_range="30000 65000"
+	# What waits for its time after a connection is to last for all rounds.
+	for name in v gw n; do
+		lab_in $name sysctl -qw net.ipv4.ip_local_port_range="30000 65000" net.ipv4.tcp_tw_reuse=1
+	done
 }
 
 # --- The contenders: start_X sets FROM, where visitors are, TO and the ports there
