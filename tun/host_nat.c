@@ -21,7 +21,12 @@
 #include "tun/nat_sweep.h"
 #include "tun/nat_switch.h"
 #include "tun/nf_tables.h"
+#include "tun/netif.h"
 #include "tun/nft.h"
+
+/* What is forwarded comes in superframes as large as others make them; one over the device's limit would reach us as
+ * 47 packets. They may be so large on any device. */
+enum { SUPERFRAME_MAX = 65536 };
 
 /* There is a table, a mark and a keeper only while there are entries: a table makes the kernel follow each connection of
  * the host. */
@@ -197,6 +202,8 @@ static int raise_up(struct host_nat *n, char why[static HOST_NAT_WHY])
 			 n->config.tun);
 	if (rc)
 		lower(n);
+	else if (netif_set_gso_max(n->config.ifindex, SUPERFRAME_MAX))
+		log_debug("host_nat", "%s keeps its limit of superframes", n->config.tun);
 	return rc;
 }
 

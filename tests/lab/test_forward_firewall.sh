@@ -31,8 +31,6 @@ ufw_on() {
 		mount --bind "$1/default" /etc/default/ufw
 		ufw --force reset
 		ufw allow 22/tcp
-		ufw allow in on p2pd0 # members, for what nodes and gateways say to each other, and for our own sockets
-		ufw allow in on eth0 to any port 7200 # a port that our own sockets take
 		ufw --force enable
 		ufw status verbose' - "$dir" >"$LAB/ufw-$host.log" 2>&1 || lab_skip "ufw does not start: $(tail -3 "$LAB/ufw-$host.log")"
 	grep -q 'Status: active' "$LAB/ufw-$host.log" || lab_skip "ufw does not start: $(tail -3 "$LAB/ufw-$host.log")"
