@@ -32,7 +32,7 @@ start_p2phub() {
 
 start_coturn() {
 	lab_start coturn hub turnserver -n --no-auth --no-tls --no-dtls --no-cli -L $HUB_IP4 -E $HUB_IP4 -p 3478 \
-		--min-port 20000 --max-port 60000 --log-file stdout --simple-log --pidfile "$LAB/coturn.pid" --userdb "$LAB/turndb"
+		--min-port 10000 --max-port 32000 --log-file stdout --simple-log --pidfile "$LAB/coturn.pid" --userdb "$LAB/turndb"
 	lab_until 10 "coturn listens" lab_listens hub 3478
 	RELAY=(turn $HUB_IP4:3478) PID=${LAB_PID[coturn]}
 }
