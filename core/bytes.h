@@ -20,6 +20,12 @@ struct writer {
 	bool bad;
 };
 
+/* Of structs, too: what is between their members may make equal ones look different. */
+static inline bool bytes_same(const void *a, const void *b, size_t len)
+{
+	return memcmp(a, b, len) == 0;
+}
+
 static inline uint16_t load_le16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] | p[1] << 8);

@@ -1,5 +1,6 @@
 #include "core/commands.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -41,4 +42,23 @@ int commands_main(const struct commands *c, int argc, char **argv)
 		return fail_with(EXIT_USAGE, "unknown command '%.80s'; see `%s --help`", name, c->program);
 	print_usage(c, stderr);
 	return EXIT_USAGE;
+}
+
+int commands_act(const struct command_group *g, int argc, char **argv)
+{
+	const char *name = argc > 1 ? argv[1] : "";
+	bool asked = !strcmp(name, "--help") || !strcmp(name, "-h");
+
+	for (size_t i = 0; i < g->count; i++)
+		if (!strcmp(name, g->actions[i].name))
+			return g->actions[i].run(argc - 1, argv + 1);
+	if (*name && !asked)
+		return fail_with(EXIT_USAGE, "unknown command '%s %.80s'; see `%s --help`",
+				 strchr(g->name, ' ') + 1, name, g->name);
+	for (size_t i = 0; i < g->count; i++)
+		fprintf(asked ? stdout : stderr, "%s %s %s\n", i ? "      " : "usage:", g->name,
+			g->actions[i].usage);
+	if (asked)
+		printf("\n%s\n", g->about);
+	return asked ? EXIT_OK : EXIT_USAGE;
 }

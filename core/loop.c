@@ -38,7 +38,7 @@ struct loop {
 	struct loop_signal signals[LOOP_SIGNALS];
 	unsigned signal_count;
 	struct loop_orphan *orphans;
-	struct loop_late *late, **late_end; /* in the order of asking */
+	struct loop_late *late;
 	uv_prepare_t before_wait;
 	bool stopped; /* loop_run_locked() is to end */
 };
@@ -187,11 +187,11 @@ void loop_late(struct loop *l, struct loop_late *late)
 {
 	if (late->at)
 		return;
-	late->next = NULL;
-	late->at = l->late_end;
-	*l->late_end = late;
-	l->late_end = &late->next;
-	late->end = &l->late_end;
+	late->next = l->late;
+	late->at = &l->late;
+	if (late->next)
+		late->next->at = &late->next;
+	l->late = late;
 }
 
 void loop_late_cancel(struct loop_late *late)
@@ -201,8 +201,6 @@ void loop_late_cancel(struct loop_late *late)
 	*late->at = late->next;
 	if (late->next)
 		late->next->at = late->at;
-	else
-		*late->end = late->at;
 	late->at = NULL;
 }
 
@@ -222,7 +220,6 @@ static void before_wait(uv_prepare_t *uv)
 
 static void start_late(struct loop *l)
 {
-	l->late_end = &l->late;
 	uv_prepare_init(&l->uv, &l->before_wait);
 	l->before_wait.data = l;
 	uv_prepare_start(&l->before_wait, before_wait);

@@ -32,7 +32,6 @@ void loop_orphan_remove(struct loop_orphan *o);
 /* Something to be done once, after the callbacks of this turn and before the loop waits: embed by value, zero it. */
 struct loop_late {
 	struct loop_late *next, **at; /* `at` NULL: not to be done */
-	struct loop_late ***end;      /* of the list */
 	void (*run)(struct loop_late *late);
 };
 /* Again before it has run is once. */

@@ -41,6 +41,7 @@ void coord_destroy(struct coord *c)
 	pairs_free(&c->pairs);
 	roster_free(&c->roster);
 	coord_queue_free(&c->queue);
+	crypto_wipe(c->config.relay_key, sizeof c->config.relay_key);
 	free(c);
 }
 

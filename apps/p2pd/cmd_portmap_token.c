@@ -6,6 +6,7 @@
 #include "apps/p2pd/cmd_portmap.h"
 #include "apps/p2pd/portmap_spec.h"
 #include "apps/p2pd/portmap_talk.h"
+#include "core/commands.h"
 #include "core/fail.h"
 
 enum { TAIL = 128, USES_MAX = 1000 };
@@ -314,10 +315,7 @@ static int token_rotate(int argc, char **argv)
 
 /* --- */
 
-static const struct {
-	const char *name, *usage;
-	int (*run)(int argc, char **argv);
-} actions[] = {
+static const struct command_action actions[] = {
 	{ "new", "new --id RULE [--uses N] [--expires TIME] [--for TIME]", token_new },
 	{ "ls", "ls [--id RULE]", token_ls },
 	{ "revoke", "revoke TOKEN-ID...", token_revoke },
@@ -326,22 +324,13 @@ static const struct {
 
 int cmd_portmap_token(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "";
-	bool asked = !strcmp(name, "--help") || !strcmp(name, "-h");
+	static const struct command_group group = {
+		.name = "p2pd portmap token",
+		.about = "Links that let a visitor in to a public rule, by the address that he comes from, "
+			 "for a time. Each\nof these has its --help.",
+		.actions = actions,
+		.count = sizeof actions / sizeof *actions,
+	};
 
-	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
-		if (!strcmp(name, actions[i].name))
-			return actions[i].run(argc - 1, argv + 1);
-	if (*name && !asked)
-		return fail_with(EXIT_USAGE,
-				 "unknown command 'portmap token %.80s'; see `p2pd portmap token --help`",
-				 name);
-	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
-		fprintf(asked ? stdout : stderr, "%s p2pd portmap token %s\n",
-			i ? "      " : "usage:", actions[i].usage);
-	if (asked)
-		printf("\nLinks that let a visitor in to a public rule, by the address that he comes from, "
-		       "for a "
-		       "time. Each\nof these has its --help.\n");
-	return asked ? EXIT_OK : EXIT_USAGE;
+	return commands_act(&group, argc, argv);
 }

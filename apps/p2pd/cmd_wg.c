@@ -8,6 +8,7 @@
 #include "apps/p2pd/client.h"
 #include "apps/p2pd/secret.h"
 #include "core/crypto.h"
+#include "core/commands.h"
 #include "core/fail.h"
 #include "core/options.h"
 
@@ -222,10 +223,7 @@ static int wg_key(int argc, char **argv)
 
 /* --- */
 
-static const struct {
-	const char *name, *usage;
-	int (*run)(int argc, char **argv);
-} actions[] = {
+static const struct command_action actions[] = {
 	{ "add", "add NAME --key BASE64 --allowed-ips CIDR [options]", wg_add },
 	{ "ls", "ls", wg_ls },
 	{ "rm", "rm NAME", wg_rm },
@@ -234,19 +232,13 @@ static const struct {
 
 int cmd_wg(int argc, char **argv)
 {
-	const char *name = argc > 1 ? argv[1] : "";
-	bool asked = !strcmp(name, "--help") || !strcmp(name, "-h");
+	static const struct command_group group = {
+		.name = "p2pd wg",
+		.about = "Stock WireGuard devices, such as a phone, that talk to this node. Each of these "
+			 "has its --help.",
+		.actions = actions,
+		.count = sizeof actions / sizeof *actions,
+	};
 
-	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
-		if (!strcmp(name, actions[i].name))
-			return actions[i].run(argc - 1, argv + 1);
-	if (*name && !asked)
-		return fail_with(EXIT_USAGE, "unknown command 'wg %.80s'; see `p2pd wg --help`", name);
-	for (size_t i = 0; i < sizeof actions / sizeof *actions; i++)
-		fprintf(asked ? stdout : stderr, "%s p2pd wg %s\n",
-			i ? "      " : "usage:", actions[i].usage);
-	if (asked)
-		printf("\nStock WireGuard devices, such as a phone, that talk to this node. Each of these "
-		       "has its --help.\n");
-	return asked ? EXIT_OK : EXIT_USAGE;
+	return commands_act(&group, argc, argv);
 }

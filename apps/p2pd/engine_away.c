@@ -5,7 +5,7 @@
  * Timers: MEASURE_MS between measurements, each of PROBES probes. A home is kept open by a check every
  * engine_keepalive_ms(), every CHECK_GAP_MS while it does not answer, LOST of which are too many. To a peer that is reached
  * at its home goes an in-tunnel ping every PING_MS as long as data flows; LOST_PINGS of them unanswered, and data goes by
- * the hub again: less than 2 s. A relay that nobody needs is left after IDLE_MS. */
+ * the hub again: less than 2 s (so a home that is more than 1.2 s there and back is not used). A relay that nobody needs is left after IDLE_MS. */
 #include "apps/p2pd/engine_internal.h"
 
 #include <string.h>
@@ -217,6 +217,7 @@ void engine_aways_on_welcome(struct engine *e, const struct addr *relays, size_t
 		memcpy(now[i].client.token, token, RELAY_TOKEN);
 	}
 	memcpy(e->aways, now, sizeof now);
+	crypto_wipe(now, sizeof now);
 	e->away_count = count;
 	memcpy(e->ticket, ticket, RELAY_TICKET);
 	memcpy(e->ticket_token, token, RELAY_TOKEN);
@@ -372,9 +373,11 @@ static void ping(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
 		return;
 	}
 	w->at_ms = now_ms + PING_MS;
-	rng_fill(&e->rng, &w->ping, sizeof w->ping);
-	control_write(msg, CONTROL_PING, w->ping);
-	w->unanswered += engine_send_control_to(e, ep, msg, sizeof msg, &to, now_ms);
+	control_write(msg, CONTROL_PING, w->ping + 1);
+	if (!engine_send_control_to(e, ep, msg, sizeof msg, &to, now_ms))
+		return;
+	w->ping++;
+	w->unanswered++;
 }
 
 void engine_run_peer_away(struct engine *e, struct engine_peer *ep, uint64_t now_ms)
@@ -412,6 +415,7 @@ static void on_joined(struct engine *e, const struct engine_away *a, const uint8
 		if (memcmp(own, tag, RELAY_TAG) != 0)
 			continue;
 		ep->away.session = session;
+		rng_fill(&e->rng, &ep->away.ping, sizeof ep->away.ping);
 		ep->away.at_ms = now_ms;
 		ep->away.unanswered = 0;
 		engine_touch(e, ep, now_ms);
@@ -468,9 +472,10 @@ bool engine_away_on_pong(struct engine *e, struct engine_peer *ep, uint64_t id, 
 {
 	struct engine_peer_away *w = &ep->away;
 
-	if (!w->session || !w->unanswered || id != w->ping)
+	/* The way may be longer than the time between pings. */
+	if (!w->session || w->ping - id >= w->unanswered)
 		return false;
-	w->unanswered = 0;
+	w->unanswered = (unsigned)(w->ping - id);
 	if (!w->proven) {
 		char text[ADDR_TEXT_MAX];
 		log_info("relay", "%s is reached at its home relay %s", ep->peer.name,

@@ -241,7 +241,8 @@ static void read_relays(struct engine *e, const Link__Welcome *w, uint64_t now_m
 	size_t count = 0;
 
 	for (size_t i = 0; complete && i < w->n_relays && count < ENGINE_AWAYS; i++)
-		if (w->relays[i]->ip.len && read_endpoint(e, w->relays[i], &relays[count]))
+		if (w->relays[i]->ip.len && read_endpoint(e, w->relays[i], &relays[count]) &&
+		    !is_listed(e, &relays[count]))
 			count++;
 	if (count)
 		engine_aways_on_welcome(e, relays, count, w->ticket.data, w->ticket_token.data, now_ms);

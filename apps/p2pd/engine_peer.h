@@ -86,7 +86,7 @@ struct engine_peer_away {
 	struct addr at;
 	uint32_t session;
 	bool proven;   /* a ping came back */
-	uint64_t ping; /* the last one's id */
+	uint64_t ping; /* the last one's id; each is one more than the one before */
 	unsigned unanswered;
 	uint64_t at_ms; /* when the next join or ping is due */
 	uint32_t join_gap_ms;

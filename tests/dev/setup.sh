@@ -6,7 +6,7 @@ packages_build='gcc libc6-dev make cmake ninja-build pkg-config autoconf automak
 	libjansson-dev libnl-route-3-dev libminiupnpc-dev libnatpmp-dev libsqlite3-dev'
 packages_test='clang libclang-rt-dev wireguard-go wireguard-tools iperf3 nftables iproute2 iputils-ping netbase jq tcpdump
 	procps python3 curl coturn miniupnpd stun-client conntrack tinyproxy nginx libnginx-mod-stream openssl
-	haproxy socat iptables ufw'
+	haproxy socat iptables ufw prometheus'
 packages_bench='fastd valgrind openssh-server'
 packages_lint='clang-format clang-tidy cppcheck'
 

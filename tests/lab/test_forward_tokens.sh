@@ -34,7 +34,7 @@ door() {
 audited() { [ "$(local_api "$1" /audit | jq "[.entries[] | select(tostring | test(\"$2\"; \"i\"))] | length")" -ge "$3" ]; }
 
 # Without an allow-list it is refused, and the words say what to do; with `token` in it nobody is in before one comes.
-refused [27] "allow.*token" forward n add --local "$(own4 n):7000" --scope public --via gw
+refused 2 "allow.*token" forward n add --local "$(own4 n):7000" --scope public --via gw
 port=7400
 for mode in kernel user; do
 	source=kernel

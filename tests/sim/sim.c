@@ -483,3 +483,23 @@ void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b)
 		engine_ping(a->engine, ep, rng_u32(&s->rng), s->now_ms);
 	drain_node(s, a);
 }
+
+uint64_t sim_longest_gap(struct sim *s, struct sim_node *a, struct sim_node *b, uint64_t step_ms, uint64_t ms)
+{
+	const struct sim_node *ends[2] = { a, b };
+	uint64_t last[2] = { s->now_ms, s->now_ms }, got[2] = { a->received, b->received }, longest = 0;
+
+	for (uint64_t end = s->now_ms + ms; s->now_ms < end;) {
+		sim_send(s, a, b);
+		sim_send(s, b, a);
+		sim_run(s, step_ms);
+		for (int i = 0; i < 2; i++) {
+			uint64_t gap = s->now_ms - last[i];
+			longest = gap > longest ? gap : longest;
+			if (ends[i]->received != got[i])
+				last[i] = s->now_ms;
+			got[i] = ends[i]->received;
+		}
+	}
+	return longest;
+}

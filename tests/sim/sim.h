@@ -132,6 +132,9 @@ void sim_send_packet(struct sim *s, struct sim_node *a, const uint8_t *packet, s
 void sim_inject(struct sim *s, struct sim_node *to, const struct addr *from, const uint8_t *data, size_t len);
 /* An in-tunnel ping; its pong is counted in a's fields. */
 void sim_ping(struct sim *s, struct sim_node *a, struct sim_node *b);
+/* Both send, each `step_ms`, for so long; the longest time that one of them got nothing. */
+uint64_t sim_longest_gap(struct sim *s, struct sim_node *a, struct sim_node *b, uint64_t step_ms,
+			 uint64_t ms);
 struct engine_peer *sim_peer(struct sim_node *a, struct sim_node *b);
 enum engine_way sim_way(struct sim_node *a, struct sim_node *b);
 

@@ -54,26 +54,9 @@ static void start(struct world *w, bool a_blocked, bool b_blocked)
 	sim_run(&w->sim, 200); /* until both have heard of each other */
 }
 
-/* Both send for so long; the longest time that one of them got nothing. */
 static uint64_t longest_gap(struct world *w, uint64_t ms)
 {
-	uint64_t last[2] = { w->sim.now_ms, w->sim.now_ms }, got[2] = { w->a->received, w->b->received },
-		 longest = 0;
-
-	for (uint64_t end = w->sim.now_ms + ms; w->sim.now_ms < end;) {
-		sim_send(&w->sim, w->a, w->b);
-		sim_send(&w->sim, w->b, w->a);
-		sim_run(&w->sim, STEP_MS);
-		for (int i = 0; i < 2; i++) {
-			uint64_t now_got = i ? w->b->received : w->a->received;
-			uint64_t gap = w->sim.now_ms - last[i];
-			longest = gap > longest ? gap : longest;
-			if (now_got != got[i])
-				last[i] = w->sim.now_ms;
-			got[i] = now_got;
-		}
-	}
-	return longest;
+	return sim_longest_gap(&w->sim, w->a, w->b, STEP_MS, ms);
 }
 
 static void relayed_by(const struct sim_node *n, bool by_link)

@@ -54,26 +54,9 @@ static void start(struct world *w, uint32_t relay_ms)
 	sim_run(&w->sim, 6 * SECOND);
 }
 
-/* Both send for so long; the longest time that one of them got nothing. */
 static uint64_t longest_gap(struct world *w, uint64_t ms)
 {
-	uint64_t last[2] = { w->sim.now_ms, w->sim.now_ms }, got[2] = { w->a->received, w->b->received },
-		 longest = 0;
-
-	for (uint64_t end = w->sim.now_ms + ms; w->sim.now_ms < end;) {
-		sim_send(&w->sim, w->a, w->b);
-		sim_send(&w->sim, w->b, w->a);
-		sim_run(&w->sim, STEP_MS);
-		for (int i = 0; i < 2; i++) {
-			uint64_t now_got = i ? w->b->received : w->a->received;
-			uint64_t gap = w->sim.now_ms - last[i];
-			longest = gap > longest ? gap : longest;
-			if (now_got != got[i])
-				last[i] = w->sim.now_ms;
-			got[i] = now_got;
-		}
-	}
-	return longest;
+	return sim_longest_gap(&w->sim, w->a, w->b, STEP_MS, ms);
 }
 
 static bool by_home(struct sim_node *a, struct sim_node *b)
@@ -212,6 +195,22 @@ static void the_hubs_end_is_not_noticed_by_who_is_relayed_elsewhere(void **state
 	assert_true(longest_gap(w, MINUTE) <= 2 * STEP_MS);
 }
 
+/* A ping by it is answered only after others were sent. */
+static void a_long_way_by_the_home_relay_is_a_way(void **state)
+{
+	struct world *w = *state;
+
+	w->sim.hub_ms = 250;
+	start(w, 150);
+	assert_non_null(w->a->engine->home);
+	longest_gap(w, 8 * SECOND);
+	assert_true(by_home(w->a, w->b) && by_home(w->b, w->a));
+	uint64_t before = w->relay->forwarded;
+	longest_gap(w, 10 * SECOND);
+	assert_true(by_home(w->a, w->b) && by_home(w->b, w->a));
+	assert_true(w->relay->forwarded - before >= 2 * 9 * SECOND / STEP_MS);
+}
+
 static void an_idle_node_keeps_its_home_open(void **state)
 {
 	struct world *w = *state;
@@ -241,6 +240,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(the_hubs_end_is_not_noticed_by_who_is_relayed_elsewhere,
 						set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_long_way_by_the_home_relay_is_a_way, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(an_idle_node_keeps_its_home_open, set_up, tear_down),
 	};
 

@@ -144,7 +144,7 @@ static const char *plain(const char *text, char out[static AUDIT_TEXT_MAX + 1])
 {
 	size_t len = 0;
 
-	for (; text[len] && len < AUDIT_TEXT_MAX; len++)
+	for (; len < AUDIT_TEXT_MAX && text[len]; len++)
 		out[len] = text[len] >= ' ' && text[len] <= '~' ? text[len] : '?';
 	out[len] = 0;
 	return out;

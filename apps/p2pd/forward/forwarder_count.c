@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/bytes.h"
 #include "core/log.h"
 
 enum { DETAIL = 200 };
@@ -29,17 +30,11 @@ static bool is_anew(const struct forward_stats *before, const struct forward_sta
 	return s->total < before->total || s->bytes_in < before->bytes_in || s->bytes_out < before->bytes_out;
 }
 
-/* Bytes between members may differ, too: then it is kept once more than needed. */
-static bool same_bytes(const void *a, const void *b, size_t len)
-{
-	return memcmp(a, b, len) == 0;
-}
-
 static void take(struct forwarder_counts *c, struct forward_stats *seen, const struct forward_stats *s)
 {
 	if (is_anew(seen, s))
 		add(&c->sum, seen);
-	if (!same_bytes(seen, s, sizeof *s))
+	if (!bytes_same(seen, s, sizeof *s))
 		c->changed = true;
 	*seen = *s;
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/bytes.h"
 #include "core/log.h"
 
 enum {
@@ -43,16 +44,10 @@ static void drop_item(struct forwarder *f, struct forwarder_item **at)
 	(void)f;
 }
 
-/* Bytes between members may differ, too: then it is looked at once more than needed. */
-static bool same_bytes(const void *a, const void *b, size_t len)
-{
-	return memcmp(a, b, len) == 0;
-}
-
 static void update_item(struct forwarder_item *it, const struct rule *r)
 {
 	it->stale = false;
-	if (same_bytes(&it->rule, r, sizeof *r))
+	if (bytes_same(&it->rule, r, sizeof *r))
 		return;
 	if (strcmp(it->rule.via, r->via) || r->scope != RULE_PUBLIC)
 		forwarder_lease_drop(it); /* by what it was */
