@@ -107,7 +107,7 @@ for round in $(seq "$ROUNDS"); do
 	changes=$((changes + $(grep -c ^done "$LAB/acts" || true)))
 	judge_book
 	jq -e . "$LAB/n.state/"*.json >/dev/null || lab_fail "round $round: a file is no JSON"
-	! ls "$LAB"/{n,gw}.state/*.bad >/dev/null 2>&1 || lab_fail "round $round: a file was spoilt: $(ls "$LAB"/{n,gw}.state)"
+	! ls "$LAB"/{n,gw}.state/*.spoilt* >/dev/null 2>&1 || lab_fail "round $round: a file was spoilt: $(ls "$LAB"/{n,gw}.state)"
 	# Back to the rules of the beginning: then no port of the others is open, and the hosts are as they were then.
 	forward n ls -q 'churn-*' | forward n rm - >/dev/null
 	: >"$LAB/acts"
