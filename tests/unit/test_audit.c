@@ -221,6 +221,37 @@ static void lines_stay_for_thirty_days(void **state)
 	assert_int_equal(count(0), 1);
 }
 
+static void another_retention_holds_from_the_next_look_on(void **state)
+{
+	(void)state;
+	note(AUDIT_RULE_ADD, NOW, "first");
+	note(AUDIT_RULE_SET, NOW + 20 * DAY, "second");
+	audit_tick(audit, NOW + 20 * DAY);
+	audit_keep(audit, 0);
+	audit_tick(audit, NOW + 900 * DAY);
+	assert_int_equal(count(0), 2);
+	audit_keep(audit, 890 * DAY);
+	audit_tick(audit, NOW + 900 * DAY);
+	assert_int_equal(count(0), 1);
+}
+
+static void a_file_that_others_cut_is_gone_on_with(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 20; i++)
+		note(AUDIT_RULE_ADD, NOW, "before");
+	int fd = openat(dir, "audit.jsonl", O_WRONLY);
+	assert_int_equal(ftruncate(fd, 0), 0);
+	close(fd);
+	assert_int_equal(count(0), 0);
+	note(AUDIT_RULE_SET, NOW, "after");
+	assert_int_equal(count(0), 1);
+	audit_tick(audit, NOW + AUDIT_PRUNE_EVERY_S);
+	assert_int_equal(count(0), 1);
+	reopen(NOW);
+	assert_int_equal(count(0), 1);
+}
+
 static void a_line_that_a_crash_cut_off_is_taken_away(void **state)
 {
 	(void)state;
@@ -328,7 +359,12 @@ static void a_file_that_is_too_long_loses_its_oldest(void **state)
 static void without_an_audit_nothing_is_written(void **state)
 {
 	(void)state;
+	json_t *json;
+
 	audit_write(NULL, NOW, &(struct audit_entry) { .event = AUDIT_RULE_ADD });
+	audit_tick(NULL, NOW + HOUR);
+	audit_keep(NULL, DAY);
+	assert_int_equal(audit_list(NULL, 0, &json), -ENOENT);
 	audit_close(NULL);
 }
 
@@ -354,6 +390,9 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_list_begins_when_one_wants, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(of_too_many_the_newest_are_listed, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(lines_stay_for_thirty_days, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(another_retention_holds_from_the_next_look_on, set_up,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_file_that_others_cut_is_gone_on_with, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_line_that_a_crash_cut_off_is_taken_away, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_line_of_ours_does_no_harm, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_flood_is_counted_and_not_written, set_up, tear_down),

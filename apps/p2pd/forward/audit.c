@@ -25,7 +25,7 @@ struct flood {
 
 struct audit {
 	int dir, fd;
-	uint32_t keep_s;
+	uint64_t keep_s;
 	size_t size;
 	uint64_t pruned_at;
 	struct flood floods[AUDIT_EVENTS];
@@ -97,23 +97,34 @@ static int cut_torn_line(int fd, size_t *size)
 	return 0;
 }
 
-/* The whole file, to be freed. NULL with errno. */
-static char *read_file(const struct audit *a)
+/* Others may have cut it: log systems copy a file and then empty it. */
+static void measure(struct audit *a)
 {
-	char *text = malloc(a->size + 1);
-	size_t have = 0;
+	struct stat st;
 
-	while (text && have < a->size) {
-		ssize_t n = pread(a->fd, text + have, a->size - have, (off_t)have);
-		if (n <= 0) {
-			free(text);
-			errno = n ? errno : EIO;
-			return NULL;
-		}
-		have += (size_t)n;
+	if (fstat(a->fd, &st) == 0)
+		a->size = (size_t)st.st_size;
+}
+
+/* The whole file, to be freed. NULL with errno. */
+static char *read_file(struct audit *a)
+{
+	size_t have = 0;
+	ssize_t n = 1;
+
+	measure(a);
+	char *text = malloc(a->size + 1);
+	while (text && have < a->size && n > 0) {
+		n = pread(a->fd, text + have, a->size - have, (off_t)have);
+		have += n > 0 ? (size_t)n : 0;
 	}
+	if (n < 0) {
+		free(text);
+		return NULL;
+	}
+	a->size = have;
 	if (text)
-		text[a->size] = 0;
+		text[have] = 0;
 	return text;
 }
 
@@ -127,6 +138,7 @@ static void fail(struct audit *a, int error)
 /* A line that got to the disk in part is taken back: none is to begin in another's middle. */
 static void append(struct audit *a, const char *line, size_t len)
 {
+	measure(a);
 	ssize_t n = write(a->fd, line, len);
 	int error = n < 0 ? -errno : (size_t)n < len ? -ENOSPC : 0;
 
@@ -239,7 +251,7 @@ static void keep_from(struct audit *a, const char *text, size_t from)
 /* Whole lines go from the beginning: the old ones, and as many as make the file no longer than `most`. */
 static void prune(struct audit *a, uint64_t unix_s, size_t most)
 {
-	uint64_t oldest = unix_s > a->keep_s ? unix_s - a->keep_s : 0;
+	uint64_t oldest = a->keep_s && unix_s > a->keep_s ? unix_s - a->keep_s : 0;
 	char *text = read_file(a);
 
 	a->pruned_at = unix_s;
@@ -295,7 +307,7 @@ static void tell_floods(struct audit *a, uint64_t unix_s)
 
 /* --- */
 
-int audit_open(struct audit **out, int dir, uint32_t keep_s, uint64_t unix_s)
+int audit_open(struct audit **out, int dir, uint64_t keep_s, uint64_t unix_s)
 {
 	struct audit *a = calloc(1, sizeof *a);
 
@@ -322,6 +334,14 @@ void audit_close(struct audit *a)
 	free(a);
 }
 
+void audit_keep(struct audit *a, uint64_t keep_s)
+{
+	if (!a || a->keep_s == keep_s)
+		return;
+	a->keep_s = keep_s;
+	a->pruned_at = 0;
+}
+
 void audit_write(struct audit *a, uint64_t unix_s, const struct audit_entry *e)
 {
 	unsigned left;
@@ -335,6 +355,8 @@ void audit_write(struct audit *a, uint64_t unix_s, const struct audit_entry *e)
 
 void audit_tick(struct audit *a, uint64_t unix_s)
 {
+	if (!a)
+		return;
 	tell_floods(a, unix_s);
 	if (unix_s >= a->pruned_at + AUDIT_PRUNE_EVERY_S)
 		prune(a, unix_s, AUDIT_FILE_MAX);
@@ -360,15 +382,14 @@ static const char *first_of(const char *text, const char *end, uint64_t since, b
 
 int audit_list(struct audit *a, uint64_t since_unix_s, struct json_t **out)
 {
-	char *text = read_file(a);
-	json_t *entries = json_array();
 	bool more;
 
-	if (!text || !entries) {
-		free(text);
-		json_decref(entries);
-		return -ENOMEM;
-	}
+	if (!a)
+		return -ENOENT;
+	char *text = read_file(a);
+	if (!text)
+		return -errno;
+	json_t *entries = json_array();
 	const char *end = text + a->size, *line = first_of(text, end, since_unix_s, &more);
 	for (const char *next; line < end; line = next) {
 		next = line_end(line, end);

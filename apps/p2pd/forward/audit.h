@@ -59,17 +59,21 @@ struct audit_entry {
 
 struct audit; /* opaque */
 
-/* `dir` is the state folder, stays the caller's. A line that a crash cut off is taken away. 0 or a negative errno. */
-int audit_open(struct audit **out, int dir, uint32_t keep_s, uint64_t unix_s);
+/* `dir` is the state folder, stays the caller's. A line that a crash cut off is taken away. 0 or a negative errno.
+ * `keep_s` 0: for ever, as far as AUDIT_FILE_MAX allows. */
+int audit_open(struct audit **out, int dir, uint64_t keep_s, uint64_t unix_s);
+/* Another retention, which the next audit_tick() brings about. */
+void audit_keep(struct audit *a, uint64_t keep_s);
 void audit_close(struct audit *a); /* NULL is allowed */
 /* Of the events that others can cause at will (of tokens used and guessed, leases, refused visits and API calls) only so
  * many an hour are written, the rest is counted. A failure is logged, nothing else: what was done is done. `a` NULL: nothing
  * is written. */
 void audit_write(struct audit *a, uint64_t unix_s, const struct audit_entry *e);
 /* Those since then, oldest first; of more than AUDIT_LIST_MAX the newest. {"schema": "p2pd.portmap.audit/1", "entries":
- * [...], "more": true if older ones were left out}. 0 with a new reference, or a negative errno. */
+ * [...], "more": true if older ones were left out}. 0 with a new reference, or a negative errno: -ENOENT for NULL. */
 int audit_list(struct audit *a, uint64_t since_unix_s, struct json_t **out);
-/* Takes away what is older than the retention. To be called now and then (each minute will do): it works when due. */
+/* Takes away what is older than the retention. To be called now and then (each minute will do): it works when due. NULL is
+ * allowed. */
 void audit_tick(struct audit *a, uint64_t unix_s);
 
 #endif

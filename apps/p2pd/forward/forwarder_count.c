@@ -27,6 +27,9 @@ static void add(struct forward_stats *sum, const struct forward_stats *s)
 /* Whether the counts began anew in between. */
 static bool is_anew(const struct forward_stats *before, const struct forward_stats *s)
 {
+	for (int i = 0; i < FORWARD_REJECTS; i++)
+		if (s->rejected[i] < before->rejected[i])
+			return true;
 	return s->total < before->total || s->bytes_in < before->bytes_in || s->bytes_out < before->bytes_out;
 }
 
@@ -135,15 +138,23 @@ static void keep(struct forwarder_item *it, struct forward_stats *s)
 	book_keep_stats(it->f->book, it->rule.id, s);
 }
 
+bool forwarder_counts_kept(const struct forwarder *f, const uint8_t id[static FORWARD_ID],
+			   struct forward_stats *out)
+{
+	if (!book_stats(f->book, id, out))
+		return false;
+	out->connections = 0;
+	/* Before this machine's start it is below zero, and the difference is right nevertheless. */
+	out->last_ms -= out->last_visitor.family ? unix_offset_ms() : 0;
+	return true;
+}
+
 void forwarder_counts_restore(struct forwarder_item *it)
 {
 	struct forward_stats s;
 
-	if (!book_stats(it->f->book, it->rule.id, &s))
+	if (!forwarder_counts_kept(it->f, it->rule.id, &s))
 		return;
-	s.connections = 0;
-	/* Before this machine's start it is below zero, and the difference is right nevertheless. */
-	s.last_ms -= s.last_visitor.family ? unix_offset_ms() : 0;
 	it->counts.sum = s;
 	memcpy(it->counts.audited, s.rejected, sizeof s.rejected);
 }

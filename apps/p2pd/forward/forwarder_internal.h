@@ -218,6 +218,9 @@ void forwarder_count(struct forwarder *f);
 void forwarder_count_kernel(struct forwarder *f);
 void forwarder_count_gateway(struct forwarder_item *it, const struct forward_stats *s);
 struct forward_stats forwarder_counted(const struct forwarder_item *it);
+/* What the book has, on the loop's clock. False for an unknown id. */
+bool forwarder_counts_kept(const struct forwarder *f, const uint8_t id[static FORWARD_ID],
+			   struct forward_stats *out);
 void forwarder_counts_restore(struct forwarder_item *it);
 /* To the book, with what was refused since to the audit. */
 void forwarder_counts_keep(struct forwarder *f);

@@ -158,7 +158,7 @@ bool forwarder_look(const struct forwarder *f, const uint8_t id[static FORWARD_I
 		return false;
 	if (!it) {
 		become(out, r->removed_at ? FORWARDER_REMOVED : FORWARDER_PENDING, "%s", "");
-		book_stats(f->book, id, &out->stats);
+		forwarder_counts_kept(f, id, &out->stats);
 		return true;
 	}
 	out->kernel = it->kernel;

@@ -1,0 +1,100 @@
+/* The forwarder beside what a person asks of it: counts over restarts, the files it keeps, what Prometheus is told. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "tests/unit/forward_bench.h"
+
+#include "apps/p2pd/forward/forwarder_internal.h"
+
+/* ---- Counts */
+
+static struct forwarder_item *item_of(const char *id)
+{
+	uint8_t raw[FORWARD_ID];
+
+	assert_int_equal(rule_id_parse(raw, id), 0);
+	return forwarder_item(forwarder, raw);
+}
+
+static void counts_go_on_when_a_gateway_begins_anew(void **state)
+{
+	static const struct forward_stats seen[] = {
+		{ .total = 5, .rejected = { [FORWARD_NOT_ALLOWED] = 600, [FORWARD_FULL] = 2 } },
+		{ .total = 5, .rejected = { [FORWARD_NOT_ALLOWED] = 100, [FORWARD_FULL] = 2 } },
+		{ .total = 5, .rejected = { [FORWARD_NOT_ALLOWED] = 100 } },
+		{ .total = 0, .rejected = { [FORWARD_NOT_ALLOWED] = 100 } },
+		{ .total = 0, .rejected = { [FORWARD_NOT_ALLOWED] = 101 } },
+	};
+	static const uint64_t refused[] = { 600, 700, 800, 900, 901 }, full[] = { 2, 4, 4, 4, 4 };
+	json_t *json, *entry;
+	size_t i;
+
+	(void)state;
+	struct forwarder_item *it = item_of(add(", \"name\": \"web\""));
+	for (i = 0; i < sizeof seen / sizeof *seen; i++) {
+		forwarder_count_gateway(it, &seen[i]);
+		struct forward_stats s = forwarder_counted(it);
+		assert_int_equal(s.rejected[FORWARD_NOT_ALLOWED], refused[i]);
+		assert_int_equal(s.rejected[FORWARD_FULL], full[i]);
+		forwarder_counts_keep(forwarder);
+	}
+	assert_int_equal(ask("GET", "/api/v1/portmap/audit", NULL, &json), 200);
+	json_array_foreach(json_object_get(json, "entries"), i,
+			   entry) if (!strcmp(text_at(entry, "event"), "visit.refuse"))
+		assert_true(strlen(text_at(entry, "detail")) < 40); /* no number of 20 digits */
+	json_decref(json);
+}
+
+static void a_removed_rule_had_its_last_visit_when_it_was(void **state)
+{
+	char id[64];
+	json_t *json;
+
+	(void)state;
+	strcpy(id, add(", \"public_port\": 23456"));
+	close(connect_to(23456));
+	assert_int_equal(ask("GET", path_of(id, "/stats"), NULL, &json), 200);
+	json_decref(json);
+	assert_int_equal(status_of("DELETE", path_of(id, ""), NULL), 200);
+	assert_int_equal(ask("GET", path_of(id, "/stats"), NULL, &json), 200);
+	assert_int_equal(json_integer_value(json_object_get(json, "total")), 1);
+	assert_in_range(json_integer_value(json_object_get(json, "last_visit_at")), time(NULL) - 60,
+			time(NULL));
+	json_decref(json);
+}
+
+/* ---- The files */
+
+static void without_an_audit_all_else_goes_on(void **state)
+{
+	json_t *json;
+
+	(void)state;
+	stop_daemon();
+	assert_int_equal(fchmodat(dir, "audit.jsonl", 0640, 0), 0);
+	start_daemon();
+	const char *id = add("");
+	audit_tick(forwarder_audit_log(forwarder), (uint64_t)time(NULL)); /* as each 30 seconds */
+	state_is(id, "active");
+	assert_int_equal(ask("GET", "/api/v1/portmap/audit", NULL, &json), 500);
+	assert_non_null(strstr(text_at(json_object_get(json, "error"), "message"), "audit"));
+	json_decref(json);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		with_daemon(counts_go_on_when_a_gateway_begins_anew),
+		with_daemon(a_removed_rule_had_its_last_visit_when_it_was),
+		with_daemon(without_an_audit_all_else_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, setup, NULL);
+}
