@@ -64,6 +64,22 @@ gets "1 [0-9.]+" a udp "$n" 9200 --apart -2200
 gets "1 (refused|reset|closed|silent)" b tcp "$n" 9200 --wait 3
 gets "1 (refused|silent)" b udp "$n" 9200 --wait 3
 
+# An allow-list narrows it further, with both scopes, by the kernel and by our own sockets.
+for source in kernel nat; do
+	for scope in org nodes; do
+		to=()
+		[ $scope = org ] || to=(--to a,b)
+		some=$(forward_add n --local "$(own4 n):7000" --proto both --scope $scope "${to[@]}" --allow "$a" --public-port 9400 --source-ip $source)
+		forward_ready n "$some" "${source/nat/user}"
+		gets "1 [0-9.]+" a tcp "$n" 9400 --apart -2400
+		gets "1 [0-9.]+" a udp "$n" 9400 --apart -2400
+		gets "1 (refused|reset|closed|silent)" b tcp "$n" 9400 --wait 3
+		gets "1 (refused|silent)" b udp "$n" 9400 --wait 3
+		forward n rm "$some" >"$LAB/out"
+	done
+done
+lab_note "an allow-list narrows org and nodes"
+
 # A network of the node's own cannot use its overlay address as a way in.
 lab_in l ip route replace "$n" via 10.9.1.1
 gets "1 (refused|reset|closed|silent|unreachable)" l tcp "$n" 9000 --wait 2

@@ -165,6 +165,30 @@ static void named_members_and_nobody_else(void **state)
 	assert_int_equal(user.items[0].allow_count, 0);
 }
 
+static void an_allow_list_narrows_who_of_the_members_comes(void **state)
+{
+	(void)state;
+	plan.kernel = true;
+	plan.member_count = 2;
+	rule.allow[0] = (struct forward_prefix) { ip("10.77.0.2"), 32 };
+	rule.allow[1] = (struct forward_prefix) { ip("fd00::"), 16 };
+	rule.allow_count = 1;
+	for (int nodes = 0; nodes < 2; nodes++) {
+		rule.scope = nodes ? RULE_NODES : RULE_ORG;
+		compute();
+		assert_true(kernel.items[0].restricted && user.items[0].restricted);
+		assert_int_equal(kernel.items[0].allow_count, 1);
+		assert_true(addr_same_ip(&kernel.items[0].allow[0].prefix, &members[0].ip4));
+		assert_int_equal(user.items[0].allow_count, 0); /* by IPv6 nobody */
+	}
+	rule.allow[0].prefix = ip("10.77.0.9");
+	rule.allow_count = 2;
+	compute();
+	assert_int_equal(kernel.items[0].allow_count, 0);
+	assert_int_equal(user.items[0].allow_count, 2);
+	assert_int_equal(user.items[0].allow[1].bits, 128);
+}
+
 static void public_rules_come_out_at_the_tunnels_ports(void **state)
 {
 	(void)state;
@@ -322,6 +346,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(both_protocols_are_entries_of_their_own, begin, end),
 		cmocka_unit_test_setup_teardown(another_public_port_moves_all_ranges_alike, begin, end),
 		cmocka_unit_test_setup_teardown(named_members_and_nobody_else, begin, end),
+		cmocka_unit_test_setup_teardown(an_allow_list_narrows_who_of_the_members_comes, begin, end),
 		cmocka_unit_test_setup_teardown(public_rules_come_out_at_the_tunnels_ports, begin, end),
 		cmocka_unit_test_setup_teardown(the_kernel_needs_no_header, begin, end),
 		cmocka_unit_test_setup_teardown(visitors_are_let_in_by_list_and_by_token, begin, end),

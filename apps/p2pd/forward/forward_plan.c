@@ -51,11 +51,22 @@ static uint8_t whole(const struct addr *a)
 	return a->family == ADDR_V4 ? 32 : 128;
 }
 
-static void allow_members(struct forward_entry *e, const struct forward_plan *p)
+/* By its allow-list, if it has one. */
+static bool may_come(const struct rule *r, const struct addr *a)
+{
+	bool in = !rule_restricted(r);
+
+	for (unsigned i = 0; i < r->allow_count && !in; i++)
+		in = addr_in_prefix(a, &r->allow[i].prefix, r->allow[i].bits);
+	return in;
+}
+
+/* Members of `to` are let in by their addresses, those of them that the allow-list has. */
+static void allow_members(struct forward_entry *e, const struct rule *r, const struct forward_plan *p)
 {
 	for (unsigned i = 0; i < p->member_count; i++) {
 		const struct addr *a = e->listen.family == ADDR_V4 ? &p->members[i].ip4 : &p->members[i].ip6;
-		if (a->family)
+		if (a->family && may_come(r, a))
 			allow(e, a, whole(a));
 	}
 }
@@ -76,7 +87,7 @@ static void set_allow(struct forward_entry *e, const struct rule *r, const struc
 
 	e->restricted = r->scope == RULE_NODES || rule_restricted(r);
 	if (r->scope == RULE_NODES) {
-		allow_members(e, p);
+		allow_members(e, r, p);
 		return;
 	}
 	allow_prefixes(e, r->allow, r->allow_count, family);
