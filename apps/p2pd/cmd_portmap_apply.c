@@ -136,12 +136,15 @@ int cmd_portmap_apply(int argc, char **argv)
 	const struct options options = {
 		.usage = "p2pd portmap apply -f FILE [options]",
 		.about = "Makes the rules of this node what a file says, and shows what changed: + added, ~ "
-			 "changed,\n- removed. Rules are the same by name; what the file does not name goes. "
-			 "One "
-			 "error, and\nnothing is changed.",
+			 "changed,\n- removed. Rules are the same by name; what the file does not name goes, "
+			 "but for "
+			 "rules that\np2pd.yaml declares. A pause, and an end by --expires, that the file "
+			 "does not "
+			 "name stays. One error,\nand nothing is changed.",
 		.entries = entries,
-		.more = "example\n"
-			"  portmap:\n"
+		.more = "The list may also have its old name, portmap.\n"
+			"example\n"
+			"  forwards:\n"
 			"    - name: till-lyon-3306\n"
 			"      local: 192.168.50.10:3306\n"
 			"      scope: nodes\n"

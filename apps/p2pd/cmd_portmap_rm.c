@@ -68,7 +68,9 @@ int cmd_portmap_rm(int argc, char **argv)
 {
 	static const struct deed deed = { "DELETE", "", "p2pd portmap rm RULE... [options]",
 					  "Removes rules and ends their connections. For 30 days `p2pd "
-					  "portmap restore` brings them back." };
+					  "portmap restore` brings them back.\nOne that p2pd.yaml "
+					  "declares comes back at the next reload or start: take it out "
+					  "there." };
 
 	return do_deed(&deed, do_one, argc, argv);
 }

@@ -78,10 +78,13 @@ static void on_hangup(void *arg)
 		config_log_errors("config", &f);
 		return;
 	}
+	/* Of forwards the forwarder tells what becomes of them. */
+	if (config_log_changes("config", node_settings_entries, &up->settings, &next) == 0)
+		log_info("config", "read again: %s",
+			 policy_same(&up->forwards, &forwards) ? "no setting has changed"
+							       : "only forwards have changed");
 	policy_free(&up->forwards);
 	up->forwards = forwards;
-	if (config_log_changes("config", node_settings_entries, &up->settings, &next) == 0)
-		log_info("config", "read again: no setting has changed");
 	config_take_live(node_settings_entries, &up->settings, &next);
 	node_settings_gateway(&up->settings, &up->gateway);
 	log_set_levels(up->settings.log_level);

@@ -15,7 +15,7 @@ own=$(own4 n)
 service_start n 7000 200
 
 policy() {
-	echo "portmap:"
+	echo "forwards:"
 	for i in $(seq 0 $(($1 - 1))); do
 		echo "  - name: till-$i-7000"
 		echo "    local: $own:$((7000 + i))"
@@ -63,7 +63,7 @@ printf '  - name: bad\n    local: %s:70000\n' "$own" >>"$LAB/bad.yaml"
 refused 2 "yaml:15:" forward n apply -f "$LAB/bad.yaml"
 lab_note "an error: $(cat "$LAB/err")"
 count true 150 || lab_fail "a file with an error changed something"
-printf 'portmap:\n  - name: x\n   local: oops\n' >"$LAB/bad.yaml"
+printf 'forwards:\n  - name: x\n   local: oops\n' >"$LAB/bad.yaml"
 refused 2 "3" forward n apply -f "$LAB/bad.yaml"
 
 # A removed rule comes back as it was, with its id.

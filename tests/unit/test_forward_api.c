@@ -106,7 +106,7 @@ static void wrong_requests_are_refused_and_change_nothing(void **state)
 		{ "GET", "/a/b/c/d/e/f", NULL, 404 },
 		{ "GET", "x", NULL, 404 },
 		{ "POST", "/apply", "{\"policy\": 5}", 400 },
-		{ "POST", "/apply", "{\"policy\": \"portmap: 5\"}", 400 },
+		{ "POST", "/apply", "{\"policy\": \"forwards: 5\"}", 400 },
 		{ "GET", "/audit?since=x", NULL, 400 },
 	};
 	char path[96];
@@ -213,15 +213,16 @@ static void a_policy_makes_it_so(void **state)
 
 	(void)state;
 	add(", \"name\": \"old\"");
-	snprintf(body, sizeof body,
-		 "{\"policy\": \"portmap:\\n  - name: a\\n    local: 127.0.0.1:%u\\n    source_ip: nat\\n\"}",
-		 service_port);
+	snprintf(
+		body, sizeof body,
+		"{\"policy\": \"forwards:\\n  - name: a\\n    local: 127.0.0.1:%u\\n    source_ip: nat\\n\"}",
+		service_port);
 	assert_int_equal(ask("POST", "/api/v1/portmap/apply", body, &json), 200);
 	assert_int_equal(json_array_size(json_object_get(json, "changes")), 2);
 	json_decref(json);
 	state_is("a", "active");
 	assert_int_equal(ask("POST", "/api/v1/portmap/apply",
-			     "{\"policy\": \"portmap:\\n  - name: a\\n    local: 127.0.0.1:99999\\n\"}",
+			     "{\"policy\": \"forwards:\\n  - name: a\\n    local: 127.0.0.1:99999\\n\"}",
 			     &json),
 			 400);
 	assert_int_equal(json_integer_value(json_object_get(json_object_get(json, "error"), "line")), 3);

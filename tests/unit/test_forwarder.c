@@ -88,11 +88,103 @@ static void without_an_audit_all_else_goes_on(void **state)
 	json_decref(json);
 }
 
+/* ---- Rules of the settings */
+
+static struct policy settings_of(const char *text)
+{
+	struct policy_error e;
+	struct policy p;
+
+	if (policy_read(&p, POLICY_SETTINGS, text, strlen(text), &e))
+		fail_msg("%u: %s", e.line, e.why);
+	return p;
+}
+
+/* How many lines of the audit say this of the settings; the last one's detail. */
+static size_t audited(const char *event, const char *outcome, char detail[static AUDIT_TEXT_MAX + 1])
+{
+	size_t i, count = 0;
+	json_t *json, *entry;
+
+	assert_int_equal(ask("GET", "/api/v1/portmap/audit", NULL, &json), 200);
+	json_array_foreach(json_object_get(json, "entries"), i, entry)
+	{
+		const char *text = json_string_value(json_object_get(entry, "detail"));
+		if (strcmp(text_at(entry, "event"), event) || strcmp(text_at(entry, "outcome"), outcome) ||
+		    strcmp(text_at(entry, "actor"), "settings"))
+			continue;
+		snprintf(detail, AUDIT_TEXT_MAX + 1, "%s", text ? text : "");
+		count++;
+	}
+	json_decref(json);
+	return count;
+}
+
+static void rules_of_the_settings_come_and_go_with_them(void **state)
+{
+	struct policy both = settings_of("forwards:\n  - {name: a, local: '127.0.0.1:3001', source_ip: nat}\n"
+					 "  - {name: b, local: '127.0.0.1:3002', source_ip: nat}\n"),
+		      none = settings_of("");
+	char detail[AUDIT_TEXT_MAX + 1];
+	json_t *json;
+
+	(void)state;
+	add(", \"name\": \"mine\"");
+	forwarder_declare(forwarder, &both);
+	state_is("a", "active");
+	state_is("b", "active");
+	assert_int_equal(ask("DELETE", "/api/v1/portmap/a", NULL, &json), 200);
+	assert_non_null(strstr(text_at(json, "why"), "p2pd.yaml"));
+	json_decref(json);
+	assert_int_equal(status_of("PATCH", "/api/v1/portmap/b", "{\"max_conn\": 3, \"declared\": false}"),
+			 200);
+	forwarder_declare(forwarder, &both);
+	state_is("a", "active");
+	assert_int_equal(book_find(forwarder_book(forwarder), "b")->max_conn, FORWARD_CONN_DEFAULT);
+	forwarder_declare(forwarder, &none);
+	assert_int_equal(status_of("GET", "/api/v1/portmap/a", NULL), 404);
+	assert_int_equal(status_of("GET", "/api/v1/portmap/b", NULL), 404);
+	state_is("mine", "active");
+	assert_int_equal(audited("rule.add", "ok", detail), 3);
+	assert_int_equal(audited("rule.set", "ok", detail), 1);
+	assert_int_equal(audited("rule.remove", "ok", detail), 2);
+	policy_free(&both);
+}
+
+static void what_the_settings_cannot_have_is_told_and_tried_again(void **state)
+{
+	struct policy p = settings_of(
+		"forwards:\n  - {name: a, local: '127.0.0.1:3001', source_ip: nat}\n"
+		"  - {name: b, local: '127.0.0.1:3002', source_ip: nat, public_port: 23456}\n");
+	struct policy outside = settings_of("forwards:\n  - {name: out, local: '198.51.100.1:80'}\n");
+	char detail[AUDIT_TEXT_MAX + 1];
+
+	(void)state;
+	add(", \"name\": \"mine\", \"public_port\": 23456");
+	forwarder_declare(forwarder, &p);
+	forwarder_declare_again(forwarder);
+	assert_int_equal(audited("policy.apply", "refused", detail), 1);
+	assert_non_null(strstr(detail, "line 3: b has a port of 'mine'"));
+	assert_int_equal(status_of("GET", "/api/v1/portmap/a", NULL), 404);
+	assert_int_equal(status_of("DELETE", "/api/v1/portmap/mine", NULL), 200);
+	forwarder_declare_again(forwarder); /* as each 10 seconds */
+	state_is("a", "active");
+	state_is("b", "active");
+	forwarder_declare(forwarder, &outside);
+	assert_int_equal(audited("policy.apply", "refused", detail), 2);
+	assert_non_null(strstr(detail, "no network of this host"));
+	state_is("a", "active");
+	policy_free(&p);
+	policy_free(&outside);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_daemon(counts_go_on_when_a_gateway_begins_anew),
 		with_daemon(a_removed_rule_had_its_last_visit_when_it_was),
+		with_daemon(rules_of_the_settings_come_and_go_with_them),
+		with_daemon(what_the_settings_cannot_have_is_told_and_tried_again),
 		with_daemon(without_an_audit_all_else_goes_on),
 	};
 

@@ -17,7 +17,7 @@
 
 enum { NOW = 1790000000 };
 
-#define TILL "portmap:\n  - name: till\n    local: 10.0.0.1:3306\n"
+#define TILL "forwards:\n  - name: till\n    local: 10.0.0.1:3306\n"
 
 static int read_as(struct policy *p, enum policy_file file, const char *text, struct policy_error *e)
 {
@@ -41,7 +41,7 @@ static void every_key_is_read_with_the_units_of_people(void **state)
 	(void)state;
 	struct policy p = taken(
 		"# a comment\n"
-		"portmap:\n"
+		"forwards:\n"
 		"  - name: till-lyon-3306\n"
 		"    local: 192.168.50.10:3306,3310-3319\n"
 		"    proto: both\n"
@@ -94,21 +94,22 @@ static void an_error_has_its_line_and_column(void **state)
 	} cases[] = {
 		{ "", 1, 1, "empty" },
 		{ "# nothing\n", 2, 1, "empty" },
-		{ "portmap:\n", 1, 9, "[] is none" },
+		{ "forwards:\n", 1, 10, "[] is none" },
 		{ "---\n", 2, 1, "expected" },
 		{ "7\n", 1, 1, "expected" },
 		{ "[]\n", 1, 1, "expected" },
-		{ "{}\n", 1, 1, "no portmap" },
-		{ "portmap: {}\n", 1, 10, "[] is none" },
+		{ "{}\n", 1, 1, "no forwards" },
+		{ "forwards: {}\n", 1, 11, "[] is none" },
 		{ "rules: []\n", 1, 1, "'rules'" },
-		{ "portmap: []\nportmap: []\n", 2, 1, "twice" },
-		{ "portmap: []\n---\nportmap: []\n", 2, 1, "second document" },
-		{ "portmap:\n  - web\n", 2, 5, "KEY: VALUE" },
-		{ "portmap:\n  - name: x\n   local: oops\n", 3, 4, "not YAML" },
-		{ "portmap: [\n", 2, 1, "not YAML" },
-		{ "portmap:\n  - {}\n", 2, 5, "wants a name" },
-		{ "portmap:\n  - local: 10.0.0.1:80\n", 2, 5, "wants a name" },
-		{ "portmap:\n  - name: x\n", 2, 5, "give local" },
+		{ "forwards: []\nforwards: []\n", 2, 1, "twice" },
+		{ "portmap: []\nforwards: []\n", 2, 1, "twice" },
+		{ "forwards: []\n---\nforwards: []\n", 2, 1, "second document" },
+		{ "forwards:\n  - web\n", 2, 5, "KEY: VALUE" },
+		{ "forwards:\n  - name: x\n   local: oops\n", 3, 4, "not YAML" },
+		{ "forwards: [\n", 2, 1, "not YAML" },
+		{ "forwards:\n  - {}\n", 2, 5, "wants a name" },
+		{ "forwards:\n  - local: 10.0.0.1:80\n", 2, 5, "wants a name" },
+		{ "forwards:\n  - name: x\n", 2, 5, "give local" },
 		{ TILL "    local: 10.0.0.1:80\n", 4, 5, "twice" },
 		{ TILL "    colour: red\n", 4, 5, "unknown key 'colour'" },
 		{ TILL "    forward_id: x\n", 4, 5, "unknown key" },
@@ -142,8 +143,8 @@ static void an_error_has_its_line_and_column(void **state)
 		{ TILL "    via: &x y\n", 4, 10, "anchors" },
 		{ TILL "    via: *x\n", 4, 10, "aliases" },
 		{ TILL "    via: !!str y\n", 4, 10, "tags" },
-		{ "portmap: &x []\n", 1, 10, "anchors" },
-		{ "portmap: \"\xff\"\n", 1, 1, "not YAML" },
+		{ "forwards: &x []\n", 1, 11, "anchors" },
+		{ "forwards: \"\xff\"\n", 1, 1, "not YAML" },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -192,7 +193,7 @@ static void a_file_that_is_too_much_is_refused(void **state)
 	assert_int_equal(policy_read(&p, POLICY_RULES, text, POLICY_TEXT_MAX + 1, &e), -EINVAL);
 	assert_int_equal(e.line, 0);
 	assert_non_null(strstr(e.why, "larger"));
-	at += sprintf(at, "portmap:\n");
+	at += sprintf(at, "forwards:\n");
 	for (int i = 0; i <= BOOK_RULES_MAX; i++)
 		at += sprintf(at, "- {name: r%d, local: '10.0.0.1:%d'}\n", i, 10000 + i);
 	assert_int_equal(policy_read(&p, POLICY_RULES, text, (size_t)(at - text), &e), -EINVAL);
@@ -258,14 +259,14 @@ static const char *told(json_t *changes, char out[static 4096])
 	return out;
 }
 
-static void assert_applied_as(struct bench *t, const char *text, bool others_go, bool dry_run,
+static void assert_applied_as(struct bench *t, const char *text, enum policy_file file, bool dry_run,
 			      const char *want)
 {
 	struct policy p = taken(text);
 	json_t *changes;
 	char got[4096];
 
-	assert_int_equal(policy_apply(t->b, &p, others_go, dry_run, t->now++, &t->rng, &changes), 0);
+	assert_int_equal(policy_apply(t->b, &p, file, dry_run, t->now++, &t->rng, &changes), 0);
 	assert_string_equal(told(changes, got), want);
 	json_decref(changes);
 	policy_free(&p);
@@ -273,7 +274,7 @@ static void assert_applied_as(struct bench *t, const char *text, bool others_go,
 
 static void assert_applied(struct bench *t, const char *text, const char *want)
 {
-	assert_applied_as(t, text, true, false, want);
+	assert_applied_as(t, text, POLICY_RULES, false, want);
 }
 
 static size_t living(const struct bench *t)
@@ -294,11 +295,11 @@ static void the_book_becomes_what_is_declared(void **state)
 {
 	struct bench *t = *state;
 
-	assert_applied(t, "portmap:\n" WEB NAS, "+web +nas");
-	assert_applied(t, "portmap:\n" WEB8 DNS, "-nas ~web:local,max_conn +dns");
+	assert_applied(t, "forwards:\n" WEB NAS, "+web +nas");
+	assert_applied(t, "forwards:\n" WEB8 DNS, "-nas ~web:local,max_conn +dns");
 	assert_int_equal(book_find(t->b, "web")->ranges[0].first, 8080);
 	assert_int_equal(living(t), 2);
-	assert_applied(t, "portmap: []\n", "-web -dns");
+	assert_applied(t, "forwards: []\n", "-web -dns");
 	assert_int_equal(living(t), 0);
 }
 
@@ -307,10 +308,10 @@ static void a_second_time_changes_nothing(void **state)
 	struct bench *t = *state;
 	uint8_t id[FORWARD_ID];
 
-	assert_applied(t, "portmap:\n" WEB NAS DNS, "+web +nas +dns");
+	assert_applied(t, "forwards:\n" WEB NAS DNS, "+web +nas +dns");
 	memcpy(id, book_find(t->b, "nas")->id, sizeof id);
-	assert_applied(t, "portmap:\n" WEB NAS DNS, "=web =nas =dns");
-	assert_applied(t, "portmap:\n" DNS NAS WEB, "=dns =nas =web");
+	assert_applied(t, "forwards:\n" WEB NAS DNS, "=web =nas =dns");
+	assert_applied(t, "forwards:\n" DNS NAS WEB, "=dns =nas =web");
 	assert_memory_equal(book_find(t->b, "nas")->id, id, sizeof id);
 	assert_int_equal(book_find(t->b, "nas")->changed_at, NOW);
 }
@@ -319,66 +320,185 @@ static void a_dry_run_only_tells(void **state)
 {
 	struct bench *t = *state;
 
-	assert_applied(t, "portmap:\n" WEB NAS, "+web +nas");
-	assert_applied_as(t, "portmap:\n" WEB8 DNS, true, true, "-nas ~web:local,max_conn +dns");
-	assert_applied(t, "portmap:\n" WEB NAS, "=web =nas");
+	assert_applied(t, "forwards:\n" WEB NAS, "+web +nas");
+	assert_applied_as(t, "forwards:\n" WEB8 DNS, POLICY_RULES, true, "-nas ~web:local,max_conn +dns");
+	assert_applied(t, "forwards:\n" WEB NAS, "=web =nas");
 }
 
 static void two_rules_may_swap_ports_and_a_new_one_take_that_of_a_removed_one(void **state)
 {
 	struct bench *t = *state;
 
-	assert_applied(t, "portmap:\n" WEB NAS, "+web +nas");
+	assert_applied(t, "forwards:\n" WEB NAS, "+web +nas");
 	assert_applied(t,
-		       "portmap:\n  - {name: web, local: '10.0.0.1:443'}\n"
+		       "forwards:\n  - {name: web, local: '10.0.0.1:443'}\n"
 		       "  - {name: nas, local: '10.0.0.1:80'}\n",
 		       "~web:local ~nas:local");
-	assert_applied(t, "portmap:\n  - {name: new, local: '10.0.0.1:80'}\n", "-web -nas +new");
+	assert_applied(t, "forwards:\n  - {name: new, local: '10.0.0.1:80'}\n", "-web -nas +new");
 }
 
 static void a_pause_that_is_not_declared_stays(void **state)
 {
 	struct bench *t = *state;
 
-	assert_applied(t, "portmap:\n" WEB, "+web");
+	assert_applied(t, "forwards:\n" WEB, "+web");
 	assert_int_equal(book_pause(t->b, book_find(t->b, "web")->id, true, NOW), 0);
-	assert_applied(t, "portmap:\n" WEB, "=web");
+	assert_applied(t, "forwards:\n" WEB, "=web");
 	assert_true(book_find(t->b, "web")->paused);
-	assert_applied(t, "portmap:\n  - {name: web, local: '10.0.0.1:80', paused: no}\n", "~web:paused");
+	assert_applied(t, "forwards:\n  - {name: web, local: '10.0.0.1:80', paused: no}\n", "~web:paused");
 	assert_false(book_find(t->b, "web")->paused);
+}
+
+static void an_end_that_is_not_declared_stays(void **state)
+{
+	struct bench *t = *state;
+	struct rule r;
+
+	assert_applied(t, "forwards:\n" WEB, "+web");
+	r = *book_find(t->b, "web");
+	r.expires_at = NOW + 5; /* over before long */
+	assert_int_equal(book_set(t->b, &r, false, NOW), 0);
+	t->now += 100;
+	assert_applied(t, "forwards:\n" WEB, "=web");
+	assert_int_equal(book_find(t->b, "web")->expires_at, NOW + 5);
+	assert_applied(t, "forwards:\n" WEB8, "~web:local,max_conn");
+	assert_int_equal(book_find(t->b, "web")->expires_at, NOW + 5);
+	assert_applied(t, "forwards:\n  - {name: web, local: '10.0.0.1:80', expires: never}\n",
+		       "~web:local,max_conn,expires_at");
+	assert_int_equal(book_find(t->b, "web")->expires_at, 0);
+}
+
+static void the_old_name_of_the_list_is_read_in_a_file_of_rules(void **state)
+{
+	struct bench *t = *state;
+
+	assert_applied(t, "portmap:\n" WEB, "+web");
+	assert_applied(t, "portmap: []\n", "-web");
 }
 
 static void of_several_with_one_name_the_oldest_stays(void **state)
 {
 	struct bench *t = *state;
-	struct policy p = taken("portmap:\n" WEB);
+	struct policy p = taken("forwards:\n" WEB);
 	struct rule second = p.rules[0].rule, nameless = p.rules[0].rule;
 	uint8_t first[FORWARD_ID];
 
-	assert_applied(t, "portmap:\n" WEB, "+web");
+	assert_applied(t, "forwards:\n" WEB, "+web");
 	memcpy(first, book_at(t->b, 0)->id, sizeof first);
 	second.ranges[0].first = 81;
 	nameless.ranges[0].first = 82;
 	*nameless.name = 0;
 	assert_int_equal(book_add(t->b, &second, false, NOW, &t->rng), 0);
 	assert_int_equal(book_add(t->b, &nameless, false, NOW, &t->rng), 0);
-	assert_applied(t, "portmap:\n" WEB, "-web - =web");
+	assert_applied(t, "forwards:\n" WEB, "-web - =web");
 	assert_memory_equal(book_find(t->b, "web")->id, first, sizeof first);
 	policy_free(&p);
 }
 
-static void others_stay_where_they_are_not_to_go(void **state)
+static void assert_declared(struct bench *t, const char *text, const char *want)
+{
+	assert_applied_as(t, text, POLICY_SETTINGS, false, want);
+}
+
+static void the_settings_keep_their_rules_and_leave_the_others(void **state)
 {
 	struct bench *t = *state;
-	struct policy p = taken("portmap:\n  - {name: other, local: '10.0.0.9:80'}\n");
+
+	assert_applied(t, "forwards:\n" DNS, "+dns");
+	assert_declared(t, "forwards:\n" WEB NAS, "+web +nas");
+	assert_true(book_find(t->b, "web")->declared && !book_find(t->b, "dns")->declared);
+	assert_declared(t, "forwards:\n" WEB NAS, "=web =nas");
+	/* What a person changed or removed is as the file says again. */
+	struct rule r = *book_find(t->b, "web");
+	r.max_conn = 3;
+	assert_int_equal(book_set(t->b, &r, false, NOW), 0);
+	assert_int_equal(book_remove(t->b, book_find(t->b, "nas")->id, NOW), 0);
+	assert_declared(t, "forwards:\n" WEB NAS, "~web:max_conn +nas");
+	/* What the file says no more goes, also when it says nothing at all; and the mark is on disk. */
+	book_close(t->b);
+	assert_int_equal(book_open(&t->b, t->dir), 0);
+	assert_declared(t, "forwards:\n" NAS, "-web =nas");
+	assert_declared(t, "forwards: []\n", "-nas");
+	assert_int_equal(living(t), 1);
+	for (size_t i = 0; i < book_count(t->b); i++)
+		assert_int_equal(book_at(t->b, i)->declared, i == 2 /* by hand; its name came again since */);
+}
+
+static void a_file_of_rules_leaves_those_of_the_settings(void **state)
+{
+	struct bench *t = *state;
+
+	assert_declared(t, "forwards:\n" WEB, "+web");
+	assert_applied(t, "forwards:\n" NAS, "+nas");
+	assert_applied(t, "forwards: []\n", "-nas");
+	assert_applied(t, "forwards:\n" WEB8, "~web:local,max_conn");
+	assert_true(book_find(t->b, "web")->declared);
+	assert_declared(t, "forwards:\n" WEB, "~web:local,max_conn");
+}
+
+static void a_rule_of_the_same_name_becomes_the_settings_own(void **state)
+{
+	struct bench *t = *state;
+	uint8_t id[FORWARD_ID];
+
+	assert_applied(t, "forwards:\n" WEB NAS, "+web +nas");
+	memcpy(id, book_find(t->b, "web")->id, sizeof id);
+	assert_declared(t, "forwards:\n" WEB8, "~web:local,max_conn,declared");
+	assert_memory_equal(book_find(t->b, "web")->id, id, sizeof id);
+	assert_declared(t, "forwards: []\n", "-web");
+	assert_int_equal(living(t), 1);
+}
+
+static void a_port_of_a_rule_that_stays_is_not_to_be_had(void **state)
+{
+	static const struct {
+		enum policy_file first, second;
+	} cases[] = { { POLICY_RULES, POLICY_SETTINGS }, { POLICY_SETTINGS, POLICY_RULES } };
+	struct bench *t = *state;
+	struct policy p = taken("forwards:\n" DNS "  - {name: other, local: '10.0.0.9:80'}\n");
+	const struct policy_rule *mine;
+	const struct rule *other;
 	json_t *changes;
 
-	assert_applied(t, "portmap:\n" WEB, "+web");
-	assert_applied_as(t, "portmap:\n" NAS, false, false, "+nas");
-	assert_int_equal(living(t), 2);
-	assert_int_equal(policy_apply(t->b, &p, false, false, NOW, &t->rng, &changes), -EEXIST);
-	assert_null(changes);
-	assert_int_equal(living(t), 2);
+	for (size_t i = 0; i < 2; i++) {
+		assert_applied_as(t, "forwards:\n" WEB, cases[i].first, false, "+web");
+		for (int dry = 0; dry < 2; dry++)
+			assert_int_equal(policy_apply(t->b, &p, cases[i].second, dry, NOW, &t->rng, &changes),
+					 -EEXIST);
+		assert_null(changes);
+		assert_int_equal(living(t), 1);
+		assert_true(policy_clash(t->b, &p, cases[i].second, &mine, &other));
+		assert_string_equal(mine->rule.name, "other");
+		assert_int_equal(mine->line, 3);
+		assert_string_equal(other->name, "web");
+		assert_applied_as(t, "forwards: []\n", cases[i].first, false, "-web");
+		assert_false(policy_clash(t->b, &p, cases[i].second, &mine, &other));
+	}
+	policy_free(&p);
+}
+
+static void two_files_that_say_the_same_are_the_same(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		bool same;
+	} cases[] = {
+		{ "forwards:\n" WEB, true },
+		{ "# moved\n\nforwards:\n  - name: web\n    local: 10.0.0.1:80\n", true },
+		{ "forwards:\n" WEB8, false },
+		{ "forwards:\n" WEB NAS, false },
+		{ "forwards: []\n", false },
+		{ "forwards:\n  - {name: web, local: '10.0.0.1:80', paused: no}\n", false },
+		{ "forwards:\n  - {name: web, local: '10.0.0.1:80', expires: never}\n", false },
+	};
+	struct policy p = taken("forwards:\n" WEB), q;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		q = taken(cases[i].text);
+		assert_int_equal(policy_same(&p, &q), cases[i].same);
+		policy_free(&q);
+	}
 	policy_free(&p);
 }
 
@@ -389,17 +509,17 @@ static void many_rules_are_applied_and_are_there_after_a_restart(void **state)
 	struct policy p;
 	json_t *changes;
 
-	at += sprintf(at, "portmap:\n");
+	at += sprintf(at, "forwards:\n");
 	for (int i = 0; i < BOOK_RULES_MAX; i++)
 		at += sprintf(at, "  - {name: till-%d, local: '10.0.0.1:%d', scope: nodes, to: [office]}\n",
 			      i, 10000 + i);
 	p = taken(text);
-	assert_int_equal(policy_apply(t->b, &p, true, false, NOW, &t->rng, &changes), 0);
+	assert_int_equal(policy_apply(t->b, &p, POLICY_RULES, false, NOW, &t->rng, &changes), 0);
 	json_decref(changes);
 	/* All others go at once, and their tombstones make room. */
 	for (size_t i = 0; i < p.count; i++)
 		p.rules[i].rule.name[0] = 'x';
-	assert_int_equal(policy_apply(t->b, &p, true, false, NOW, &t->rng, &changes), 0);
+	assert_int_equal(policy_apply(t->b, &p, POLICY_RULES, false, NOW, &t->rng, &changes), 0);
 	json_decref(changes);
 	book_close(t->b);
 	assert_int_equal(book_open(&t->b, t->dir), 0);
@@ -418,13 +538,19 @@ int main(void)
 		cmocka_unit_test(an_error_has_its_line_and_column),
 		cmocka_unit_test(among_the_settings_the_others_are_skipped),
 		cmocka_unit_test(a_file_that_is_too_much_is_refused),
+		cmocka_unit_test(two_files_that_say_the_same_are_the_same),
 		BOOK_TEST(the_book_becomes_what_is_declared),
 		BOOK_TEST(a_second_time_changes_nothing),
 		BOOK_TEST(a_dry_run_only_tells),
 		BOOK_TEST(two_rules_may_swap_ports_and_a_new_one_take_that_of_a_removed_one),
 		BOOK_TEST(a_pause_that_is_not_declared_stays),
+		BOOK_TEST(an_end_that_is_not_declared_stays),
+		BOOK_TEST(the_old_name_of_the_list_is_read_in_a_file_of_rules),
 		BOOK_TEST(of_several_with_one_name_the_oldest_stays),
-		BOOK_TEST(others_stay_where_they_are_not_to_go),
+		BOOK_TEST(the_settings_keep_their_rules_and_leave_the_others),
+		BOOK_TEST(a_file_of_rules_leaves_those_of_the_settings),
+		BOOK_TEST(a_rule_of_the_same_name_becomes_the_settings_own),
+		BOOK_TEST(a_port_of_a_rule_that_stays_is_not_to_be_had),
 		BOOK_TEST(many_rules_are_applied_and_are_there_after_a_restart),
 	};
 

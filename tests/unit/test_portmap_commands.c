@@ -446,9 +446,9 @@ static void apply_sends_the_file_and_shows_the_difference(void **state)
 	answer(200,
 	       "{\"changes\":[{\"op\":\"add\",\"name\":\"a\"},{\"op\":\"set\",\"name\":\"b\",\"fields\":"
 	       "[\"allow\",\"rate\"]},{\"op\":\"remove\",\"name\":\"c\"},{\"op\":\"keep\",\"name\":\"d\"}]}");
-	assert_int_equal(run_with("portmap: []\n", "apply -f - --dry-run"), EXIT_OK);
+	assert_int_equal(run_with("forwards: []\n", "apply -f - --dry-run"), EXIT_OK);
 	expect_call(0, "POST /api/v1/portmap/apply");
-	assert_string_equal(played.calls[0].body, "{\"policy\":\"portmap: []\\n\",\"dry_run\":true}");
+	assert_string_equal(played.calls[0].body, "{\"policy\":\"forwards: []\\n\",\"dry_run\":true}");
 	assert_string_equal(out, "+ a\n~ b: allow, rate\n- c\n"
 				 "would be: 1 added, 1 changed, 1 removed, 1 as they were\n");
 }

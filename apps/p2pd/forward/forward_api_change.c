@@ -39,6 +39,7 @@ static bool check(struct api_call *c, enum audit_event event, const struct rule 
 static bool read_spec(struct api_call *c, enum audit_event event, struct rule *r, bool *force)
 {
 	json_t *value = json_object_get(c->body, "force");
+	bool declared = r->declared;
 	char why[RULE_WHY];
 
 	if (value && !json_is_boolean(value)) {
@@ -47,7 +48,10 @@ static bool read_spec(struct api_call *c, enum audit_event event, struct rule *r
 	}
 	*force = json_is_true(value);
 	json_object_del(c->body, "force");
-	return rule_read(r, c->body, why) == 0 || refuse(c, event, NULL, 400, EXIT_USAGE, why);
+	if (rule_read(r, c->body, why))
+		return refuse(c, event, NULL, 400, EXIT_USAGE, why);
+	r->declared = declared; /* that is for the settings to say */
+	return true;
 }
 
 /* ---- Add and change */
@@ -160,58 +164,39 @@ static void policy_error(struct api_call *c, const struct policy_error *e)
 	api_error_with(c, 400, EXIT_USAGE, e->why, place);
 }
 
-static bool places_fit(struct api_call *c, const struct policy *p)
+/* The file's rule is wanted where another rule is that stays. */
+static void policy_conflict(struct api_call *c, const struct policy *p)
 {
-	struct rule_place place;
 	struct policy_error e;
 
-	forwarder_place(c->f, &place);
-	for (size_t i = 0; i < p->count; i++) {
-		if (!rule_check_place(&p->rules[i].rule, &place, e.why))
-			continue;
-		e.line = p->rules[i].line;
-		e.column = p->rules[i].column;
-		policy_error(c, &e);
-		return false;
-	}
-	return true;
-}
-
-static void audit_changes(struct api_call *c, json_t *changes)
-{
-	static const struct {
-		const char *op;
-		enum audit_event event;
-	} ops[] = { { "add", AUDIT_RULE_ADD }, { "set", AUDIT_RULE_SET }, { "remove", AUDIT_RULE_REMOVE } };
-	json_t *change;
-	size_t i;
-
-	forwarder_audit(c->f, AUDIT_POLICY_APPLY, AUDIT_OK, NULL, c->actor, NULL);
-	json_array_foreach(changes, i, change)
-	{
-		const char *op = json_string_value(json_object_get(change, "op"));
-		const char *id = json_string_value(json_object_get(change, "forward_id"));
-		const struct rule *r = id ? book_find(forwarder_book(c->f), id) : NULL;
-		for (size_t k = 0; op && r && k < sizeof ops / sizeof *ops; k++)
-			if (!strcmp(ops[k].op, op))
-				forwarder_audit(c->f, ops[k].event, AUDIT_OK, r, c->actor, "by a policy");
-	}
+	forwarder_clash_text(c->f, p, POLICY_RULES, &e);
+	forwarder_audit(c->f, AUDIT_POLICY_APPLY, AUDIT_REFUSED, NULL, c->actor, e.why);
+	api_error_with(c, 409, EXIT_CONFLICT, e.why,
+		       json_pack("{si si}", "line", (int)e.line, "column", (int)e.column));
 }
 
 static void apply(struct api_call *c, const struct policy *p, bool dry_run)
 {
+	struct policy_error e;
 	json_t *changes = NULL;
 
-	if (!places_fit(c, p))
+	if (!forwarder_places_fit(c->f, p, &e)) {
+		policy_error(c, &e);
 		return;
-	int ret = policy_apply(forwarder_book(c->f), p, true, dry_run, (uint64_t)time(NULL),
+	}
+	int ret = policy_apply(forwarder_book(c->f), p, POLICY_RULES, dry_run, (uint64_t)time(NULL),
 			       forwarder_rng(c->f), &changes);
+	if (ret == -EEXIST) {
+		policy_conflict(c, p);
+		return;
+	}
 	if (ret) {
-		api_book_error(c, ret, &p->rules[0].rule);
+		api_book_error(c, ret, NULL);
 		return;
 	}
 	if (!dry_run) {
-		audit_changes(c, changes);
+		forwarder_audit(c->f, AUDIT_POLICY_APPLY, AUDIT_OK, NULL, c->actor, NULL);
+		forwarder_audit_changes(c->f, changes, c->actor, "by a policy");
 		forwarder_refresh(c->f);
 	}
 	api_answer(c, 200, json_pack("{ss so}", "schema", "p2pd.portmap.apply/1", "changes", changes));

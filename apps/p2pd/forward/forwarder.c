@@ -196,6 +196,8 @@ static void on_due(void *arg)
 		f->check_ms = now + FORWARDER_CHECK_MS;
 		f->can_round++;
 		f->refresh_wanted = true;
+		if (*f->declared_why)
+			forwarder_declare_again(f);
 	}
 	if (now >= f->retry_ms) {
 		f->retry_ms = UINT64_MAX;

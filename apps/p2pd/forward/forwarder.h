@@ -36,7 +36,9 @@ void forwarder_stop(struct forwarder *f);
 void forwarder_on_change(struct forwarder *f);
 /* The administrator changed what this node does as a gateway; NULL: it is none any more. */
 void forwarder_set_gateway(struct forwarder *f, const struct gateway_config *gateway);
-/* Rules that the settings declare: they are to be, beside the others. What cannot be is logged. */
+/* Rules that the settings declare: they are to be as they say, beside the others; those that they declared before and do no
+ * more, are removed. All or none of it: what cannot be is logged and audited, and tried again now and then, for the host's
+ * addresses and the other rules may change. `p` stays the caller's, until the next call. */
 void forwarder_declare(struct forwarder *f, const struct policy *p);
 /* A pong came in. */
 void forwarder_on_pong(struct forwarder *f, const struct engine_event *pong);
@@ -50,10 +52,18 @@ void forwarder_refresh(struct forwarder *f);
 /* Writes the audit's line; `r` NULL: of no rule. */
 void forwarder_audit(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
 		     const struct rule *r, const char *actor, const char *detail);
+/* A line for each of the changes that policy_apply() made. */
+void forwarder_audit_changes(struct forwarder *f, struct json_t *changes, const char *actor,
+			     const char *detail);
 struct audit *forwarder_audit_log(struct forwarder *f);
 struct rng *forwarder_rng(struct forwarder *f);
 /* For rule_check_place(). */
 void forwarder_place(const struct forwarder *f, struct rule_place *out);
+/* The same for all of a file; false and *e, for the first that cannot be. */
+bool forwarder_places_fit(const struct forwarder *f, const struct policy *p, struct policy_error *e);
+/* After policy_apply() said -EEXIST: which rules clash, and where. */
+void forwarder_clash_text(const struct forwarder *f, const struct policy *p, enum policy_file file,
+			  struct policy_error *e);
 
 /* What has become of a rule. */
 enum forwarder_state {

@@ -137,6 +137,8 @@ struct forwarder {
 	struct forwarder_ask *asks;
 	struct forwarder_kernel kernel;
 	struct forwarder_gate gate;
+	const struct policy *declared;	   /* by the settings; NULL: nobody said yet */
+	char declared_why[AUDIT_TEXT_MAX]; /* why it is not so; "": it is */
 	struct forward_list user, scratch;
 	struct forwarder_wait *waits;
 	struct forwarder_ping *pings;
@@ -162,6 +164,9 @@ struct engine_peer *forwarder_peer_by_key(const struct forwarder *f, const uint8
 /* Whether the node has joined and has addresses. */
 bool forwarder_ready(const struct forwarder *f);
 bool forwarder_expired(const struct rule *r);
+
+/* forwarder_declare.c */
+void forwarder_declare_again(struct forwarder *f);
 
 /* forwarder_refresh.c */
 void forwarder_recompute(struct forwarder *f);

@@ -157,7 +157,11 @@ bool forwarder_look(const struct forwarder *f, const uint8_t id[static FORWARD_I
 	if (!r)
 		return false;
 	if (!it) {
-		become(out, r->removed_at ? FORWARDER_REMOVED : FORWARDER_PENDING, "%s", "");
+		become(out, r->removed_at ? FORWARDER_REMOVED : FORWARDER_PENDING, "%s",
+		       r->removed_at && r->declared
+			       ? "p2pd.yaml declares it: it comes back at the next reload "
+				 "or start, unless it is taken out there"
+			       : "");
 		forwarder_counts_kept(f, id, &out->stats);
 		return true;
 	}

@@ -288,6 +288,7 @@ static bool read_pair(struct reading *r, struct rule_reading *rr)
 		return fail(r, r->event.start_mark, "%s is given twice", key->name);
 	rr->seen[key - keys] = true;
 	rr->out.says_paused = rr->out.says_paused || !strcmp(key->name, "paused");
+	rr->out.says_expires = rr->out.says_expires || !strcmp(key->name, "expires");
 	return next(r) && read_value(r, rr, key);
 }
 
@@ -382,28 +383,35 @@ static bool read_rules(struct reading *r, const char *name)
 	return !r->rc;
 }
 
+static const char list_name[] = "forwards", old_name[] = "portmap";
+
+/* In p2pd.yaml portmap is something else. */
+static bool is_list(const char *key, enum policy_file file)
+{
+	return key && (!strcmp(key, list_name) || (file == POLICY_RULES && !strcmp(key, old_name)));
+}
+
 static bool read_root(struct reading *r, enum policy_file file)
 {
-	const char *list = file == POLICY_RULES ? "portmap" : "forwards";
 	bool found = false;
 	yaml_mark_t mark = r->event.start_mark;
 
 	if (r->event.type == YAML_SCALAR_EVENT && !scalar(r) && file == POLICY_SETTINGS)
 		return true;
 	if (r->event.type != YAML_MAPPING_START_EVENT)
-		return fail(r, mark, "%s: and a list of rules are expected here", list);
+		return fail(r, mark, "%s: and a list of rules are expected here", list_name);
 	while (next(r) && r->event.type != YAML_MAPPING_END_EVENT) {
 		const char *key = scalar(r);
-		bool is_list = key && !strcmp(key, list);
-		if (is_list ? found : file == POLICY_RULES)
+		bool rules = is_list(key, file);
+		if (rules ? found : file == POLICY_RULES)
 			return fail(r, r->event.start_mark,
 				    "'%.60s' %s; the rules are under %s:", key ? key : "",
-				    is_list ? "is given twice" : "is not known here", list);
-		if (is_list ? !next(r) || !read_rules(r, list) : !skip(r) || !next(r) || !skip(r))
+				    rules ? "is given twice" : "is not known here", list_name);
+		if (rules ? !next(r) || !read_rules(r, list_name) : !skip(r) || !next(r) || !skip(r))
 			return false;
-		found = found || is_list;
+		found = found || rules;
 	}
-	return found || file == POLICY_SETTINGS || fail(r, mark, "no %s: in this file", list);
+	return found || file == POLICY_SETTINGS || fail(r, mark, "no %s: in this file", list_name);
 }
 
 static void read_stream(struct reading *r, enum policy_file file)
@@ -421,7 +429,7 @@ static void read_stream(struct reading *r, enum policy_file file)
 	}
 	if (!found && file == POLICY_RULES)
 		fail(r, r->event.start_mark,
-		     "the file is empty: 'portmap: []' is how to say that no rule is to "
+		     "the file is empty: 'forwards: []' is how to say that no rule is to "
 		     "be");
 }
 

@@ -8,6 +8,7 @@
  *   allow ["198.51.100.0/24", "token", ...]: "token" is who was admitted by one
  *   max_conn N  idle_s N  rate N (bytes a second, 0: none)          expires_at UNIX-SECONDS (0: never)
  *   source_ip "kernel|proxy-v2|nat"  paused true|false              created_at, changed_at UNIX-SECONDS
+ *   declared true: by p2pd.yaml, which keeps it so; left out of all others
  *   state "active|pending|paused|expired|failed|removed"            why "": what it waits for, or why it failed
  *   mode "kernel|user"               mode_why "": why not the kernel
  *   addresses ["203.0.113.5:8443/tcp", ...]: where visitors go      removed_at UNIX-SECONDS, of a tombstone */
@@ -66,7 +67,7 @@ struct rule {
 	uint64_t rate;						 /* bytes a second */
 	uint64_t expires_at, created_at, changed_at, removed_at; /* Unix seconds; 0: not */
 	enum rule_source source_ip;
-	bool paused;
+	bool paused, declared;
 };
 
 /* Where a rule's owner is: what rule_check_place() has to know of it. */

@@ -398,6 +398,12 @@ static int read_paused(struct rule *r, const json_t *v, char *why)
 	return json_is_boolean(v) ? 0 : rule_refuse(why, "paused is true or false");
 }
 
+static int read_declared(struct rule *r, const json_t *v, char *why)
+{
+	r->declared = json_is_true(v);
+	return json_is_boolean(v) ? 0 : rule_refuse(why, "declared is true or false");
+}
+
 static const struct key {
 	const char *name;
 	int (*read)(struct rule *r, const json_t *v, char *why);
@@ -418,6 +424,7 @@ static const struct key {
 	{ "expires_at", read_expires },
 	{ "source_ip", read_source },
 	{ "paused", read_paused },
+	{ "declared", read_declared },
 	{ "created_at", read_created },
 	{ "changed_at", read_changed },
 	{ "removed_at", read_removed },
@@ -485,6 +492,8 @@ struct json_t *rule_json(const struct rule *r)
 				 "paused", (int)r->paused, "created_at", (json_int_t)r->created_at,
 				 "changed_at", (json_int_t)r->changed_at);
 
+	if (json && r->declared)
+		json_object_set_new(json, "declared", json_true());
 	if (json && r->removed_at)
 		json_object_set_new(json, "removed_at", json_integer((json_int_t)r->removed_at));
 	return json;
