@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME_CAP = 128 };
-
 static int close_with(int fd, int rc)
 {
 	close(fd);
@@ -19,7 +17,7 @@ static int close_with(int fd, int rc)
 
 static bool name_is_valid(const char *name)
 {
-	return *name && strlen(name) < NAME_CAP && !strchr(name, '/') && strcmp(name, ".") != 0 &&
+	return *name && strlen(name) < FILE_NAME_CAP && !strchr(name, '/') && strcmp(name, ".") != 0 &&
 	       strcmp(name, "..") != 0;
 }
 
@@ -83,7 +81,7 @@ static int write_temporary(int dir, const char *name, const void *data, size_t l
 
 int file_write(int dir, const char *name, const void *data, size_t len)
 {
-	char temporary[NAME_CAP + 8];
+	char temporary[FILE_NAME_CAP + 8];
 
 	if (!name_is_valid(name))
 		return -EINVAL;
@@ -142,6 +140,61 @@ ssize_t file_read(int dir, const char *name, void *out, size_t cap)
 		rc = read_all(fd, out, size);
 	close(fd);
 	return rc;
+}
+
+static const char *path_of(int dir, const char *name, char out[static FILE_PATH])
+{
+	char link[32], folder[FILE_PATH];
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+	ssize_t len = readlink(link, folder, sizeof folder - 1);
+	if (len < 0 || snprintf(out, FILE_PATH, "%.*s/%s", (int)len, folder, name) >= FILE_PATH)
+		snprintf(out, FILE_PATH, "%.*s", FILE_NAME_CAP, name);
+	return out;
+}
+
+const char *file_why(int dir, const char *name, int error, char out[static FILE_WHY])
+{
+	char path[FILE_PATH];
+	struct stat st;
+	bool judged = (error == -EPERM || error == -ELOOP) &&
+		      fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+
+	path_of(dir, name, path);
+	if (judged && !S_ISREG(st.st_mode))
+		snprintf(out, FILE_WHY, "%s is no plain file: put another in its place, or take it away",
+			 path);
+	else if (judged && st.st_uid != geteuid())
+		snprintf(out, FILE_WHY, "%s belongs to uid %u, not to this user: `chown %u %s`", path,
+			 (unsigned)st.st_uid, (unsigned)geteuid(), path);
+	else if (judged && st.st_mode & (S_IRWXG | S_IRWXO))
+		snprintf(out, FILE_WHY, "%s has mode %04o, and others must not get at it: `chmod 600 %s`",
+			 path, (unsigned)st.st_mode & 07777, path);
+	else
+		snprintf(out, FILE_WHY, "%s: %s", path, strerror(-error));
+	return out;
+}
+
+static void name_aside(const char *name, unsigned number, char out[static FILE_NAME_CAP])
+{
+	char text[16] = "";
+
+	if (number > 1)
+		snprintf(text, sizeof text, ".%u", number);
+	snprintf(out, FILE_NAME_CAP, "%.96s.spoilt%s", name, text);
+}
+
+int file_put_aside(int dir, const char *name, char aside[static FILE_NAME_CAP])
+{
+	struct stat st;
+	unsigned number = 1;
+
+	if (!name_is_valid(name))
+		return -EINVAL;
+	do {
+		name_aside(name, number, aside);
+	} while (fstatat(dir, aside, &st, AT_SYMLINK_NOFOLLOW) == 0 && ++number <= FILE_ASIDE_MAX);
+	return renameat(dir, name, dir, aside) || fsync(dir) ? -errno : 0;
 }
 
 int file_remove(int dir, const char *name)

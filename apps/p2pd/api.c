@@ -118,8 +118,7 @@ static void on_portmap(void *arg, struct http_exchange *x)
 	struct api *a = arg;
 
 	if (!a->target->forward_api) {
-		send_answer(a, x,
-			    requests_error(503, EXIT_FAILED, "the daemon is still starting: try again"));
+		send_answer(a, x, requests_no_forward(a->target));
 		return;
 	}
 	forward_api_handle(a->target->forward_api, x, false);

@@ -84,6 +84,14 @@ static void print_data(json_t *data)
 	printf("  data     offload %s, %lld thread%s\n", offload, workers, workers == 1 ? "" : "s");
 }
 
+static void print_forwarding(json_t *forwarding)
+{
+	const char *off = text_of(forwarding, "off", NULL);
+
+	if (off)
+		printf("  ports    forwarding is off: %s\n", off);
+}
+
 static void print_self(json_t *status)
 {
 	json_t *self = json_object_get(status, "self"), *hub = json_object_get(status, "hub");
@@ -101,6 +109,7 @@ static void print_self(json_t *status)
 	print_nat(json_object_get(self, "nat"), text_of(self, "reflexive", NULL));
 	print_portmap(json_object_get(json_object_get(self, "nat"), "portmap"));
 	print_data(json_object_get(status, "data"));
+	print_forwarding(json_object_get(status, "forwarding"));
 }
 
 /* "42 s", "3 min", "5 h", "12 d" since a time such as 2026-01-31T09:05:00Z. */

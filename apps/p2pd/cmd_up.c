@@ -114,6 +114,7 @@ static int join_and_run(struct up *up, struct state *state)
 		.api = up->settings.api,
 		.gateway = &up->gateway,
 		.forwards = &up->forwards,
+		.audit_retention_s = &up->settings.audit_retention_s,
 		.rung = up->rung,
 		.on_hangup = reloads ? on_hangup : NULL,
 		.on_joined = on_joined,

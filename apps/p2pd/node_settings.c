@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "apps/p2pd/forward/audit.h"
 #include "apps/p2pd/join.h"
 #include "apps/p2pd/workers.h"
 #include "core/fail.h"
@@ -249,6 +250,7 @@ const struct config_entry node_settings_entries[] = {
 	{ "gateway.door.key", TEXT(door_key), .takes = "the path of a private key" },
 	{ "gateway.door.name", TEXT(door_name), .takes = "a name that leads to this machine",
 	  .fits = is_host_name },
+	{ "audit.retention", CONFIG_TIME, AT(audit_retention_s), .none = "forever", .live = true },
 	{ "forwards", CONFIG_OTHERS, .live = true }, /* node_settings_forwards() */
 	{ "log.level", TEXT(log_level), .option = "log-level", .value = "LEVELS",
 	  .help = LOG_LEVELS_HELP " (info)", .takes = LOG_LEVELS_HELP, .fits = log_levels_fit, .live = true },
@@ -261,7 +263,9 @@ _Static_assert(WORKERS_MAX == 16 && TUN_NAME_MAX == 15, "the table's words name 
 
 void node_settings_init(struct node_settings *s)
 {
-	*s = (struct node_settings) { .log_level = "info", .log_format = "text" };
+	*s = (struct node_settings) { .audit_retention_s = AUDIT_KEEP_S,
+				      .log_level = "info",
+				      .log_format = "text" };
 }
 
 /* What only holds of several settings, or of all words of one, together. */

@@ -26,6 +26,7 @@ struct node_settings {
 	uint32_t gateway_rate; /* bytes a second */
 	long gateway_conn, gateway_owner_ports, door_port;
 	char door_cert[GATEWAY_PATH_MAX], door_key[GATEWAY_PATH_MAX], door_name[RULE_DOMAIN];
+	uint64_t audit_retention_s; /* of port forwarding; 0: for ever */
 	char log_level[NODE_SETTINGS_TEXT], log_format[NODE_SETTINGS_WORD];
 };
 

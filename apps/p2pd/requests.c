@@ -53,8 +53,8 @@ static json_t *object_of(const char *body, size_t len)
 
 struct requests_answer requests_status(const struct requests_target *t, uint64_t now_ms, uint64_t unix_ns)
 {
-	const struct status s = { t->engine,	      t->hub_url, t->hub_proxy, t->tun,
-				  t->offload(t->arg), t->workers, now_ms,	unix_ns };
+	const struct status s = { t->engine,  t->hub_url, t->hub_proxy, t->tun,	       t->offload(t->arg),
+				  t->workers, now_ms,	  unix_ns,	t->forward_off };
 
 	return (struct requests_answer) { 200, status_format(&s) };
 }
@@ -252,6 +252,19 @@ static struct engine_peer *find_peer(const struct requests_target *t, const char
 		*error = requests_error(404, EXIT_NOT_FOUND, text);
 	}
 	return NULL;
+}
+
+/* --- Port forwarding */
+
+struct requests_answer requests_no_forward(const struct requests_target *t)
+{
+	char text[FILE_WHY + 64];
+
+	if (!t->forward_off)
+		return requests_error(503, EXIT_FAILED, "the daemon is still starting: try again");
+	snprintf(text, sizeof text, "port forwarding is off until the next reload or start: %s",
+		 t->forward_off);
+	return requests_error(503, EXIT_FAILED, text);
 }
 
 /* --- Why a path is what it is */

@@ -19,8 +19,9 @@ enum { REQUESTS_PING_MAX = 1000000, REQUESTS_WAIT_MAX_MS = 60000 };
 struct requests_target {
 	struct engine *engine;
 	struct wg_peers *wg;
-	struct forwarder *forwarder;	 /* NULL: not started yet */
+	struct forwarder *forwarder;	 /* NULL: not started yet, or off */
 	struct forward_api *forward_api; /* the same */
+	const char *forward_off;	 /* why it is off; NULL: it is not */
 	const char *hub_url, *hub_proxy, *tun;
 	unsigned workers;
 	const char *(*offload)(void *arg); /* the rung in use: rung.h */
@@ -65,6 +66,8 @@ bool requests_ping(const struct requests_target *t, const char *body, size_t len
 char *requests_pong_line(const struct engine_peer *ep, const struct engine_event *pong);
 char *requests_timeout_line(const struct engine_peer *ep); /* NULL: the peer is gone */
 
+/* What to answer without a forward_api. */
+struct requests_answer requests_no_forward(const struct requests_target *t);
 struct requests_answer requests_error(int status, enum exit_code code, const char *text);
 
 #endif

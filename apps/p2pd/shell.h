@@ -27,8 +27,10 @@ struct shell_config {
 	/* Of this node as a gateway, one without public addresses: it is none. Stays the caller's; on_hangup may change its
 	 * limits. */
 	const struct gateway_config *gateway;
-	/* Rules that are to be, beside those of `p2pd portmap`. Stays the caller's; on_hangup may replace them. */
+	/* Rules that are to be, beside those of `p2pd portmap`; and how long the audit stays, 0: for ever. Both stay the
+	 * caller's; on_hangup may replace them. */
 	const struct policy *forwards;
+	const uint64_t *audit_retention_s;
 	unsigned workers; /* 1: data is carried on the one loop; more: on so many threads beside it */
 	/* SIGHUP came; NULL: it ends the node as SIGTERM does. */
 	void (*on_hangup)(void *arg);

@@ -33,6 +33,13 @@ static int open_door(struct shell *s)
 		   : 0;
 }
 
+/* Without it the VPN goes on: people have to reach the machine that they are to mend. */
+static void be_off(struct shell *s)
+{
+	log_error("forward", "port forwarding is off until the next reload or start: %s", s->forward_off);
+	s->target.forward_off = s->forward_off;
+}
+
 int shell_start_forward(struct shell *s)
 {
 	const struct forwarder_config config = {
@@ -41,20 +48,22 @@ int shell_start_forward(struct shell *s)
 		.tun = &s->tun,
 		.state_dir = s->config.state->dir,
 		.gateway = gateway_of(s),
+		.audit_keep_s = *s->config.audit_retention_s,
 		.settle = on_settle,
 		.arg = s,
 	};
-	int ret = forwarder_start(&s->forwarder, &config);
 
-	if (ret)
-		return fail_with(EXIT_FAILED, "cannot start port forwarding: %s", strerror(-ret));
+	if (forwarder_start(&s->forwarder, &config, s->forward_off)) {
+		be_off(s);
+		return 0;
+	}
 	s->forward_api = forward_api_create(s->forwarder);
 	if (!s->forward_api)
 		return fail_with(EXIT_FAILED, "out of memory");
-	if (s->config.forwards)
-		forwarder_declare(s->forwarder, s->config.forwards);
+	forwarder_declare(s->forwarder, s->config.forwards);
 	s->target.forwarder = s->forwarder;
 	s->target.forward_api = s->forward_api;
+	s->target.forward_off = NULL;
 	return open_door(s);
 }
 
@@ -74,11 +83,13 @@ void shell_forward_on_pong(struct shell *s, const struct engine_event *pong)
 
 void shell_forward_on_settings(struct shell *s)
 {
-	if (!s->forwarder)
+	if (!s->forwarder) {
+		shell_start_forward(s); /* it may have been mended */
 		return;
+	}
 	forwarder_set_gateway(s->forwarder, gateway_of(s));
-	if (s->config.forwards)
-		forwarder_declare(s->forwarder, s->config.forwards);
+	forwarder_set_audit_keep(s->forwarder, *s->config.audit_retention_s);
+	forwarder_declare(s->forwarder, s->config.forwards);
 }
 
 void shell_cancel_forward(struct shell *s)

@@ -59,7 +59,8 @@ struct shell {
 	struct shell_portmap *portmap; /* NULL: not wanted */
 
 	/* shell_forward.c */
-	struct forwarder *forwarder;
+	struct forwarder *forwarder; /* NULL: off */
+	char forward_off[FILE_WHY];  /* why */
 	struct forward_api *forward_api;
 	struct forward_door *forward_door; /* NULL: not wanted */
 	uint64_t roster;		   /* the engine's, as the forwarder was last told */

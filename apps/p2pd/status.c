@@ -136,10 +136,11 @@ static json_t *peers(const struct status *s)
 char *status_format(const struct status *s)
 {
 	const struct engine *e = s->engine;
-	json_t *json = json_pack("{ss ss ss so so so so s{ss si}}", "schema", "p2pd.status/1", "version",
-				 P2PD_VERSION, "network", e->config.net.name, "self", self(s), "hub", hub(s),
-				 "peers", peers(s), "drops", drops(&e->drops), "data", "offload", s->offload,
-				 "workers", (int)s->workers);
+	json_t *json = json_pack("{ss ss ss so so so so s{ss si} s{ss?}}", "schema", "p2pd.status/1",
+				 "version", P2PD_VERSION, "network", e->config.net.name, "self", self(s),
+				 "hub", hub(s), "peers", peers(s), "drops", drops(&e->drops), "data",
+				 "offload", s->offload, "workers", (int)s->workers, "forwarding", "off",
+				 s->forward_off);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
 
 	json_decref(json);

@@ -15,6 +15,7 @@ struct status {
 	const char *offload;	  /* rung_name() of what is in use */
 	unsigned workers;	  /* threads that carry data */
 	uint64_t now_ms, unix_ns; /* the same moment on both clocks */
+	const char *forward_off;  /* why port forwarding is off; NULL: it is not */
 };
 
 /* In memory to be freed; NULL without memory. */

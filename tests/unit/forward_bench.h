@@ -27,6 +27,7 @@ static struct http_server *http;
 static struct stream_listener *listener;
 static struct engine_peer members[3];
 static bool read_only;
+static const struct gateway_config *as_gateway; /* NULL: it is none */
 static int dir;
 static int service; /* listens at 127.0.0.1 */
 static uint16_t service_port;
@@ -50,10 +51,12 @@ static inline void on_wake(void *arg)
 static inline void start_daemon(void)
 {
 	const struct forwarder_config config = {
-		.loop = loop, .engine = &engine, .tun = &tun, .state_dir = dir
+		.loop = loop, .engine = &engine, .tun = &tun, .state_dir = dir, .gateway = as_gateway
 	};
+	char why[FILE_WHY];
 
-	assert_int_equal(forwarder_start(&forwarder, &config), 0);
+	if (forwarder_start(&forwarder, &config, why))
+		fail_msg("%s", why);
 	api = forward_api_create(forwarder);
 	http = http_server_create(loop, routes, 1, NULL);
 	assert_int_equal(stream_listen_unix(&listener, loop, socket_path, http_server_accept, http), 0);

@@ -66,7 +66,7 @@ static inline int end(void **state)
 
 	gateway_close(b->g);
 	unlinkat(b->dir, "gateway.json", 0);
-	unlinkat(b->dir, "gateway.json.bad", 0);
+	unlinkat(b->dir, "gateway.json.spoilt", 0);
 	close(b->dir);
 	rmdir(b->path);
 	free(b);

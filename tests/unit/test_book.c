@@ -404,6 +404,7 @@ static void a_spoilt_file_is_put_aside_whole(void **state)
 		assert_int_equal(file_read(t->dir, "forwards.json.spoilt", aside, sizeof aside),
 				 (int)strlen(bad[i]));
 		assert_memory_equal(aside, bad[i], strlen(bad[i]));
+		unlinkat(t->dir, "forwards.json.spoilt", 0);
 	}
 	assert_int_equal(book_open(&t->b, t->dir), 0);
 	assert_int_equal(book_count(t->b), 0);

@@ -37,7 +37,8 @@ static int make_folder(void **state)
 
 static int remove_folder(void **state)
 {
-	static const char *const names[] = { "key", ".key.tmp", "other", "lock", "pipe" };
+	static const char *const names[] = { "key",  ".key.tmp",   "other",	  "lock",
+					     "pipe", "key.spoilt", "key.spoilt.2" };
 	struct folder *f = *state;
 
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -302,6 +303,60 @@ static void a_lock_ends_with_its_process(void **state)
 	close(locked[0]);
 }
 
+static void why_a_file_is_refused_is_said_with_the_remedy(void **state)
+{
+	struct folder *f = *state;
+	char why[FILE_WHY], wanted[FILE_WHY], content[8];
+
+	assert_int_equal(file_write(f->fd, "key", "x", 1), 0);
+	assert_int_equal(fchmodat(f->fd, "key", 0640, 0), 0);
+	snprintf(wanted, sizeof wanted,
+		 "%s/key has mode 0640, and others must not get at it: `chmod 600 %s/key`", f->path, f->path);
+	int error = (int)file_read(f->fd, "key", content, sizeof content);
+	assert_string_equal(file_why(f->fd, "key", error, why), wanted);
+	assert_int_equal(fchmodat(f->fd, "key", 0600, 0), 0);
+	assert_int_equal(fchownat(f->fd, "key", 77, 77, 0), 0);
+	error = (int)file_read(f->fd, "key", content, sizeof content);
+	assert_non_null(strstr(file_why(f->fd, "key", error, why), "belongs to uid 77"));
+	unlinkat(f->fd, "key", 0);
+	assert_int_equal(symlinkat("other", f->fd, "key"), 0);
+	error = (int)file_read(f->fd, "key", content, sizeof content);
+	assert_non_null(strstr(file_why(f->fd, "key", error, why), "no plain file"));
+	snprintf(wanted, sizeof wanted, "%s/none: No such file or directory", f->path);
+	assert_string_equal(file_why(f->fd, "none", -ENOENT, why), wanted);
+}
+
+static void no_spoilt_file_takes_the_place_of_another(void **state)
+{
+	struct folder *f = *state;
+	char aside[FILE_NAME_CAP], content[8];
+
+	for (int i = 1; i <= 2; i++) {
+		assert_int_equal(file_write(f->fd, "key", i == 1 ? "one" : "two", 3), 0);
+		assert_int_equal(file_put_aside(f->fd, "key", aside), 0);
+		assert_string_equal(aside, i == 1 ? "key.spoilt" : "key.spoilt.2");
+	}
+	assert_int_equal(file_put_aside(f->fd, "key", aside), -ENOENT);
+	assert_int_equal(file_read(f->fd, "key.spoilt", content, sizeof content), 3);
+	assert_memory_equal(content, "one", 3);
+}
+
+static void of_very_many_spoilt_files_the_last_gives_way(void **state)
+{
+	struct folder *f = *state;
+	char aside[FILE_NAME_CAP], name[64];
+
+	for (int i = 0; i < FILE_ASIDE_MAX + 3; i++) {
+		assert_int_equal(file_write(f->fd, "key", "x", 1), 0);
+		assert_int_equal(file_put_aside(f->fd, "key", aside), 0);
+	}
+	assert_string_equal(aside, "key.spoilt.99");
+	for (int i = 3; i <= FILE_ASIDE_MAX; i++) {
+		snprintf(name, sizeof name, "key.spoilt.%d", i);
+		assert_int_equal(unlinkat(f->fd, name, 0), 0);
+	}
+}
+
 #define FILE_TEST(name) cmocka_unit_test_setup_teardown(name, make_folder, remove_folder)
 
 int main(void)
@@ -318,6 +373,9 @@ int main(void)
 		FILE_TEST(a_file_of_another_owner_is_refused),
 		FILE_TEST(what_is_no_plain_file_is_refused),
 		FILE_TEST(a_folder_is_made_private_and_must_not_be_open_to_others),
+		FILE_TEST(why_a_file_is_refused_is_said_with_the_remedy),
+		FILE_TEST(no_spoilt_file_takes_the_place_of_another),
+		FILE_TEST(of_very_many_spoilt_files_the_last_gives_way),
 		FILE_TEST(a_lock_keeps_a_second_process_out),
 		FILE_TEST(a_lock_ends_with_its_process),
 	};

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -86,6 +87,46 @@ static void without_an_audit_all_else_goes_on(void **state)
 	assert_int_equal(ask("GET", "/api/v1/portmap/audit", NULL, &json), 500);
 	assert_non_null(strstr(text_at(json_object_get(json, "error"), "message"), "audit"));
 	json_decref(json);
+}
+
+static void a_file_that_others_may_read_is_named_with_its_remedy(void **state)
+{
+	static const char *const names[] = { "forwards.json", "tokens.json" };
+	const struct forwarder_config config = {
+		.loop = loop, .engine = &engine, .tun = &tun, .state_dir = dir
+	};
+	char why[FILE_WHY], wanted[FILE_WHY];
+	struct forwarder *f;
+
+	(void)state;
+	stop_daemon();
+	for (size_t i = 0; i < 2; i++) {
+		int fd = openat(dir, names[i], O_CREAT | O_WRONLY, 0600);
+		assert_int_equal(fchmod(fd, 0644), 0);
+		close(fd);
+		assert_int_equal(forwarder_start(&f, &config, why), -EPERM);
+		snprintf(wanted, sizeof wanted,
+			 "%s/%s has mode 0644, and others must not get at it: `chmod 600 %s/%s`", dir_path,
+			 names[i], dir_path, names[i]);
+		assert_string_equal(why, wanted);
+		assert_int_equal(unlinkat(dir, names[i], 0), 0);
+	}
+	start_daemon();
+}
+
+static void who_cannot_be_a_gateway_has_rules_nevertheless(void **state)
+{
+	const struct gateway_config gateway = { .public4 = at("203.0.113.5") };
+
+	(void)state;
+	int fd = openat(dir, "gateway.json", O_CREAT | O_WRONLY, 0600);
+	assert_int_equal(fchmod(fd, 0644), 0);
+	close(fd);
+	stop_daemon();
+	as_gateway = &gateway;
+	start_daemon();
+	as_gateway = NULL;
+	state_is(add(""), "active");
 }
 
 /* ---- Rules of the settings */
@@ -186,6 +227,8 @@ int main(void)
 		with_daemon(rules_of_the_settings_come_and_go_with_them),
 		with_daemon(what_the_settings_cannot_have_is_told_and_tried_again),
 		with_daemon(without_an_audit_all_else_goes_on),
+		with_daemon(a_file_that_others_may_read_is_named_with_its_remedy),
+		with_daemon(who_cannot_be_a_gateway_has_rules_nevertheless),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

@@ -73,9 +73,9 @@ static void a_spoilt_file_is_put_aside(void **state)
 		assert_int_equal(file_write(b->dir, "gateway.json", texts[i], strlen(texts[i])), 0);
 		reopen(b);
 		assert_int_equal(gateway_user_entries(b->g, NULL, 0), 0);
-		assert_int_equal(fstatat(b->dir, "gateway.json.bad", &st, 0), 0);
+		assert_int_equal(fstatat(b->dir, "gateway.json.spoilt", &st, 0), 0);
 		assert_int_not_equal(fstatat(b->dir, "gateway.json", &st, 0), 0);
-		unlinkat(b->dir, "gateway.json.bad", 0);
+		unlinkat(b->dir, "gateway.json.spoilt", 0);
 	}
 	assert_int_equal(ask_one(b, 1, 1), 0);
 }

@@ -11,10 +11,12 @@
 #include "apps/p2pd/status.h"
 #include "tests/unit/made_node.h"
 
+static const char *forward_off;
+
 static json_t *status(void)
 {
 	const struct status s = {
-		&engine, "https://hub.example", NULL, "p2pd0", "no-gro", 4, NOW_MS, UNIX_NS
+		&engine, "https://hub.example", NULL, "p2pd0", "no-gro", 4, NOW_MS, UNIX_NS, forward_off
 	};
 	char *text = status_format(&s);
 	json_t *json = json_loads(text, 0, NULL);
@@ -99,6 +101,7 @@ static const struct promise of_status[] = {
 	{ "drops.no_buffer", 'i' },
 	{ "drops.under_load", 'i' },
 	{ "data.offload", 's' },
+	{ "forwarding.off", 'S' },
 	{ "data.workers", 'i' },
 	{ 0 },
 };
@@ -129,6 +132,16 @@ static const struct promise of_peer[] = {
 	{ "last_handshake", 'S' },
 	{ 0 },
 };
+
+static void why_forwarding_is_off_is_told(void **state)
+{
+	(void)state;
+	forward_off = "forwards.json has mode 0644";
+	json_t *s = status();
+	assert_string_equal(text_at(json_object_get(s, "forwarding"), "off"), forward_off);
+	forward_off = NULL;
+	json_decref(s);
+}
 
 static void the_status_keeps_what_it_promises(void **state)
 {
@@ -350,6 +363,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		with_a_node(the_status_keeps_what_it_promises),
+		with_a_node(why_forwarding_is_off_is_told),
 		with_a_node(a_direct_path_tells_where_how_and_since_when),
 		with_a_node(trains_are_told_of_the_way_in_use),
 		with_a_node(the_path_tells_what_opened_it),

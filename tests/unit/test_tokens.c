@@ -398,7 +398,7 @@ static void a_spoilt_file_is_put_aside_and_admits_nobody(void **state)
 		assert_int_equal(file_write(dir, "tokens.json", files[i], strlen(files[i])), 0);
 		assert_int_equal(tokens_open(&tokens, dir), -EBADMSG);
 		assert_int_equal(tokens_count(tokens), 0);
-		assert_int_equal(faccessat(dir, "tokens.json.bad", F_OK, 0), 0);
+		assert_int_equal(faccessat(dir, "tokens.json.spoilt", F_OK, 0), 0);
 	}
 	reopen();
 }

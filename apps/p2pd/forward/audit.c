@@ -16,8 +16,6 @@
 
 enum { HOUR_S = 3600, UNIX_WITHIN = 64, TIME_TEXT = 32 };
 
-static const char file_name[] = "audit.jsonl";
-
 struct flood {
 	uint64_t since;		/* when the hour began */
 	unsigned written, left; /* in it; and not written since the last line */
@@ -68,7 +66,7 @@ static const char *const outcomes[] = {
 
 static int open_file(int dir, size_t *size)
 {
-	int fd = openat(dir, file_name, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
+	int fd = openat(dir, AUDIT_FILE, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC,
 			0600);
 	struct stat st;
 
@@ -233,7 +231,7 @@ static const char *line_end(const char *line, const char *end)
 
 static void keep_from(struct audit *a, const char *text, size_t from)
 {
-	int error = file_write(a->dir, file_name, text + from, a->size - from);
+	int error = file_write(a->dir, AUDIT_FILE, text + from, a->size - from);
 	size_t size = 0;
 
 	if (!error) {

@@ -10,6 +10,8 @@
 
 struct json_t;
 
+#define AUDIT_FILE "audit.jsonl"
+
 enum {
 	AUDIT_KEEP_S = 30 * 86400, /* the default retention */
 	AUDIT_HOURLY_MAX = 100,	   /* lines an hour of one event that any stranger can cause */

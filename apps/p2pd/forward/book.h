@@ -6,6 +6,8 @@
 #include "apps/p2pd/forward/rule.h"
 #include "core/crypto.h"
 
+#define BOOK_FILE "forwards.json"
+
 enum {
 	BOOK_RULES_MAX =
 		1024, /* tombstones among them: where there is no room, the oldest of those gives way */

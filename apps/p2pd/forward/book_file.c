@@ -9,9 +9,7 @@
 #include "core/file.h"
 #include "core/log.h"
 
-#define FILE_NAME  "forwards.json"
-#define FILE_ASIDE "forwards.json.spoilt"
-#define SCHEMA	   "p2pd.forwards/1"
+#define SCHEMA "p2pd.forwards/1"
 
 /* --- Writing */
 
@@ -72,7 +70,7 @@ static char *text_of(struct book_item *const *items, size_t count)
 int book_file_write(int dir, struct book_item *const *items, size_t count)
 {
 	char *text = text_of(items, count);
-	int rc = text ? file_write(dir, FILE_NAME, text, strlen(text)) : -ENOMEM;
+	int rc = text ? file_write(dir, BOOK_FILE, text, strlen(text)) : -ENOMEM;
 
 	free(text);
 	return rc;
@@ -82,18 +80,18 @@ int book_file_write(int dir, struct book_item *const *items, size_t count)
 
 int book_file_put_aside(int dir, const char *why)
 {
-	if (renameat(dir, FILE_NAME, dir, FILE_ASIDE) || fsync(dir)) {
-		int error = errno;
-		log_error("forward", FILE_NAME " is spoilt (%s) and cannot be put aside: %s", why,
-			  strerror(error));
-		return -error;
+	char aside[FILE_NAME_CAP];
+	int ret = file_put_aside(dir, BOOK_FILE, aside);
+
+	if (ret) {
+		log_error("forward", BOOK_FILE " is spoilt (%s) and cannot be put aside: %s", why,
+			  strerror(-ret));
+		return ret;
 	}
 	log_error("forward",
-		  FILE_NAME
-		  " is spoilt: %s. It is now " FILE_ASIDE
-		  " in the same folder: mend it and put it back while p2pd does not run, or make the rules "
-		  "anew",
-		  why);
+		  BOOK_FILE " is spoilt: %s. It is now %s in the same folder: mend it and put it back while "
+			    "p2pd does not run, or make the rules anew",
+		  why, aside);
 	return -EBADMSG;
 }
 
@@ -191,7 +189,7 @@ int book_file_read(int dir, struct book_item *items[static BOOK_RULES_MAX], size
 	*count = 0;
 	if (!text)
 		return -ENOMEM;
-	ssize_t len = file_read(dir, FILE_NAME, text, BOOK_FILE_MAX);
+	ssize_t len = file_read(dir, BOOK_FILE, text, BOOK_FILE_MAX);
 	int rc = len == -ENOENT ? 0 : (int)len;
 	if (len >= 0)
 		rc = parse(text, (size_t)len, items, count, why);

@@ -199,8 +199,12 @@ static void audit(struct api_call *c)
 		return;
 	}
 	struct audit *log = forwarder_audit_log(c->f);
-	int ret = log ? audit_list(log, since, &json) : -ENOENT;
-	if (ret)
+	int ret = audit_list(log, since, &json);
+	if (!log)
+		api_error(c, 500, EXIT_FAILED,
+			  "no audit is written: " AUDIT_FILE
+			  " could not be opened when p2pd started, its log says why");
+	else if (ret)
 		api_error(c, 500, EXIT_FAILED, "the audit cannot be read: %s", strerror(-ret));
 	else
 		api_answer(c, 200, json);

@@ -258,22 +258,32 @@ void forwarder_audit(struct forwarder *f, enum audit_event event, enum audit_out
 
 /* ---- Life */
 
-static int open_files(struct forwarder *f)
+static int open_files(struct forwarder *f, char why[static FILE_WHY])
 {
 	int dir = f->config.state_dir, ret = book_open(&f->book, dir);
 
 	if (ret == -EBADMSG)
 		ret = book_open(&f->book, dir);
-	if (ret)
+	if (ret) {
+		file_why(dir, BOOK_FILE, ret, why);
 		return ret;
+	}
 	ret = tokens_open(&f->tokens, dir);
-	if (ret && ret != -EBADMSG)
+	if (ret && ret != -EBADMSG) {
+		file_why(dir, TOKENS_FILE, ret, why);
 		return ret;
-	ret = audit_open(&f->audit, dir, AUDIT_KEEP_S, forwarder_unix_s());
+	}
+	ret = audit_open(&f->audit, dir, f->config.audit_keep_s, forwarder_unix_s());
 	if (ret)
-		log_error("forward", "no audit is written: %s", strerror(-ret));
+		log_error("forward", "no audit is written until the next start: %s",
+			  file_why(dir, AUDIT_FILE, ret, why));
 	tunnel_ports_load(&f->tunnels, dir);
 	return 0;
+}
+
+void forwarder_set_audit_keep(struct forwarder *f, uint64_t keep_s)
+{
+	audit_keep(f->audit, keep_s);
 }
 
 static int start_link(struct forwarder *f)
@@ -289,11 +299,12 @@ static int start_link(struct forwarder *f)
 	return lease_link_start(&f->link, &config);
 }
 
-int forwarder_start(struct forwarder **out, const struct forwarder_config *config)
+int forwarder_start(struct forwarder **out, const struct forwarder_config *config, char why[static FILE_WHY])
 {
 	struct forwarder *f = calloc(1, sizeof *f);
 	uint64_t now = loop_now_ms();
 
+	snprintf(why, FILE_WHY, "out of memory");
 	if (!f)
 		return -ENOMEM;
 	f->config = *config;
@@ -304,15 +315,14 @@ int forwarder_start(struct forwarder **out, const struct forwarder_config *confi
 	rng_init_system(&f->rng);
 	f->timer = loop_timer_create(config->loop, on_due, f);
 	f->carry = carry_create(config->loop, config->tun->name);
-	int ret = f->timer && f->carry ? open_files(f) : -ENOMEM;
-	if (!ret)
-		ret = start_link(f);
-	if (!ret)
-		ret = forwarder_gate_start(f);
+	int ret = f->timer && f->carry ? open_files(f, why) : -ENOMEM;
+	if (!ret && (ret = start_link(f)))
+		snprintf(why, FILE_WHY, "the link to other nodes: %s", strerror(-ret));
 	if (ret) {
 		forwarder_stop(f);
 		return ret;
 	}
+	forwarder_gate_start(f);
 	forwarder_lease_restore(f);
 	*out = f;
 	forwarder_refresh(f);

@@ -10,6 +10,7 @@
 #include "apps/p2pd/forward/gateway.h"
 #include "apps/p2pd/forward/policy.h"
 #include "apps/p2pd/forward/tokens.h"
+#include "core/file.h"
 #include "core/loop.h"
 #include "tun/device.h"
 
@@ -21,13 +22,14 @@ struct forwarder_config {
 	const struct tun_device *tun;
 	int state_dir;			      /* stays the caller's */
 	const struct gateway_config *gateway; /* NULL: this node is none; copied */
+	uint64_t audit_keep_s;		      /* 0: for ever */
 	/* The engine has something to say. */
 	void (*settle)(void *arg);
 	void *arg;
 };
 
-/* 0 or a negative errno. Rules of before come into effect as soon as the node has joined. */
-int forwarder_start(struct forwarder **out, const struct forwarder_config *config);
+/* 0; or a negative errno, with `why` for a person. Rules of before come into effect as soon as the node has joined. */
+int forwarder_start(struct forwarder **out, const struct forwarder_config *config, char why[static FILE_WHY]);
 /* Nothing is begun any more: what runs on work threads comes to its end. */
 void forwarder_cancel(struct forwarder *f);
 /* After that, and when nobody waits any more. NULL is allowed. */
@@ -36,6 +38,8 @@ void forwarder_stop(struct forwarder *f);
 void forwarder_on_change(struct forwarder *f);
 /* The administrator changed what this node does as a gateway; NULL: it is none any more. */
 void forwarder_set_gateway(struct forwarder *f, const struct gateway_config *gateway);
+/* How long the audit's lines stay. */
+void forwarder_set_audit_keep(struct forwarder *f, uint64_t keep_s);
 /* Rules that the settings declare: they are to be as they say, beside the others; those that they declared before and do no
  * more, are removed. All or none of it: what cannot be is logged and audited, and tried again now and then, for the host's
  * addresses and the other rules may change. `p` stays the caller's, until the next call. */

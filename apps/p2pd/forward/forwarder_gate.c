@@ -521,18 +521,21 @@ struct lease_link_handler forwarder_gate_handler(void)
 	return (struct lease_link_handler) { on_lease, on_release, on_stats, on_admit, key_of, on_refused };
 }
 
-static int open_gateway(struct forwarder *f, const struct gateway_config *config)
+static void open_gateway(struct forwarder *f, const struct gateway_config *config)
 {
+	char why[FILE_WHY];
+
 	f->gate.config = *config;
 	int ret = gateway_open(&f->gate.gateway, f->config.state_dir, config, port_in_use, f);
 	if (ret)
-		log_error("forward", "this node cannot be a gateway: %s", strerror(-ret));
-	return ret;
+		log_error("forward", "this node cannot be a gateway until the next reload or start: %s",
+			  file_why(f->config.state_dir, GATEWAY_FILE, ret, why));
 }
 
-int forwarder_gate_start(struct forwarder *f)
+void forwarder_gate_start(struct forwarder *f)
 {
-	return f->config.gateway ? open_gateway(f, f->config.gateway) : 0;
+	if (f->config.gateway)
+		open_gateway(f, f->config.gateway);
 }
 
 void forwarder_set_gateway(struct forwarder *f, const struct gateway_config *gateway)

@@ -202,7 +202,8 @@ void forwarder_kernel_last_look(struct forwarder *f);
 void forwarder_kernel_stop(struct forwarder *f);
 
 /* forwarder_gate.c: the gateway's side, and what gateways ask of us. */
-int forwarder_gate_start(struct forwarder *f);
+/* A node that cannot be a gateway has rules nevertheless; the log says why. */
+void forwarder_gate_start(struct forwarder *f);
 void forwarder_gate_stop(struct forwarder *f);
 /* Adds what our leases need. */
 int forwarder_gate_plan(struct forwarder *f, struct forward_list *kernel, struct forward_list *user);

@@ -6,6 +6,8 @@
 #include "apps/p2pd/forward/lease.h"
 #include "apps/p2pd/forward/pass.h"
 
+#define GATEWAY_FILE "gateway.json"
+
 enum {
 	GATEWAY_LEASES_MAX = 1024,
 	GATEWAY_OWNER_MAX = 256, /* leases of one owner */

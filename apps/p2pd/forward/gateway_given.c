@@ -10,7 +10,7 @@
 #include "core/file.h"
 #include "core/log.h"
 
-static const char file_name[] = "gateway.json", bad_name[] = "gateway.json.bad", schema[] = "p2pd.gateway/1";
+static const char file_name[] = GATEWAY_FILE, schema[] = "p2pd.gateway/1";
 
 /* --- Out. */
 
@@ -206,11 +206,14 @@ int gateway_given_read(int dir, struct gateway_given **list, size_t *count)
 
 void gateway_given_put_aside(int dir)
 {
-	if (renameat(dir, file_name, dir, bad_name) == 0)
+	char aside[FILE_NAME_CAP];
+	int ret = file_put_aside(dir, file_name, aside);
+
+	if (ret)
+		log_warn("gateway", "%s is spoilt and cannot be put aside: %s", file_name, strerror(-ret));
+	else
 		log_warn("gateway",
 			 "%s is spoilt and was put aside as %s: the leases in it are given anew as their "
 			 "owners ask",
-			 file_name, bad_name);
-	else
-		log_warn("gateway", "%s is spoilt and cannot be put aside: %s", file_name, strerror(errno));
+			 file_name, aside);
 }

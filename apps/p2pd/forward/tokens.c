@@ -27,8 +27,6 @@ int tokens_open(struct tokens **out, int dir)
 	int ret = tokens_ledger_load(&t->now, dir);
 	if (ret == -EBADMSG) {
 		int aside = tokens_ledger_put_aside(dir);
-		log_error("forward",
-			  "the file of tokens is spoilt, put aside as tokens.json.bad: make new ones");
 		ret = aside ? aside : tokens_ledger_copy(&t->now, NULL);
 		ret = ret ? ret : -EBADMSG;
 	}

@@ -9,6 +9,8 @@
 #include "apps/p2pd/forward/rule.h"
 #include "core/crypto.h"
 
+#define TOKENS_FILE "tokens.json"
+
 enum {
 	TOKENS_MAX = 1024,	 /* of all rules, those that have run out among them until tokens_tick() */
 	TOKENS_VISITS_MAX = 512, /* admitted visitors of all rules at a time */
@@ -40,7 +42,7 @@ struct token_visit {
 
 struct tokens; /* opaque */
 
-/* `dir` is the state folder, stays the caller's. 0; -EBADMSG: the file is spoilt, and was put aside as tokens.json.bad; in
+/* `dir` is the state folder, stays the caller's. 0; -EBADMSG: the file is spoilt, and was put aside (the log says where); in
  * that case, and only then, *out is set nevertheless and empty. Or another negative errno. */
 int tokens_open(struct tokens **out, int dir);
 void tokens_close(struct tokens *t); /* NULL is allowed */

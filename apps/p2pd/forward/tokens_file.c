@@ -8,8 +8,7 @@
 #include <string.h>
 
 #include "core/file.h"
-
-static const char file_name[] = "tokens.json", bad_name[] = "tokens.json.bad";
+#include "core/log.h"
 
 /* --- The ledger */
 
@@ -89,7 +88,7 @@ int tokens_ledger_save(const struct tokens_ledger *l, int dir)
 {
 	json_t *json = ledger_json(l);
 	char *text = json ? json_dumps(json, JSON_COMPACT) : NULL;
-	int ret = text ? file_write(dir, file_name, text, strlen(text)) : -ENOMEM;
+	int ret = text ? file_write(dir, TOKENS_FILE, text, strlen(text)) : -ENOMEM;
 
 	json_decref(json);
 	free(text);
@@ -174,7 +173,7 @@ int tokens_ledger_load(struct tokens_ledger *l, int dir)
 	*l = (struct tokens_ledger) { 0 };
 	if (!text)
 		return -ENOMEM;
-	ssize_t n = file_read(dir, file_name, text, TOKENS_FILE_MAX);
+	ssize_t n = file_read(dir, TOKENS_FILE, text, TOKENS_FILE_MAX);
 	int ret = n == -ENOENT ? tokens_ledger_copy(l, NULL) : n == -EFBIG ? -EBADMSG : n < 0 ? (int)n : 0;
 	if (n >= 0) {
 		json_t *json = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, NULL);
@@ -189,5 +188,15 @@ int tokens_ledger_load(struct tokens_ledger *l, int dir)
 
 int tokens_ledger_put_aside(int dir)
 {
-	return renameat(dir, file_name, dir, bad_name) ? -errno : 0;
+	char aside[FILE_NAME_CAP];
+	int ret = file_put_aside(dir, TOKENS_FILE, aside);
+
+	if (ret)
+		log_error("forward", TOKENS_FILE " is spoilt and cannot be put aside: %s", strerror(-ret));
+	else
+		log_error("forward",
+			  TOKENS_FILE
+			  " is spoilt, and is now %s: links of before admit nobody, make new ones",
+			  aside);
+	return ret;
 }
