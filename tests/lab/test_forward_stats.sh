@@ -1,7 +1,7 @@
 #!/bin/bash
-# What is known of a rule: counts live for long connections, kept over restarts; by the command, by the local API on loopback TCP
+# What is known of a rule: counts live for long connections, kept over restarts of the node and of its gateway, and kill -9; by the command, by the local API on loopback TCP
 # with a token that may only read, and as Prometheus series. Audit lines of what was done. ping tells what is wrong where.
-# Timeout: 120 s
+# Timeout: 240 s
 . "$(dirname "$0")/p2pd.sh"
 . "$(dirname "$0")/forward.sh"
 API=127.0.0.1:9479 METRICS=9788
@@ -52,20 +52,68 @@ lab_in n curl -s -m 10 "http://127.0.0.1:$METRICS/metrics" | grep "^p2pd_.*$kern
 	lab_fail "no Prometheus series names the rule"
 lab_note "Prometheus: $(wc -l <"$LAB/series") series of a rule: $(sed 's/{.*//' "$LAB/series" | sort -u | paste -sd' ')"
 
-# Kept, when the node ends, and when it is killed (what was counted in the last seconds may be lost then).
-sleep 3
-declare -A total bytes
-for mode in kernel user; do
-	total[$mode]=$(forward_count n "${!mode}" .total) bytes[$mode]=$(forward_count n "${!mode}" .bytes_in)
+# What a gateway refused is counted on when it begins to count anew.
+strict=$(forward_add n --local "$(own4 n):7000" --scope public --via gw --allow 192.0.2.0/24 --public-port 7400 --name strict)
+forward_ready n "$strict"
+not_allowed() { forward_count n "$strict" .rejected.not_allowed; }
+for _ in 1 2 3 4 5 6; do
+	ask v tcp "$gw" 7400 --wait 1 >"$LAB/out"
 done
+refused_some() { [ "$(not_allowed)" -ge 6 ]; }
+lab_until 20 "what the gateway refused is counted" refused_some
+refused_before=$(not_allowed)
+kept() { [ "$(jq "[.forwards[] | select(.name == \"strict\") | .stats.rejected.not_allowed // 0][0]" "$LAB/n.state/forwards.json")" -ge 6 ]; }
+lab_until 45 "it is kept on disk" kept
+lab_kill gw KILL
+gateway_start gw
+forward_ready n "$strict"
+ask v tcp "$gw" 7400 --wait 1 >"$LAB/out"
+one_more() {
+	local now
+	now=$(not_allowed)
+	[ "$now" -ge "$refused_before" ] || lab_fail "refusals went back from $refused_before to $now"
+	[ "$now" -gt "$refused_before" ]
+}
+lab_until 20 "it is counted on after the gateway's restart" one_more
+lab_note "refused: $refused_before, and after a restart of the gateway $(not_allowed)"
+
+# Kept, when the node ends.
+declare -A total bytes
+remember() {
+	local mode
+	for mode in kernel user; do
+		total[$mode]=$(forward_count n "${!mode}" .total) bytes[$mode]=$(forward_count n "${!mode}" .bytes_in)
+	done
+}
+remembered() { # HOW it ended
+	local mode
+	for mode in kernel user; do
+		[ "$(forward_count n "${!mode}" .total)" -ge "${total[$mode]}" ] &&
+			[ "$(forward_count n "${!mode}" .bytes_in)" -ge "${bytes[$mode]}" ] ||
+			lab_fail "$mode: counts were lost by $1: $(forward n stats "${!mode}" --json), before ${total[$mode]}, ${bytes[$mode]}"
+	done
+	[ "$(not_allowed)" -ge "$refused_before" ] || lab_fail "refusals were lost by $1: $(not_allowed), before $refused_before"
+}
+lab_kill held-kernel
+lab_kill held-user
+remember
 node_stop n
 node_start n
 lab_until 30 "n is back" is_joined n
-for mode in kernel user; do
-	[ "$(forward_count n "${!mode}" .total)" -ge "${total[$mode]}" ] &&
-		[ "$(forward_count n "${!mode}" .bytes_in)" -ge "${bytes[$mode]}" ] ||
-		lab_fail "$mode: counts were lost: $(forward n stats "${!mode}" --json), before ${total[$mode]}, ${bytes[$mode]}"
-done
+remembered "an end"
+
+# Kept, when it is killed: all but what was counted in the last half minute.
+forward_ready n "$user" user
+ask v tcp "$gw" 7200 --apart -200 >"$LAB/out"
+more() { [ "$(forward_count n "$user" .total)" -gt "${total[user]}" ]; }
+lab_until 20 "one more connection is counted" more
+remember
+on_disk() { [ "$(jq "[.forwards[] | select(.name == \"live-user\") | .stats.total][0]" "$LAB/n.state/forwards.json")" -ge "${total[user]}" ]; }
+lab_until 45 "it is on disk" on_disk
+lab_kill n KILL
+node_start n
+lab_until 30 "n is back" is_joined n
+remembered "kill -9"
 
 # What is wrong, and where.
 forward_ready n "$kernel" kernel
@@ -79,6 +127,9 @@ refused 1 "gateway|tunnel" forward n ping "$kernel"
 lab_note "ping: $(cat "$LAB/err")"
 
 # Who did what.
+forward n audit --json >"$LAB/audit.json"
+! jq -e '[.entries[] | select((.detail // "") | test("[0-9]{12}"))] | length > 0' "$LAB/audit.json" >/dev/null ||
+	lab_fail "the audit tells of numbers that cannot be: $(grep -o '"detail": "[^"]*[0-9]\{12\}[^"]*"' "$LAB/audit.json")"
 forward n pause "$kernel" >"$LAB/out"
 forward n rm "$kernel" >"$LAB/out"
 forward n audit --json >"$LAB/audit.json"

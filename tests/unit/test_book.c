@@ -410,6 +410,23 @@ static void a_spoilt_file_is_put_aside_whole(void **state)
 	assert_int_equal(book_count(t->b), 0);
 }
 
+static void a_file_that_is_too_large_is_put_aside_whole(void **state)
+{
+	struct bench *t = *state;
+	struct stat st;
+
+	added(t, "web", 80);
+	book_close(t->b);
+	int fd = openat(t->dir, "forwards.json", O_WRONLY);
+	assert_int_equal(ftruncate(fd, BOOK_FILE_MAX + 1), 0);
+	close(fd);
+	assert_int_equal(book_open(&t->b, t->dir), -EBADMSG);
+	assert_int_equal(fstatat(t->dir, "forwards.json.spoilt", &st, 0), 0);
+	assert_int_equal(st.st_size, BOOK_FILE_MAX + 1);
+	assert_int_equal(book_open(&t->b, t->dir), 0);
+	assert_int_equal(book_count(t->b), 0);
+}
+
 static void a_file_that_others_may_read_is_refused_and_stays(void **state)
 {
 	struct bench *t = *state;
@@ -552,6 +569,7 @@ int main(void)
 		BOOK_TEST(what_is_so_already_is_not_written_anew),
 		BOOK_TEST(counts_are_kept_over_restarts_and_changes),
 		BOOK_TEST(a_spoilt_file_is_put_aside_whole),
+		BOOK_TEST(a_file_that_is_too_large_is_put_aside_whole),
 		BOOK_TEST(a_file_that_others_may_read_is_refused_and_stays),
 		BOOK_TEST(a_kill_at_any_system_call_loses_nothing_acknowledged),
 	};

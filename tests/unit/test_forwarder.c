@@ -12,7 +12,9 @@
 
 #include "tests/unit/forward_bench.h"
 
+#include "apps/p2pd/forward/forward_metrics.h"
 #include "apps/p2pd/forward/forwarder_internal.h"
+#include "tests/unit/metrics_text.h"
 
 /* ---- Counts */
 
@@ -69,6 +71,61 @@ static void a_removed_rule_had_its_last_visit_when_it_was(void **state)
 	assert_in_range(json_integer_value(json_object_get(json, "last_visit_at")), time(NULL) - 60,
 			time(NULL));
 	json_decref(json);
+}
+
+/* ---- What Prometheus is told */
+
+static const char *series(void)
+{
+	static char text[METRICS_TEXT_MAX];
+	struct metrics m;
+
+	metrics_init(&m, text, sizeof text);
+	text[0] = '\n'; /* as a line before the first */
+	m.len = 1;
+	forward_metrics_write(&m, forwarder);
+	assert_false(m.full);
+	return text;
+}
+
+static double value_of(const char *family, const char *id, const char *more)
+{
+	char name[160];
+
+	snprintf(name, sizeof name, "%s{forward_id=\"%s\"%s}", family, id, more);
+	return value_in(series(), name);
+}
+
+static void each_rule_has_its_series(void **state)
+{
+	char id[64], other[64], info[200];
+
+	(void)state;
+	assert_string_equal(series(), "\n"); /* without rules, nothing */
+	strcpy(id, add(", \"name\": \"web\", \"public_port\": 23456"));
+	strcpy(other, add(", \"public_port\": 23457"));
+	read_metrics(series() + 1);
+	assert_int_equal(family_count, 7);
+	for (size_t i = 0; i < family_count; i++)
+		assert_int_equal(families[i].samples, 2);
+	snprintf(info, sizeof info,
+		 "p2pd_forward_info{forward_id=\"%s\",name=\"web\",scope=\"org\",mode=\"user\",state="
+		 "\"active\"}",
+		 id);
+	assert_true(value_in(series(), info) == 1);
+	close(connect_to(23456));
+	state_is(id, "active"); /* the loop has run */
+	assert_true(value_of("p2pd_forward_connections_total", id, "") == 1);
+	assert_true(value_of("p2pd_forward_connections_total", other, "") == 0);
+	assert_true(value_of("p2pd_forward_active", id, "") == 1);
+	assert_true(value_of("p2pd_forward_rejected_total", id, ",reason=\"not_allowed\"") == 0);
+	item_of(id)->counts.gateway.rejected[FORWARD_FULL] = 7;
+	assert_true(value_of("p2pd_forward_rejected_total", id, ",reason=\"full\"") == 7);
+	assert_int_equal(status_of("POST", path_of(id, "/pause"), NULL), 200);
+	assert_true(value_of("p2pd_forward_active", id, "") == 0);
+	assert_int_equal(status_of("DELETE", path_of(id, ""), NULL), 200);
+	assert_null(strstr(series(), id));
+	check_with_promtool(series() + 1);
 }
 
 /* ---- The files */
@@ -226,6 +283,7 @@ int main(void)
 		with_daemon(a_removed_rule_had_its_last_visit_when_it_was),
 		with_daemon(rules_of_the_settings_come_and_go_with_them),
 		with_daemon(what_the_settings_cannot_have_is_told_and_tried_again),
+		with_daemon(each_rule_has_its_series),
 		with_daemon(without_an_audit_all_else_goes_on),
 		with_daemon(a_file_that_others_may_read_is_named_with_its_remedy),
 		with_daemon(who_cannot_be_a_gateway_has_rules_nevertheless),
