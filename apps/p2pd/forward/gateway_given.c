@@ -66,6 +66,16 @@ bool gateway_given_equal(const struct gateway_given *a, const struct gateway_giv
 	return equal;
 }
 
+bool gateway_given_asked_same(const struct gateway_given *a, const struct gateway_given *b)
+{
+	json_t *of_a = lease_request_json(&a->request), *of_b = lease_request_json(&b->request);
+	bool same = of_a && of_b && json_equal(of_a, of_b);
+
+	json_decref(of_a);
+	json_decref(of_b);
+	return same;
+}
+
 /* NULL without memory: a lease that is missing would be lost without a word. */
 static json_t *all_json(const struct gateway_given *list, size_t count)
 {
