@@ -11,6 +11,7 @@
 #include "apps/p2pd/forward/door.h"
 #include "apps/p2pd/forward/forward_plan.h"
 #include "apps/p2pd/forward/forwarder.h"
+#include "apps/p2pd/forward/kernel_try.h"
 #include "apps/p2pd/forward/lease_link.h"
 #include "apps/p2pd/forward/tunnel_ports.h"
 #include "tun/host_nat.h"
@@ -61,6 +62,7 @@ struct forwarder_item {
 	uint64_t can_round;	 /* of f->can_round: what host_nat_can() said of it then */
 	bool can;
 	char can_why[RULE_WHY];
+	char kernel_error[HOST_NAT_WHY]; /* why the kernel did not take it as it is; "": it was not so */
 	int user_error;
 	char user_why[RULE_WHY];   /* why our sockets could not */
 	unsigned moved;		   /* how often its tunnel ports were changed since others had them */
@@ -85,9 +87,8 @@ struct forwarder_kernel {
 	bool tried;   /* to open it: `why` is true */
 	bool running; /* a job is under way */
 	bool look_wanted;
-	bool failed;		/* the last job did */
 	char why[HOST_NAT_WHY]; /* why it cannot be used; "": it can */
-	struct forward_list wanted;
+	struct forward_list wanted, in_effect;
 	struct forward_inlet *inlets; /* where sockets of ours are reached */
 	size_t inlet_count;
 	uint64_t wanted_number, applied_number; /* of the lists */

@@ -53,6 +53,7 @@ static void update_item(struct forwarder_item *it, const struct rule *r)
 		forwarder_lease_drop(it); /* by what it was */
 	it->rule = *r;
 	it->can_round = 0;
+	it->kernel_error[0] = '\0';
 	it->moved = 0;
 }
 
@@ -186,8 +187,9 @@ static bool choose_mode(struct forwarder_item *it, struct forward_plan *p)
 		snprintf(it->mode_why, sizeof it->mode_why, "%s", f->kernel.why);
 		return true;
 	}
-	p->kernel = kernel_can(it, p);
-	memcpy(it->mode_why, it->can_why, sizeof it->mode_why);
+	p->kernel = kernel_can(it, p) && !*it->kernel_error;
+	snprintf(it->mode_why, sizeof it->mode_why, "%s",
+		 it->can && !p->kernel ? it->kernel_error : it->can_why);
 	return true;
 }
 
