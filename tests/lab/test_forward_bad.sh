@@ -130,6 +130,36 @@ forward n restore "$id" >"$LAB/out"
 forward_ready n "$id"
 gets "1 $v" v tcp "$gw" 7000
 
+# --- A lease that the gateway's kernel does not take, whatever the reason: sockets carry it, and nobody else is any worse off.
+nft=$(command -v nft)
+cp "$nft" "$LAB/nft.real"
+cat >"$LAB/nft.bad" <<-END
+	#!/bin/bash
+	script=\$(cat)
+	if [[ \$script == *". 7077 :"* ]]; then
+		echo "/dev/stdin:1:1-2: Error: Could not process rule: File exists" >&2
+		exit 1
+	fi
+	"$LAB/nft.real" "\$@" <<<"\$script"
+END
+chmod +x "$LAB/nft.bad"
+mount --bind "$LAB/nft.bad" "$nft"
+hold_start live v tcp "$gw" 7000
+bad=$(forward_add n --local "$own:7000" --public-port 7077 --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
+forward_ready n "$bad" user
+lab_note "the kernel refuses one: $(forward_look n "$bad" .mode_why)"
+gets "1 [0-9.]+" v tcp "$gw" 7077 --apart -77
+good=$(forward_add n --local "$own:7000" --public-port 7078 --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
+forward_ready n "$good" kernel
+gets "1 $v" v tcp "$gw" 7078 --apart -78
+forward_ready n "$id" kernel
+since=$(lab_now_ms)
+lab_until 10 "the live connection goes on" eval '[ "$(held_after live $since)" != - ]'
+umount "$nft"
+forward n rm "$bad" "$good" >"$LAB/out"
+lab_kill live
+lab_note "what one rule asks for leaves the others as they are"
+
 # --- Unknown ids and names.
 for word in show pause resume rm restore ping stats; do
 	refused 5 "no|unknown|not" forward n $word 01980000-0000-7000-8000-000000000000

@@ -36,7 +36,7 @@ enum {
 	RULE_IDLE_MAX_S = 7 * 86400,
 	RULE_RATE_MIN = 1000, /* bytes a second: less lets no packet through */
 };
-#define RULE_RATE_MAX 125000000000ull /* 1 Tbit/s */
+#define RULE_RATE_MAX 12500000000ull /* 100 Gbit/s: what the kernel can limit (tun/nat_change.c) */
 
 enum rule_scope { RULE_ORG, RULE_NODES, RULE_PUBLIC };
 enum rule_source { RULE_KERNEL, RULE_PROXY_V2, RULE_NAT };
