@@ -73,7 +73,7 @@ const char *api_book_words(int error)
 	switch (error) {
 	case -EEXIST: return "another rule has the port";
 	case -ENOENT: return "there is no such rule any more";
-	case -ENOSPC: return "more rules are not kept";
+	case -E2BIG: return "more rules are not kept";
 	case -EINVAL: return "such a rule cannot be";
 	default: return strerror(-error);
 	}
@@ -89,7 +89,7 @@ void api_book_error(struct api_call *c, int error, const struct rule *r)
 		else
 			api_error(c, 404, EXIT_NOT_FOUND, "there is no such rule");
 		break;
-	case -ENOSPC:
+	case -E2BIG:
 		api_error(c, 409, EXIT_FAILED, "there are %d rules, more are not kept: remove some",
 			  BOOK_RULES_MAX);
 		break;

@@ -88,7 +88,7 @@ static void audit_replaced(struct api_call *c, const struct replaced *gone)
 
 static bool is_refusal(int error)
 {
-	return error == -EEXIST || error == -ENOENT || error == -ENOSPC || error == -EINVAL;
+	return error == -EEXIST || error == -ENOENT || error == -E2BIG || error == -EINVAL;
 }
 
 static void made(struct api_call *c, int error, enum audit_event event, const struct rule *r, int status,
