@@ -26,7 +26,8 @@ void forwarder_place(const struct forwarder *f, struct rule_place *out)
 	struct netif_addr listed[LISTED];
 	int n = netif_list(listed, LISTED, f->config.tun->ifindex);
 
-	*out = (struct rule_place) { .prefix4 = e->config.ip4_prefix,
+	*out = (struct rule_place) { .name = e->config.name,
+				     .prefix4 = e->config.ip4_prefix,
 				     .prefix6 = e->ip6,
 				     .bits4 = e->config.ip4_bits,
 				     .bits6 = IP6_PREFIX_BITS };

@@ -36,8 +36,9 @@ struct forwarder_lease {
 	bool no_kernel; /* the last grant was without, though it was asked for */
 	int error;	/* of the last reply */
 	char why[RULE_WHY];
-	unsigned failures; /* in a row, without an answer */
-	uint64_t due_ms;   /* the next request; UINT64_MAX: none */
+	uint8_t conflict[FORWARD_ID]; /* of -EADDRINUSE: whose the port is there; zero: no rule's */
+	unsigned failures;	      /* in a row, without an answer */
+	uint64_t due_ms;	      /* the next request; UINT64_MAX: none */
 };
 
 /* Counts of the entries of one id; they begin anew when entries come anew, the sums do not. */

@@ -47,7 +47,7 @@ int policy_read(struct policy *p, enum policy_file file, const char *text, size_
 void policy_free(struct policy *p);
 /* Makes the book so, all at once or not at all. `others_go`: living rules that the file does not name are removed. With
  * `dry_run` it only tells what would be. 0 and *changes, a new reference, [{"op": "add|set|remove|keep", "forward_id" (not
- * of an add that is not made), "name", "fields": ["allow", ...] (of a set)}, ...]; or an error of book_commit(). */
+ * of an add that is not made), "name", "fields": [{"field": "max_conn", "old": 200, "new": 50}, ...] (of a set)}, ...]; or an error of book_commit(). */
 int policy_apply(struct book *b, const struct policy *p, bool others_go, bool dry_run, uint64_t unix_s,
 		 struct rng *rng, struct json_t **changes);
 
