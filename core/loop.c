@@ -180,7 +180,6 @@ void loop_timer_destroy(struct loop_timer *t)
 
 /* --- Life */
 
-/* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
 /* --- Late work. */
 
 void loop_late(struct loop *l, struct loop_late *late)
@@ -226,6 +225,7 @@ static void start_late(struct loop *l)
 	uv_unref((uv_handle_t *)&l->before_wait);
 }
 
+/* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
 struct loop *loop_create(void)
 {
 	struct loop *l = calloc(1, sizeof *l);

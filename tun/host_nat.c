@@ -326,6 +326,16 @@ static int open_firewalls(struct host_nat *n, char why[static HOST_NAT_WHY])
 	return rc ? fail(rc, why, "this host's firewall does not take our rule: %.100s", said) : 0;
 }
 
+/* The table has changed already, and says to both ends of what should not live any more that it has ended. */
+static void end_flows(const struct conntrack_list *end)
+{
+	int rc = conntrack_delete(end->flows, end->count);
+
+	if (rc)
+		log_warn("host_nat", "connections that have ended stay in the kernel's table: %s",
+			 strerror(-rc));
+}
+
 /* From n->now to `next`, in the kernel. What fails is as it was before. */
 static int go_over(struct host_nat *n, const struct nat_state *next, const struct conntrack_list *end,
 		   char why[static HOST_NAT_WHY])
@@ -351,7 +361,8 @@ static int go_over(struct host_nat *n, const struct nat_state *next, const struc
 	}
 	n->switches = want;
 	n->new_inlets = false;
-	return conntrack_delete(end->flows, end->count);
+	end_flows(end);
+	return 0;
 }
 
 static void commit(struct host_nat *n, struct nat_state *next)

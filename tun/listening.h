@@ -12,4 +12,9 @@ bool listening_on(enum forward_proto proto, const struct addr *at, unsigned coun
 /* Whether on any of these ports a program listens at that very address. */
 bool listening_at(enum forward_proto proto, const struct addr *at, unsigned count);
 
+/* Adds the ports where a program listens so that another could not listen at that address: bit port % 8 of byte port / 8.
+ * Nothing if the kernel does not tell, or for ADDR_NONE. */
+enum { LISTENING_BYTES = 65536 / 8 };
+void listening_ports(enum forward_proto proto, const struct addr *at, uint8_t set[static LISTENING_BYTES]);
+
 #endif

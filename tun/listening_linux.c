@@ -16,8 +16,8 @@
 struct looking {
 	struct addr at;
 	unsigned count;
-	bool very; /* sockets at that very address; else those at all addresses */
-	uint8_t found[UINT16_MAX / 8 + 1];
+	bool very, all; /* sockets at that very address, at all addresses */
+	uint8_t found[LISTENING_BYTES];
 };
 
 static bool is_zero(const uint8_t *ip, size_t len)
@@ -34,9 +34,9 @@ static bool takes(const struct looking *l, const struct inet_diag_msg *m, bool v
 	const uint8_t *ip = (const uint8_t *)m->id.idiag_src;
 	bool v4 = m->idiag_family == AF_INET;
 
-	if (l->very)
-		return v4 == (l->at.family == ADDR_V4) && memcmp(ip, l->at.ip, v4 ? 4 : 16) == 0;
-	return is_zero(ip, v4 ? 4 : 16) && (v4 == (l->at.family == ADDR_V4) || (!v4 && !v6only));
+	if (l->very && v4 == (l->at.family == ADDR_V4) && memcmp(ip, l->at.ip, v4 ? 4 : 16) == 0)
+		return true;
+	return l->all && is_zero(ip, v4 ? 4 : 16) && (v4 == (l->at.family == ADDR_V4) || (!v4 && !v6only));
 }
 
 static void on_socket(void *arg, struct nlmsghdr *h)
@@ -69,7 +69,7 @@ static int dump(struct looking *l, enum forward_proto proto, uint8_t family)
 
 bool listening_on(enum forward_proto proto, const struct addr *at, unsigned count, uint16_t *missing)
 {
-	struct looking l = { .at = *at, .count = count };
+	struct looking l = { .at = *at, .count = count, .all = true };
 
 	*missing = at->port;
 	if (dump(&l, proto, AF_INET6) && at->family == ADDR_V6)
@@ -92,4 +92,18 @@ bool listening_at(enum forward_proto proto, const struct addr *at, unsigned coun
 	if (dump(&l, proto, at->family == ADDR_V4 ? AF_INET : AF_INET6))
 		return true; /* it may be */
 	return !is_zero(l.found, sizeof l.found);
+}
+
+void listening_ports(enum forward_proto proto, const struct addr *at, uint8_t set[static LISTENING_BYTES])
+{
+	struct looking l = { .at = *at, .count = UINT16_MAX + 1, .very = true, .all = true };
+
+	if (at->family == ADDR_NONE)
+		return;
+	l.at.port = 0;
+	dump(&l, proto, AF_INET6);
+	if (at->family == ADDR_V4)
+		dump(&l, proto, AF_INET);
+	for (unsigned i = 0; i < LISTENING_BYTES; i++)
+		set[i] |= l.found[i];
 }

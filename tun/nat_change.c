@@ -12,6 +12,11 @@ enum { IDLE_NEVER_S = 432000 };
 enum { SYN_S = 20, TIME_WAIT_S = 30 };
 /* A burst takes a quarter of a second of the rate, and two superframes at least. */
 enum { BURST_MIN = 131072, BURST_PART = 4 };
+/* The kernel counts what a limit has left in nanoseconds: 1e9 * (rate + burst) must be less than 2^64 (nft_limit_init). */
+#define RATE_MAX 12500000000ull /* bytes a second: 100 Gbit/s */
+/* A datagram that nobody answers, as a spoofed one, must not fill the cap for long: nf_conntrack's own 30 s. UDP never says
+ * that it ends, so there is no "never": 5 minutes, RFC 4787 REQ-5. */
+enum { UDP_UNREPLIED_S = 30, UDP_FOREVER_S = 300 };
 
 static const char *proto_name(enum forward_proto p)
 {
@@ -192,10 +197,23 @@ void nat_change_cap(FILE *out, const struct nat_frame *f, const struct forward_e
 			f->table, id, room, id);
 }
 
+static void policy(FILE *out, enum forward_proto proto, uint32_t idle_s, unsigned grace)
+{
+	unsigned idle = idle_s && idle_s < IDLE_NEVER_S ? idle_s : IDLE_NEVER_S;
+
+	if (proto == FORWARD_TCP) {
+		fprintf(out, "established : %u, syn_sent : %d, syn_recv : %d, time_wait : %d", idle + grace,
+			SYN_S, SYN_S, TIME_WAIT_S);
+		return;
+	}
+	if (!idle_s)
+		idle = UDP_FOREVER_S;
+	fprintf(out, "unreplied : %u, replied : %u", idle < UDP_UNREPLIED_S ? idle : UDP_UNREPLIED_S, idle);
+}
+
 static void timeouts(FILE *out, const struct nat_frame *f, const struct forward_entry *e, bool add)
 {
 	char id[NAT_ID_TEXT];
-	unsigned idle = e->idle_s && e->idle_s < IDLE_NEVER_S ? e->idle_s : IDLE_NEVER_S;
 	unsigned grace = e->side == FORWARD_OWNER ? NAT_IDLE_GRACE_S : 0;
 
 	nat_table_id(e->id, id);
@@ -209,11 +227,7 @@ static void timeouts(FILE *out, const struct nat_frame *f, const struct forward_
 		}
 		fprintf(out, "table inet %s { ct timeout %s { protocol %s; l3proto %s; policy = { ", f->table,
 			name, nat_protos[i % 2].name, nat_families[i / 2].ip);
-		if (nat_protos[i % 2].number == FORWARD_TCP)
-			fprintf(out, "established : %u, syn_sent : %d, syn_recv : %d, time_wait : %d",
-				idle + grace, SYN_S, SYN_S, TIME_WAIT_S);
-		else
-			fprintf(out, "unreplied : %u, replied : %u", idle, idle);
+		policy(out, nat_protos[i % 2].number, e->idle_s, grace);
 		fprintf(out, " }; }; }\n");
 	}
 }
@@ -263,17 +277,18 @@ static void fill_live(FILE *out, const struct forward_entry *e, const char *id)
 	static const struct {
 		const char *direction, *counter;
 	} ways[] = { { "original", "in" }, { "reply", "out" } };
-	uint64_t burst = e->rate / BURST_PART > BURST_MIN ? e->rate / BURST_PART : BURST_MIN;
+	uint64_t rate = e->rate < RATE_MAX ? e->rate : RATE_MAX;
+	uint64_t burst = rate / BURST_PART > BURST_MIN ? rate / BURST_PART : BURST_MIN;
 
 	fprintf(out, "chain live_%s {\n", id);
 	if (e->paused)
 		fprintf(out, "drop\n");
 	for (size_t i = 0; i < 2; i++) {
-		if (e->rate)
+		if (rate)
 			fprintf(out,
 				"ct direction %s limit rate over %" PRIu64 " bytes/second burst %" PRIu64
 				" bytes counter name rate_%s drop\n",
-				ways[i].direction, e->rate, burst, id);
+				ways[i].direction, rate, burst, id);
 		fprintf(out, "ct direction %s counter name %s_%s\n", ways[i].direction, ways[i].counter, id);
 	}
 	/* What a closed port says to a SYN: RFC 9293 section 3.5.2. */

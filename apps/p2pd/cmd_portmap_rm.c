@@ -1,9 +1,13 @@
 /* The subcommands that take rules and nothing else. */
+#include <stdio.h>
 #include <string.h>
 
 #include "apps/p2pd/cmd_portmap.h"
 #include "apps/p2pd/forward/rule.h"
 #include "apps/p2pd/portmap_talk.h"
+#include "core/fail.h"
+
+enum { IDS_MAX = 400 /* a line's worth, of many ids the first */ };
 
 struct deed {
 	const char *method, *tail, *usage, *about;
@@ -83,35 +87,60 @@ static bool was_called(json_t *rule, const char *name)
 	       !strcmp(portmap_string(rule, "state"), "removed");
 }
 
-/* The one removed rule of that name, as a new reference; NULL: none, or several. */
+/* Those that were removed under that name, a new list. */
 static json_t *find_removed(json_t *rules, const char *name)
 {
-	json_t *rule, *found = NULL;
-	size_t i, count = 0;
+	json_t *rule, *found = json_array();
+	size_t i;
 
 	json_array_foreach(rules, i, rule)
 	{
-		if (!was_called(rule, name))
-			continue;
-		found = rule;
-		count++;
+		if (was_called(rule, name))
+			json_array_append(found, rule);
 	}
-	return count == 1 ? json_incref(found) : NULL;
+	return found;
+}
+
+static int refuse_several(const char *name, json_t *removed)
+{
+	char ids[IDS_MAX] = "";
+	size_t i, at = 0;
+	json_t *rule;
+
+	json_array_foreach(removed, i, rule)
+	{
+		if (at < sizeof ids)
+			at += (size_t)snprintf(ids + at, sizeof ids - at, "%s%.36s", i ? ", " : "",
+					       portmap_string(rule, "forward_id"));
+	}
+	return fail_with(EXIT_NOT_FOUND,
+			 "%zu removed rules were called '%.64s': give the forward_id of one: %s",
+			 json_array_size(removed), name, ids);
+}
+
+/* Where none was removed, the daemon has the word. */
+static int restore_named(void *arg, const char *name, json_t *removed)
+{
+	if (json_array_size(removed) > 1)
+		return refuse_several(name, removed);
+	json_t *rule = json_array_get(removed, 0);
+	return do_one(arg, rule ? portmap_string(rule, "forward_id") : name);
 }
 
 static int restore_one(void *arg, const char *id)
 {
 	const struct each *e = arg;
+	uint8_t parsed[FORWARD_ID];
 	json_t *answer;
 
-	if (strlen(id) == RULE_ID_TEXT - 1)
+	if (!rule_id_parse(parsed, id))
 		return do_one(arg, id);
 	int code = portmap_ask(&e->talk, "GET", NULL, "?all=1", NULL, &answer);
 
 	if (code)
 		return code;
 	json_t *removed = find_removed(json_object_get(answer, "forwards"), id);
-	code = do_one(arg, removed ? portmap_string(removed, "forward_id") : id);
+	code = restore_named(arg, id, removed);
 	json_decref(removed);
 	json_decref(answer);
 	return code;

@@ -35,9 +35,9 @@ void lane_destroy(struct lane *l); /* NULL is allowed */
 int lane_on_tun(struct lane *l, uint64_t now_ms);
 /* A train came in by the main socket (0) or an extra one. Its memory is used until lane_flush(). */
 void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, uint64_t now_ms);
-/* A message of the link to the hub, at `hub`, that holds what it relayed. Complete: no lane_flush() is needed. */
+/* A message of the link to the hub, at `hub`, that holds what it relayed. It is copied; lane_flush() is to come. */
 void lane_on_run(struct lane *l, const struct addr *hub, const uint8_t *msg, size_t len, uint64_t now_ms);
-/* After the trains of a system call: writes what they brought to the TUN device. */
+/* After the trains of a system call, and the runs of a turn of the loop: writes what they brought to the TUN device. */
 void lane_flush(struct lane *l, uint64_t now_ms);
 /* Sends datagrams and packets that the engine has made (but not messages for the hub), with the lock held; those of extra sockets in the main loop only,
  * and no datagrams before e->clock.kept_ns covers their timestamps. True if there were any. */

@@ -57,6 +57,7 @@ struct lane {
 	struct lane_run run;
 	struct offload_merge merge;
 
+	size_t in_used; /* of `in`, by runs of the link that wait for lane_flush() */
 	uint8_t in[LANE_READ + LANE_FRAME_MAX + 1];
 	uint8_t out[LANE_OUT];
 };

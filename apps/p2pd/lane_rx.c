@@ -170,20 +170,25 @@ void lane_on_train(struct lane *l, uint32_t socket, const struct udp_train *t, u
 	} while (at < t->len);
 }
 
-/* The memory that the TUN queue is read to is free meanwhile, and messages are opened in place. */
+/* The memory that the TUN queue is read to is free until then, and messages are opened in place. A superframe comes as
+ * several runs, which are to leave as one: so they wait there for lane_flush(). */
 static void on_run(struct lane *l, const struct addr *hub, const struct relay_frame *run, uint64_t now_ms)
 {
 	const struct engine_origin origin = { .from = *hub, .relay_session = run->session, .by_link = true };
 	uint32_t receiver;
 	size_t len;
 
-	memcpy(l->in, run->data, run->len);
+	if (l->in_used + run->len > sizeof l->in)
+		lane_flush(l, now_ms);
+	uint8_t *data = l->in + l->in_used;
+	memcpy(data, run->data, run->len);
+	l->in_used += run->len;
 	for (size_t at = 0; at < run->len; at += len) {
 		len = run->len - at < run->stride ? run->len - at : run->stride;
-		if (opener_is_data(l->in + at, len, &receiver))
-			on_data(l, receiver, &origin, l->in + at, len, now_ms);
+		if (opener_is_data(data + at, len, &receiver))
+			on_data(l, receiver, &origin, data + at, len, now_ms);
 		else
-			hand_over_linked(l, run->session, l->in + at, len, now_ms);
+			hand_over_linked(l, run->session, data + at, len, now_ms);
 	}
 }
 
@@ -193,7 +198,6 @@ void lane_on_run(struct lane *l, const struct addr *hub, const uint8_t *msg, siz
 
 	if (relay_frame_read(&run, msg, len) && run.session) {
 		on_run(l, hub, &run, now_ms);
-		lane_flush(l, now_ms);
 		return;
 	}
 	lane_lock(l, now_ms);
@@ -205,4 +209,5 @@ void lane_flush(struct lane *l, uint64_t now_ms)
 {
 	end_run(l, now_ms);
 	write_frames(l);
+	l->in_used = 0;
 }

@@ -314,6 +314,8 @@ int lane_on_tun(struct lane *l, uint64_t now_ms)
 {
 	bool drained = false;
 
+	if (l->in_used)
+		lane_flush(l, now_ms);
 	l->linked = false;
 	/* What is for the link fills a queue that is carried away between calls. */
 	for (int round = 0; round < ROUNDS && !l->blocked && !l->linked && !drained; round++) {

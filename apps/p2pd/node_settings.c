@@ -268,13 +268,28 @@ void node_settings_init(struct node_settings *s)
 				      .log_format = "text" };
 }
 
+/* Who says anything of the gateway wants one: without an address there is none. NULL: all is well. */
+static const char *lone_gateway_key(const struct node_settings *s, const struct config_file *f)
+{
+	const struct config_entry *entries = node_settings_entries;
+
+	for (size_t i = 0; entries[i].key && !*s->gateway; i++)
+		if (f->at[i].line && !strncmp(entries[i].key, "gateway.", sizeof "gateway." - 1))
+			return entries[i].key;
+	return NULL;
+}
+
 /* What only holds of several settings, or of all words of one, together. */
 static void check_together(const struct node_settings *s, struct config_file *f)
 {
 	const struct config_entry *entries = node_settings_entries;
 	struct gateway_config g = { 0 };
+	const char *alone = lone_gateway_key(s, f);
 	bool lone_cert = *s->door_cert && !*s->door_key, lone_key = *s->door_key && !*s->door_cert;
 
+	if (alone)
+		config_complain(f, entries, alone,
+				"a gateway wants its public address: give gateway.address, or --gateway");
 	if (!each_word(s->gateway, take_public, &g))
 		config_complain(f, entries, "gateway.address",
 				"gateway.address (--gateway) takes one IPv4 address and one IPv6 address, "

@@ -5,8 +5,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
+#include "apps/p2pd/forward/rule.h"
 #include "core/config.h"
 
 enum { PORT_MAX = 65535, ITEM_MAX = 128, WORDS = 3 };
@@ -175,30 +175,13 @@ static void put_rate(struct reading *r, const char *text)
 		put(r, "rate", json_integer(rate));
 }
 
-/* "2027-01-31", "2027-01-31T18:00:00Z" */
-static bool read_date(uint64_t *out, const char *text)
-{
-	static const char *const forms[] = { "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d" };
-
-	for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
-		struct tm tm = { 0 };
-		const char *rest = strptime(text, forms[i], &tm);
-		time_t t = rest && !*rest ? timegm(&tm) : -1;
-		if (t > 0) {
-			*out = (uint64_t)t;
-			return true;
-		}
-	}
-	return false;
-}
-
 static void put_expiry(struct reading *r, const char *text, uint64_t unix_s)
 {
 	uint64_t s, until;
 
 	if (!text)
 		return;
-	if (read_date(&until, text)) {
+	if (!rule_read_date(&until, text)) {
 		if (until <= unix_s)
 			complain(r, "--expires: %.40s is over already", text);
 	} else if (!portmap_seconds(&s, text, never) && s <= INT64_MAX - unix_s) {

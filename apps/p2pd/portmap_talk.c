@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "apps/p2pd/forward/rule.h"
 #include "core/fail.h"
 
 /* A ping of a rule waits for the service to answer. */
@@ -13,12 +14,13 @@ enum { WAIT_MS = 30000, PATH_MAX_LEN = 256, DAY_S = 86400 };
 
 /* --- Asking */
 
-/* What has other characters is no id, no name and no word of ours, so it needs no escaping. */
+/* What has other characters is no id and no name, so it needs no escaping. A word of the API's own would ask for something
+ * else. */
 static bool is_plain_id(const char *id)
 {
 	size_t len = strlen(id);
 
-	return len && len < PORTMAP_ID_MAX &&
+	return len && len < PORTMAP_ID_MAX && !rule_is_reserved(id) &&
 	       strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_") == len;
 }
 
@@ -123,12 +125,13 @@ int portmap_print(const struct portmap_talk *t, json_t *json)
 int portmap_print_rule(const struct portmap_talk *t, json_t *rule)
 {
 	const char *name = portmap_string(rule, "name"), *why = portmap_string(rule, "why");
+	int code = *portmap_string(rule, "conflict") ? EXIT_CONFLICT : EXIT_OK;
 
 	if (*why)
-		fail_with(EXIT_OK, "%.80s is %.20s: %.400s",
-			  *name ? name : portmap_string(rule, "forward_id"), portmap_string(rule, "state"),
-			  why);
-	return portmap_print(t, rule);
+		fail_with(code, "%.80s is %.20s: %.400s", *name ? name : portmap_string(rule, "forward_id"),
+			  portmap_string(rule, "state"), why);
+	int printed = portmap_print(t, rule);
+	return printed ? printed : code;
 }
 
 const char *portmap_string(json_t *object, const char *key)

@@ -37,7 +37,8 @@ int portmap_each(const struct options_list *ids, int (*run)(void *arg, const cha
 /* Prints and releases: on several lines for a person at a terminal, else on one. EXIT_OK. */
 int portmap_print(const struct portmap_talk *t, json_t *json);
 
-/* The same of a rule that was made or changed; what keeps it from working is told on stderr. */
+/* The same of a rule that was made or changed; what keeps it from working is told on stderr. EXIT_CONFLICT where that is
+ * another rule, at the gateway. */
 int portmap_print_rule(const struct portmap_talk *t, json_t *rule);
 
 /* --- For people. */

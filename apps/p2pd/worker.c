@@ -1,6 +1,7 @@
 #include "apps/p2pd/worker.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "core/log.h"
@@ -75,7 +76,13 @@ void worker_on_run(struct worker *w, const struct addr *hub, const uint8_t *msg,
 	leave(w);
 	lane_on_run(w->lane, &from, msg, len, now);
 	enter(w);
-	w->handler.settle(w->handler.arg);
+	loop_late(w->loop, &w->runs);
+}
+
+/* The runs of this turn of the loop have come. */
+static void on_runs(struct loop_late *late)
+{
+	worker_on_batch((struct worker *)(void *)((uint8_t *)late - offsetof(struct worker, runs)));
 }
 
 static void on_train(void *arg, const struct udp_train *t)
@@ -133,7 +140,9 @@ static int open_both(struct worker *w, uint16_t port, const struct worker *first
 int worker_open(struct worker *w, struct loop *loop, uint16_t port, const struct worker *first,
 		enum udp_offload most, const struct worker_handler *handler)
 {
-	*w = (struct worker) { .loop = loop, .handler = *handler, .slab = udp_slab_create() };
+	*w = (struct worker) {
+		.loop = loop, .handler = *handler, .slab = udp_slab_create(), .runs.run = on_runs
+	};
 	int ret = w->slab ? open_both(w, port, first, most) : -ENOMEM;
 
 	if (ret)
@@ -176,6 +185,7 @@ int worker_watch(struct worker *w)
 
 void worker_close(struct worker *w)
 {
+	loop_late_cancel(&w->runs);
 	loop_fd_destroy(w->tun_watch);
 	udp_close(&w->udp4);
 	udp_close(&w->udp6);

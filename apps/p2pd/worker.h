@@ -32,6 +32,7 @@ struct worker {
 	struct worker_handler handler;
 	struct lane *lane;
 	struct loop_fd *tun_watch;
+	struct loop_late runs; /* of the link, to be flushed */
 	pthread_mutex_t *held; /* during callbacks, but not while the lane works; or NULL */
 	const struct tun_device *tun;
 	unsigned queue;

@@ -13,7 +13,7 @@
 # Raw numbers: tests/bench/results.json; from it results.md, results.svg and the words in README.md between its two
 # `data` marks. With --quick or named contenders all of these go to build/bench only, and README.md stays.
 cd "$(dirname "$0")/../.." || exit 1
-CONTENDERS=(veth wireguard-go nebula fastd aegis chacha20 relay plain)
+CONTENDERS=(veth wireguard-go nebula fastd aegis chacha20 relay relay-tls plain)
 export LAB_IP6=0
 . tests/lab/p2pd.sh
 
@@ -191,13 +191,22 @@ start_chacha20() {
 	start_ours "$P2PD_BIN/p2pd" direct --cipher chacha20
 	lab_until 10 "ChaCha20-Poly1305 is used" seals_with chacha20-poly1305
 }
-missing_relay() { :; }
-start_relay() {
+# No UDP by these devices.
+data_block_udp() {
 	local host
 	for host in a b; do
-		lab_in $host nft 'table inet relayed { chain output { type filter hook output priority 0; oifname eth0 meta l4proto udp drop; }; }'
+		lab_in $host nft "table inet relayed { chain output { type filter hook output priority 0; oifname { $1 } meta l4proto udp drop; }; }"
 	done
+}
+missing_relay() { :; }
+start_relay() {
+	data_block_udp eth0
 	start_ours "$P2PD_BIN/p2pd" relay-udp
+}
+missing_relay_tls() { :; }
+start_relay_tls() {
+	data_block_udp "eth0, hub"
+	start_ours "$P2PD_BIN/p2pd" relay-tls
 }
 missing_plain() { [ -x build/plain/bin/p2pd ] || echo "not built"; }
 start_plain() { start_ours build/plain/bin/p2pd direct; }
@@ -222,7 +231,7 @@ data_turn() {
 	for label in "${STARTED[@]}"; do
 		pids+=" --daemon ${LAB_PID[$label]}"
 	done
-	[ "$contender" != relay ] || pids+=" --helper ${LAB_PID[hub]}"
+	[[ $contender != relay* ]] || pids+=" --helper ${LAB_PID[hub]}"
 	lab_until 10 "$contender carries packets" lab_in a ping -c 1 -W 1 "$TUNNEL"
 	# shellcheck disable=SC2086
 	if result=$(python3 tests/bench/data_works.py --round "$round" --contender "$contender" --to "$TUNNEL" \

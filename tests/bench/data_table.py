@@ -17,6 +17,7 @@ NAMES = {
     "aegis": "p2pd, AEGIS-256",
     "chacha20": "p2pd, ChaCha20",
     "relay": "p2pd, relayed",
+    "relay-tls": "p2pd, relayed, TLS",
     "plain": "p2pd, cipher off",
 }
 # key: title, unit, digits, whether more is better
@@ -131,6 +132,9 @@ def bars(r):
         ("memory under that load", 16, max(rss, default=None), False, mib),
         ("memory with 1,000 peers", 32, r.crowd_mib(1000), False, mib),
         ("CPU seconds per GB", 0.3, r.ratio("aegis", go, "cpu_s_per_gb"), False, times),
+        ("relayed by UDP, one TCP stream", 2.5, r.median("relay", "tcp1"), True, "{:.2f} Gb/s"),
+        ("relayed by TLS, one TCP stream", 2, r.median("relay-tls", "tcp1"), True, "{:.2f} Gb/s"),
+        ("relayed by TLS, round trip under load, p95", 20, r.median("relay-tls", "load_p95"), False, ms),
     ]
 
 
@@ -202,7 +206,7 @@ def readme(r):
 # --- The picture: a panel a work, a bar a contender
 
 PANELS = ["tcp1", "tcp16", "both", "udp_1350", "udp_64", "rss_mib", "idle_us", "load_p95", "cpu_s_per_gb", "machine_s_per_gb"]
-SHOWN = ["aegis", "chacha20", "relay", "wireguard-go", "nebula", "fastd"]
+SHOWN = ["aegis", "chacha20", "relay", "relay-tls", "wireguard-go", "nebula", "fastd"]
 COLUMNS, PANEL_W, GAP, BAR_H, BAR_STEP, LABEL_W, VALUE_W, HEAD_H = 2, 420, 36, 14, 20, 132, 62, 44
 STYLE = """
   text { font: 12px system-ui, sans-serif; fill: #1f2328 }

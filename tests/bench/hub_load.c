@@ -225,13 +225,14 @@ static bool time_is_over(void)
 	return phase_us() >= (uint64_t)phase_seconds * 1000000;
 }
 
-/* The second of two neighbours in the row of a network, then the third ...: no pair comes again before all had a turn. */
+/* The next in the row of a network, then the one after ..., half way round: from there on it would be the same pairs from
+ * their other ends, and a hub introduces a pair only so often. */
 static void ask_for_introduction(void)
 {
 	struct node *n = &nodes[next_asker % want.nodes];
 	uint32_t turn = next_asker++ / (uint32_t)want.nodes, per = (uint32_t)want.per_network;
 	uint32_t at = (uint32_t)(n - nodes), first = at / per * per;
-	uint32_t other = first + (at - first + 1 + turn % (per - 1)) % per;
+	uint32_t half = per > 2 ? (per - 1) / 2 : 1, other = first + (at - first + 1 + turn % half) % per;
 	Link__Introduce i = LINK__INTRODUCE__INIT;
 	Link__ToHub msg = LINK__TO_HUB__INIT;
 	bool waits = n->asked_us && load_now_us() - n->asked_us < LOST_US;

@@ -24,6 +24,8 @@ lab_namespace hub 0
 ip -n hub addr add $HUB_IP4/32 dev lo
 ip -n hub addr add $HUB2_IP4/32 dev lo
 ip -n hub addr add 198.18.0.10/32 dev lo
+# The frames that relay_load sends come from an address of this machine (see relay_load.c).
+lab_in hub sysctl -qw net.ipv4.conf.lo.accept_local=1
 
 start_p2phub() {
 	hub_start

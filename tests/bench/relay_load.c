@@ -4,11 +4,14 @@
  *   relay_load p2phub URL SESSIONS SIZE SECONDS [PID]           the nodes log in and bind as real ones do
  *   relay_load turn ADDRESS:PORT SESSIONS SIZE SECONDS [PID]    TURN without authentication (RFC 8656), by channels
  *
- * One session sends trains (UDP_SEGMENT), as our nodes do with bulk data; several send single datagrams by turns. Prints
- * a line of JSON. PID: the relay's, whose CPU is told, too. */
+ * One session sends trains (UDP_SEGMENT), as our nodes do with bulk data; several send single datagrams by turns, 64 of
+ * them a system call by a packet(7) socket, lest this program is what is measured. Prints a line of JSON. PID: the
+ * relay's, whose CPU is told, too. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/udp.h>
+#include <netpacket/packet.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -18,6 +21,7 @@
 #include "relay/relay_client.h"
 #include "tests/bench/load_member.h"
 #include "tests/bench/load_samples.h"
+#include "tun/checksum.h"
 
 enum {
 	SESSIONS_MAX = 4000,
@@ -27,6 +31,8 @@ enum {
 	WINDOW_BYTES = 1 << 20, /* under way */
 	WINDOW_DATAGRAMS = 1024,
 	RECEIVE = 64, /* buffers */
+	SEND = 64,    /* frames a system call */
+	IP_UDP = 28,
 	STUCK_US = 20000,
 	SETUP_MS = 30000,
 	BUFFER = 4 << 20,
@@ -41,7 +47,8 @@ struct node {
 };
 
 struct session {
-	int fd; /* the sender's */
+	int fd;		       /* the sender's */
+	uint8_t front[IP_UDP]; /* the headers of its frames */
 	uint8_t header[HEADER_MAX];
 	uint64_t delivered;
 };
@@ -51,7 +58,7 @@ static struct node nodes[2 * SESSIONS_MAX];
 static struct network networks[SESSIONS_MAX];
 static unsigned session_count, size, ready;
 static size_t header_len;
-static int receiver;
+static int receiver, wire; /* packet(7), on the loopback device */
 static struct sockaddr_storage relay;
 static unsigned relay_len;
 static struct loop *loop;
@@ -279,8 +286,8 @@ static void set_up_turn(const char *text)
 
 static uint64_t delivered, under_way;
 
-/* `count` datagrams of session s: header, its number, anything. */
-static bool send_some(struct session *s, unsigned count)
+/* Datagrams of the only session: header, its number, anything. */
+static bool send_train(struct session *s)
 {
 	static uint8_t data[TRAIN * (HEADER_MAX + SIZE_MAX_HERE)];
 	union {
@@ -288,26 +295,79 @@ static bool send_some(struct session *s, unsigned count)
 		struct cmsghdr align;
 	} control = { 0 };
 	size_t stride = header_len + size;
-	struct iovec iov = { data, stride * count };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct iovec iov = { data, stride * TRAIN };
+	struct msghdr m = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control
+	};
+	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
 
-	for (unsigned i = 0; i < count; i++) {
+	for (unsigned i = 0; i < TRAIN; i++)
 		memcpy(data + i * stride, s->header, header_len);
-		store_be32(data + i * stride + header_len, (uint32_t)(s - sessions));
-	}
-	if (count > 1) {
-		m.msg_control = &control;
-		m.msg_controllen = sizeof control;
-		struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_UDP;
-		c->cmsg_type = UDP_SEGMENT;
-		c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-		*(uint16_t *)(void *)CMSG_DATA(c) = (uint16_t)stride;
-	}
+	c->cmsg_level = SOL_UDP;
+	c->cmsg_type = UDP_SEGMENT;
+	c->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+	*(uint16_t *)(void *)CMSG_DATA(c) = (uint16_t)stride;
 	if (sendmsg(s->fd, &m, 0) < 0)
 		return false;
-	under_way += count;
+	under_way += TRAIN;
 	return true;
+}
+
+/* IPv4 (RFC 791) and UDP without checksum (RFC 768), from the session's socket to the relay. */
+static void make_front(struct session *s)
+{
+	struct sockaddr_in from, to = *(struct sockaddr_in *)(void *)&relay;
+	socklen_t len = sizeof from;
+	size_t udp = sizeof(struct udphdr) + header_len + size;
+
+	if (getsockname(s->fd, (struct sockaddr *)&from, &len))
+		die("a socket has no address");
+	memcpy(s->front, (const uint8_t[20]) { 0x45, [6] = 0x40, [8] = 64, [9] = IPPROTO_UDP }, 20);
+	store_be16(s->front + 2, (uint16_t)(20 + udp));
+	memcpy(s->front + 12, &from.sin_addr, 4);
+	memcpy(s->front + 16, &to.sin_addr, 4);
+	store_be16(s->front + 10, (uint16_t)~checksum_fold(checksum_sum(s->front, 20)));
+	memcpy(s->front + 20, &from.sin_port, 2);
+	memcpy(s->front + 22, &to.sin_port, 2);
+	store_be16(s->front + 24, (uint16_t)udp);
+}
+
+/* A datagram of each of the next `count` sessions. How many went. */
+static unsigned send_each(unsigned first, unsigned count)
+{
+	static uint8_t data[SEND][HEADER_MAX + SIZE_MAX_HERE];
+	static struct sockaddr_ll to = { .sll_family = AF_PACKET };
+	static struct mmsghdr messages[SEND];
+	static struct iovec iov[SEND][2];
+
+	to.sll_protocol = htons(0x0800);
+	to.sll_ifindex = (int)if_nametoindex("lo");
+	for (unsigned i = 0; i < count; i++) {
+		unsigned number = (first + i) % session_count;
+		struct session *s = &sessions[number];
+		memcpy(data[i], s->header, header_len);
+		store_be32(data[i] + header_len, number);
+		iov[i][0] = (struct iovec) { s->front, IP_UDP };
+		iov[i][1] = (struct iovec) { data[i], header_len + size };
+		messages[i].msg_hdr = (struct msghdr) {
+			.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = iov[i], .msg_iovlen = 2
+		};
+	}
+	int sent = sendmmsg(wire, messages, count, 0);
+	under_way += sent > 0 ? (unsigned)sent : 0;
+	return sent > 0 ? (unsigned)sent : 0;
+}
+
+static void open_wire(void)
+{
+	int bytes = BUFFER;
+
+	wire = socket(AF_PACKET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (wire < 0)
+		die("needs root");
+	setsockopt(wire, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+	for (unsigned i = 0; i < session_count; i++)
+		make_front(&sessions[i]);
 }
 
 static void count_datagrams(const uint8_t *data, size_t len, size_t front)
@@ -326,12 +386,13 @@ static void count_datagrams(const uint8_t *data, size_t len, size_t front)
 /* True if anything came. `front`: what a relay leaves in front of the data. */
 static bool receive_some(size_t front)
 {
-	static uint8_t data[RECEIVE][65536];
+	/* Not a multiple of a page apart: all would fall on the same lines of the cache. */
+	static uint8_t data[RECEIVE][65536 + 192];
 	static struct mmsghdr messages[RECEIVE];
 	static struct iovec iov[RECEIVE];
 
 	for (int i = 0; i < RECEIVE; i++) {
-		iov[i] = (struct iovec) { data[i], sizeof data[i] };
+		iov[i] = (struct iovec) { data[i], 65536 };
 		messages[i].msg_hdr = (struct msghdr) { .msg_iov = &iov[i], .msg_iovlen = 1 };
 	}
 	int n = recvmmsg(receiver, messages, RECEIVE, MSG_DONTWAIT, NULL);
@@ -343,13 +404,17 @@ static bool receive_some(size_t front)
 static void load(double seconds, size_t front)
 {
 	uint64_t until = load_now_us() + (uint64_t)(seconds * 1e6), last = load_now_us(), now;
-	unsigned train = session_count == 1 ? TRAIN : 1, turn = 0;
-	uint64_t window = session_count == 1 ? WINDOW_BYTES / size : WINDOW_DATAGRAMS;
+	bool one = session_count == 1;
+	uint64_t window = one ? WINDOW_BYTES / size : WINDOW_DATAGRAMS;
+	unsigned turn = 0;
 
 	while ((now = load_now_us()) < until) {
-		for (unsigned k = 0; k < RECEIVE && under_way + train <= window; k++)
-			if (!send_some(&sessions[turn++ % session_count], train))
+		uint64_t room = window > under_way ? window - under_way : 0;
+		for (unsigned k = 0; one && k < room / TRAIN; k++)
+			if (!send_train(&sessions[0]))
 				break;
+		if (!one && room)
+			turn += send_each(turn, room < SEND ? (unsigned)room : SEND);
 		if (receive_some(front))
 			last = now;
 		else if (now - last > STUCK_US)
@@ -407,6 +472,7 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < session_count; i++)
 		if (connect(sessions[i].fd, (struct sockaddr *)&relay, relay_len))
 			die("cannot connect");
+	open_wire();
 	load(seconds / 4, ours ? header_len : 0);
 	delivered = 0;
 	for (unsigned i = 0; i < session_count; i++)

@@ -4,7 +4,7 @@
 results=$PWD/build/test-results
 logs=$PWD/build/test-logs
 test_timeout=600
-lab_timeout=3600
+lab_timeout=3000
 short_fuzz_runs=20000
 short_fuzz_seconds=15
 

@@ -52,6 +52,7 @@ echo "    max_conn: 7" >>"$LAB/policy.yaml"
 forward n apply -f "$LAB/policy.yaml" >"$LAB/out"
 lab_kill n KILL
 grep -Eq "0 added, 1 changed, 50 removed" "$LAB/out" || lab_fail "fewer rules: $(tail -1 "$LAB/out")"
+grep -q "^~ till-149-7000: max_conn 200 -> 7$" "$LAB/out" || lab_fail "the change is not told: $(grep "^~" "$LAB/out")"
 node_start n
 lab_until 30 "n is back" is_joined n
 lab_until 60 "150 rules are active" count '.state == "active"' 150

@@ -9,6 +9,7 @@ lab_internet
 lab_site gw open
 lab_site n port-restricted
 lab_site x port-restricted
+lab_site y port-restricted
 lab_site v open
 hub_start
 gw=$(lab_public4 gw)
@@ -17,11 +18,11 @@ service_start gw 9090
 cat >"$LAB/gw.yaml" <<-END
 	gateway:
 	  ports: [7000-7999, 9090]
-	  owners: [n]
+	  owners: [n, y]
 	  max_ports: 100
 END
 gateway_start gw --config "$LAB/gw.yaml"
-nodes_start n x
+nodes_start n x y
 local_api() { lab_in "$1" curl -s --unix-socket "$LAB/$1.sock" "http://p2pd/api/v1/portmap$2"; }
 # But for the ports that p2pd itself takes at random.
 listening() { lab_in "$1" ss -Hlntu | awk '{ port = $5; sub(".*:", "", port); if ($1 == "tcp" || port < 20000) print $1, $5 }' | sort -u; }
@@ -55,6 +56,10 @@ done <<-END
 	proto|--local $own:80 --proto icmp $org
 	scope|--local $own:80 --scope world
 	via|--local $own:80 --scope public --allow 198.51.100.0/24
+	itself|--local $own:80 --scope public --via n --allow 198.51.100.0/24
+	word of p2pd|--local $own:80 --name api-token
+	7 days|--local $own:80 --idle 8d
+	2027-02-30|--local $own:80 --expires 2027-02-30
 	prefix|--local $own:80 --scope public --via gw --allow 198.51.100.0/33
 	address|--local $own:80 --scope public --via gw --allow nonsense
 	IPv4|--local $own:80 --scope public --via gw --allow ::ffff:198.51.100.0/120
@@ -129,6 +134,68 @@ forward n rm "$new" >"$LAB/out"
 forward n restore "$id" >"$LAB/out"
 forward_ready n "$id"
 gets "1 $v" v tcp "$gw" 7000
+
+# --- A lease that the gateway's kernel does not take, whatever the reason: sockets carry it, and nobody else is any worse off.
+nft=$(command -v nft)
+cp "$nft" "$LAB/nft.real"
+cat >"$LAB/nft.bad" <<-END
+	#!/bin/bash
+	script=\$(cat)
+	if [[ \$script == *". 7077 :"* ]]; then
+		echo "/dev/stdin:1:1-2: Error: Could not process rule: File exists" >&2
+		exit 1
+	fi
+	"$LAB/nft.real" "\$@" <<<"\$script"
+END
+chmod +x "$LAB/nft.bad"
+mount --bind "$LAB/nft.bad" "$nft"
+hold_start live v tcp "$gw" 7000
+bad=$(forward_add n --local "$own:7000" --public-port 7077 --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
+forward_ready n "$bad" user
+lab_note "the kernel refuses one: $(forward_look n "$bad" .mode_why)"
+gets "1 [0-9.]+" v tcp "$gw" 7077 --apart -77
+good=$(forward_add n --local "$own:7000" --public-port 7078 --scope public --via gw --allow 198.51.100.0/24 --allow 203.0.113.0/24)
+forward_ready n "$good" kernel
+gets "1 $v" v tcp "$gw" 7078 --apart -78
+forward_ready n "$id" kernel
+since=$(lab_now_ms)
+lab_until 10 "the live connection goes on" eval '[ "$(held_after live $since)" != - ]'
+umount "$nft"
+forward n rm "$bad" "$good" >"$LAB/out"
+lab_kill live
+lab_note "what one rule asks for leaves the others as they are"
+
+# Another member's: made, but failed; the words, the object and the exit code tell which rule has the port, and nothing more of it.
+refused 6 "y-7000 is failed.*$id" forward y add --local "$(own4 y):7000" --name y-7000 --scope public --via gw --allow 198.51.100.0/24
+jq -e --arg id "$id" '.state == "failed" and .conflict == $id' "$LAB/out" >"$LAB/jq" || lab_fail "y's rule: $(cat "$LAB/out")"
+if grep -Fq -e "$own" -e "$(status n .self.ip4)" "$LAB/out" "$LAB/err"; then
+	lab_fail "y is told more of n's rule than its id: $(cat "$LAB/out" "$LAB/err")"
+fi
+lab_note "another member's port: $(cat "$LAB/err")"
+gets "1 $v" v tcp "$gw" 7000
+refused 6 "$id" forward y set y-7000 --max-conn 7
+forward y set y-7000 --public-port 7001 >"$LAB/out"
+forward_ready y "$(jq -er .forward_id "$LAB/out")"
+forward y rm y-7000 >"$LAB/out"
+
+# --- A rule that was removed is told as such, and which of several is to be restored is asked.
+forward n add --local "$own:80" --name twice --scope org >"$LAB/out"
+forward n rm twice >"$LAB/out"
+gone=$(jq -er .forward_id "$LAB/out")
+for word in rm pause resume ping "set --max-conn 7"; do
+	# shellcheck disable=SC2086
+	refused 5 "was removed; until 20.*restore $gone" forward n $word "$gone"
+done
+forward n add --local "$own:80" --name twice --scope org >"$LAB/out"
+forward n rm twice >"$LAB/out"
+refused 5 "2 removed rules.*$gone" forward n restore twice
+refused 5 "no name of a rule" forward n rm api-token
+
+# --- Files that are none.
+printf 'portmap:\n  - name: a\n    local: %s:80\n\0  - name: b\n' "$own" >"$LAB/nul.yaml"
+refused 2 "nul.yaml:4:1" forward n apply -f "$LAB/nul.yaml"
+printf 'gateway:\n  ports: 443\n' >"$LAB/lone.yaml"
+refused 2 "lone.yaml:2:10.*address" lab_in n "$P2PD_BIN/p2pd" config check "$LAB/lone.yaml"
 
 # --- Unknown ids and names.
 for word in show pause resume rm restore ping stats; do

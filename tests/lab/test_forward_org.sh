@@ -13,6 +13,7 @@ lan_host l n
 hub_start
 nodes_start n a b
 n=$(status n .self.ip4) a=$(status a .self.ip4) b=$(status b .self.ip4)
+n6=$(status n .self.ip6) a6=$(status a .self.ip6)
 lab_until 20 "a reaches n" reaches a n
 lab_until 20 "b reaches n" reaches b n
 
@@ -63,6 +64,11 @@ gets "1 [0-9.]+" a tcp "$n" 9200 --apart -2200
 gets "1 [0-9.]+" a udp "$n" 9200 --apart -2200
 gets "1 (refused|reset|closed|silent)" b tcp "$n" 9200 --wait 3
 gets "1 (refused|silent)" b udp "$n" 9200 --wait 3
+lab_until 20 "b reaches n by IPv6" lab_in b ping -6 -c 1 -W 1 "$n6"
+gets "1 [0-9a-f.:]+" a tcp "$n6" 9200 --apart -2200
+gets "1 [0-9a-f.:]+" a udp "$n6" 9200 --apart -2200
+gets "1 (refused|reset|closed|silent)" b tcp "$n6" 9200 --wait 3
+lab_note "nodes, by sockets: the named member gets in by IPv4 and by IPv6 ($a6)"
 
 # An allow-list narrows it further, with both scopes, by the kernel and by our own sockets.
 for source in kernel nat; do

@@ -1,5 +1,6 @@
 #!/bin/bash
 # A node with one peer and nothing to do: small, and asleep. SECONDS_IDLE is how long it is watched (default 60).
+# Mostly waits: it runs beside others.
 # Timeout: 200 s
 . "$(dirname "$0")/p2pd.sh"
 SECONDS_IDLE=${SECONDS_IDLE:-60}

@@ -2,6 +2,7 @@
 # p2pd and a stock WireGuard (Debian's wireguard-go): both roles, with and without PSK, over IPv4 and IPv6, restart of
 # either side, 1 GiB each way, every byte compared, and a rekey in both roles under traffic. RESTART=0 and REKEY=0 leave out
 # the two that take minutes.
+# Mostly waits: it runs beside others.
 # Timeout: 400 s
 export LAB_IP6=1 LAB_DELAY=1
 . "$(dirname "$0")/p2pd.sh"

@@ -3,6 +3,7 @@
 # so. A search for a port misses one time in fifty, and the caps on probes let the next begin only 30 s later: LATE_MAX pairs
 # may need that one. Then silence: what each node still sends and gets on its cable in IDLE seconds, QUIET seconds after the
 # last packet.
+# Mostly waits: it runs beside others.
 # Timeout: 480 s
 . "$(dirname "$0")/p2pd.sh"
 IDLE=${IDLE:-60} QUIET=${QUIET:-125}

@@ -17,7 +17,10 @@ struct bench {
 	struct gateway_config config;
 	struct gateway *g;
 	uint16_t busy; /* a port that another program has */
-	unsigned asked;
+	unsigned asked, looked;
+	uint8_t listened[GATEWAY_PORT_BYTES]; /* by other programs, TCP and UDP */
+	unsigned ended;
+	char ended_why[RULE_WHY];
 	/* Of the last ask. */
 	struct lease_grant grant;
 	uint8_t conflict[FORWARD_ID];
@@ -34,9 +37,30 @@ static inline bool in_use(void *arg, enum forward_proto proto, uint16_t port)
 	return port == b->busy;
 }
 
+static inline void taken(void *arg, enum forward_proto proto, uint8_t set[static GATEWAY_PORT_BYTES])
+{
+	struct bench *b = arg;
+
+	(void)proto;
+	b->looked++;
+	for (unsigned i = 0; i < GATEWAY_PORT_BYTES; i++)
+		set[i] |= b->listened[i];
+}
+
+static inline void on_ended(void *arg, const struct lease_request *r, const char *why)
+{
+	struct bench *b = arg;
+
+	(void)r;
+	b->ended++;
+	snprintf(b->ended_why, sizeof b->ended_why, "%s", why);
+}
+
 static inline void open_gateway(struct bench *b)
 {
-	assert_int_equal(gateway_open(&b->g, b->dir, &b->config, in_use, b), 0);
+	const struct gateway_host host = { taken, in_use, on_ended, b };
+
+	assert_int_equal(gateway_open(&b->g, b->dir, &b->config, &host), 0);
 }
 
 static inline void reopen(struct bench *b)

@@ -1,6 +1,8 @@
 /* Connections: what is carried, and how they end. */
 #include "carry_world.h"
 
+#include <sys/wait.h>
+
 enum { LARGE = 8 << 20, ID = 7, OTHER_ID = 9 };
 
 /* --- One end alone: a member comes to the owner's address. */
@@ -339,6 +341,60 @@ static void an_idle_connection_has_two_descriptors(void **state)
 	end_close(&n);
 }
 
+/* Sockets that some epoll of ours watches: the lines "tfd:" that proc(5) has of it. */
+static int watched(void)
+{
+	char path[32], line[128];
+	int count = 0;
+
+	for (int fd = 0; fd < 256; fd++) {
+		snprintf(path, sizeof path, "/proc/self/fdinfo/%d", fd);
+		FILE *f = fopen(path, "re");
+		while (f && fgets(line, sizeof line, f))
+			count += strncmp(line, "tfd:", 4) == 0;
+		if (f)
+			fclose(f);
+	}
+	return count;
+}
+
+/* As one that is about to run a program, while it still has copies of all descriptors. */
+static pid_t child_with_copies(int *hold)
+{
+	int ends[2];
+	char end;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		close(ends[1]);
+		_exit(read(ends[0], &end, 1) != 0);
+	}
+	close(ends[0]);
+	*hold = ends[1];
+	return pid;
+}
+
+static void what_is_over_is_watched_no_more_though_a_child_has_a_copy(void **state)
+{
+	(void)state;
+	struct end n;
+	int hold;
+
+	end_begin(&n, "127.0.0.1");
+	end_connect(&n, "127.0.0.1");
+	send_text(n.visitor, "here");
+	expect_text(&n.w, n.served, "here");
+	int before = watched();
+	pid_t pid = child_with_copies(&hold);
+	apply(&n.w, NULL, 0);
+	assert_int_equal(watched(), before - 3); /* both ends, and the listener */
+	close(hold);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	end_close(&n);
+}
+
 /* --- Entries that change. */
 
 static void what_is_removed_is_reset_at_both_ends(void **state)
@@ -517,6 +573,7 @@ int main(void)
 		cmocka_unit_test(a_pause_in_the_middle_loses_nothing),
 		cmocka_unit_test(a_flood_does_not_silence_a_talk),
 		cmocka_unit_test(an_idle_connection_has_two_descriptors),
+		cmocka_unit_test(what_is_over_is_watched_no_more_though_a_child_has_a_copy),
 		cmocka_unit_test(what_is_removed_is_reset_at_both_ends),
 		cmocka_unit_test(others_connections_live_on),
 		cmocka_unit_test(a_new_target_resets_and_is_reached),

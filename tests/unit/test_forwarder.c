@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "tests/unit/forward_bench.h"
+#include "tests/unit/forward_daemon.h"
 
 #include "apps/p2pd/forward/forward_metrics.h"
 #include "apps/p2pd/forward/forwarder_internal.h"

@@ -80,6 +80,20 @@ static void a_spoilt_file_is_put_aside(void **state)
 	assert_int_equal(ask_one(b, 1, 1), 0);
 }
 
+/* As an earlier version took it: with it the kernel would refuse all leases together. */
+static void a_rate_that_is_not_taken_any_more_is_bounded(void **state)
+{
+	struct bench *b = *state;
+	struct lease_request r = made_request(1);
+
+	r.rate = 125000000000;
+	assert_int_equal(ask(b, 1, &r), 0); /* lease_request_read() has refused it by now */
+	assert_int_equal(ask_one(b, 2, 2), 0);
+	reopen(b);
+	assert_int_equal(gateway_user_entries(b->g, b->entries, ENTRIES), 4);
+	assert_int_equal(b->entries[0].rate, RULE_RATE_MAX);
+}
+
 /* --- Time. */
 
 static void a_lease_that_is_not_renewed_ends(void **state)
@@ -278,6 +292,7 @@ int main(void)
 		TEST(a_restart_loses_nothing),
 		TEST(what_cannot_be_kept_is_not_given),
 		TEST(a_spoilt_file_is_put_aside),
+		TEST(a_rate_that_is_not_taken_any_more_is_bounded),
 		TEST(a_lease_that_is_not_renewed_ends),
 		TEST(a_leap_of_the_clock_ends_no_lease),
 		TEST(an_expired_rule_ends_at_its_second),

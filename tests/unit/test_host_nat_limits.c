@@ -222,6 +222,18 @@ static void what_is_over_the_rate_is_dropped_and_counted(void **state)
 	}
 }
 
+static void no_limit_is_more_than_the_kernel_takes(void **state)
+{
+	static const uint64_t rates[] = { 1, 14800000000, 125000000000, UINT64_MAX };
+	struct ends *s = *state;
+
+	add(s, 1, FORWARD_TCP, false, 80, OWN4, 5000, 1);
+	for (size_t i = 0; i < sizeof rates / sizeof *rates; i++) {
+		s->at_gw[0].rate = s->at_own[0].rate = rates[i];
+		make(s);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +244,7 @@ int main(void)
 		WITH_BOTH(a_pause_stands_still_and_goes_on),
 		WITH_BOTH(an_idle_connection_is_ended),
 		WITH_BOTH(what_is_over_the_rate_is_dropped_and_counted),
+		WITH_BOTH(no_limit_is_more_than_the_kernel_takes),
 	};
 	return run_or_skip(tests, sizeof tests / sizeof *tests, "tests");
 }

@@ -490,6 +490,28 @@ static void of_a_run_all_comes_in_and_bad_ones_are_counted(void **state)
 	assert_int_equal(e->drops.malformed, before + 2 + RELAY_RUN_HEADER);
 	assert_int_equal(taken(w), -1);
 	lane_on_run(w->lane, &e->hub_link, msg, len, w->sim.now_ms);
+	lane_flush(w->lane, w->sim.now_ms);
+	for (int i = 0; i < PACKETS; i++)
+		assert_int_equal(taken(w), i);
+	assert_int_equal(taken(w), -1);
+}
+
+/* Each run is a part of what was one superframe. */
+static void runs_wait_for_the_others_of_their_turn(void **state)
+{
+	static uint8_t msg[RELAY_RUN_HEADER + PACKETS * MESSAGE_MAX];
+	struct world *w = *state;
+	struct engine *e = w->a->engine;
+	size_t each = seal_all(w, msg + RELAY_RUN_HEADER);
+
+	for (int i = 0; i < PACKETS; i++) {
+		uint8_t *run = msg + (size_t)i * each; /* over what has gone already */
+		relay_client_run_header(run, SESSION, each);
+		lane_on_run(w->lane, &e->hub_link, run, RELAY_RUN_HEADER + each, w->sim.now_ms);
+	}
+	assert_int_equal(taken(w), -1);
+	/* The memory they wait in is the one that frames are read to. */
+	assert_int_equal(lane_on_tun(w->lane, w->sim.now_ms), 0);
 	for (int i = 0; i < PACKETS; i++)
 		assert_int_equal(taken(w), i);
 	assert_int_equal(taken(w), -1);
@@ -520,6 +542,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_queue_for_the_link_is_bounded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(of_a_run_all_comes_in_and_bad_ones_are_counted, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(runs_wait_for_the_others_of_their_turn, set_up, tear_down),
 	};
 	log_set_level(LOG_LVL_ERROR);
 	return cmocka_run_group_tests(tests, NULL, NULL);

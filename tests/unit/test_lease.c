@@ -111,6 +111,7 @@ static void requests_with_wrong_values_are_refused(void **state)
 		{ "max_conn", "1.5" },
 		{ "idle_s", "-1" },
 		{ "rate", "-1" },
+		{ "rate", "12500000001" }, /* more than the kernel can limit */
 		{ "rate", "\"10mbit\"" },
 		{ "expires_at", "-1" },
 		{ "paused", "0" },

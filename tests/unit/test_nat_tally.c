@@ -200,6 +200,64 @@ static void a_change_touches_only_what_changes(void **state)
 	free(text);
 }
 
+/* Of the limits of an id, the line that has `about` in it. */
+static void told(const struct forward_entry *e, const char *about, const char *wanted)
+{
+	struct nat_frame f = { .table = "t", .tun = "p2pd0", .mark = 1, .mask = 3 };
+	char *text;
+	size_t len;
+
+	FILE *out = open_memstream(&text, &len);
+	nat_change(out, &f, NULL, 0, e, 1, NULL, NULL);
+	fclose(out);
+	char *line = strstr(text, about);
+	assert_non_null(line);
+	line[strcspn(line, ";\n")] = '\0';
+	if (!strstr(line, wanted))
+		fail_msg("\"%s\" is not in: %s", wanted, line);
+	free(text);
+}
+
+/* Two hundred datagrams from made-up addresses must not fill the cap for longer than half a minute. */
+static void udp_that_nobody_answers_is_soon_over(void **state)
+{
+	static const struct {
+		uint32_t idle_s;
+		const char *wanted;
+	} cases[] = { { 0, "unreplied : 30, replied : 300" },
+		      { 90, "unreplied : 30, replied : 90" },
+		      { 30, "unreplied : 30, replied : 30" },
+		      { 5, "unreplied : 5, replied : 5" },
+		      { 604800, "unreplied : 30, replied : 432000" } };
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct forward_entry e = entry(1, FORWARD_UDP, "192.0.2.1", 80, 1);
+		e.target = at("192.0.2.9", 1);
+		e.idle_s = cases[i].idle_s;
+		told(&e, "unreplied", cases[i].wanted);
+	}
+}
+
+static void a_rate_is_never_more_than_the_kernel_takes(void **state)
+{
+	static const struct {
+		uint64_t rate;
+		const char *wanted;
+	} cases[] = { { 12500000000, "over 12500000000 bytes/second burst 3125000000 bytes" },
+		      { 12500000001, "over 12500000000 bytes/second burst 3125000000 bytes" },
+		      { UINT64_MAX, "over 12500000000 bytes/second burst 3125000000 bytes" },
+		      { 1000, "over 1000 bytes/second burst 131072 bytes" } };
+	(void)state;
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		struct forward_entry e = entry(1, FORWARD_UDP, "192.0.2.1", 80, 1);
+		e.target = at("192.0.2.9", 1);
+		e.rate = cases[i].rate;
+		told(&e, "limit rate", cases[i].wanted);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +266,8 @@ int main(void)
 		cmocka_unit_test(counters_go_where_their_names_say),
 		cmocka_unit_test(a_cap_is_told_anew_when_fewer_live),
 		cmocka_unit_test(a_change_touches_only_what_changes),
+		cmocka_unit_test(udp_that_nobody_answers_is_soon_over),
+		cmocka_unit_test(a_rate_is_never_more_than_the_kernel_takes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

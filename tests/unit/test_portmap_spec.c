@@ -106,6 +106,13 @@ static void what_is_wrong_is_told_with_what_is_right(void **state)
 		  "--expires takes a time such as 12h, 7d or 2027-01-31, or never, not 'tomorrow'" },
 		{ "--expires 106751991167300d",
 		  "--expires takes a time such as 12h, 7d or 2027-01-31, or never, not '106751991167300d'" },
+		{ "--expires 2027-02-30",
+		  "--expires takes a time such as 12h, 7d or 2027-01-31, or never, not '2027-02-30'" },
+		{ "--expires 2027-13-01",
+		  "--expires takes a time such as 12h, 7d or 2027-01-31, or never, not '2027-13-01'" },
+		{ "--expires 2027-01-31T25:00:00Z",
+		  "--expires takes a time such as 12h, 7d or 2027-01-31, or "
+		  "never, not '2027-01-31T25:00:00Z'" },
 		{ "--expires 1970-01-02", "--expires: 1970-01-02 is over already" },
 		{ "--allow 10.0.0.0/8,,10.0.0.1", "--allow takes a list with commas between, not "
 						  "'10.0.0.0/8,,10.0.0.1'" },

@@ -176,6 +176,9 @@ static const struct {
 	{ "{'local':'10.0.0.1:80','name':'<script>'}", "cannot be a name" },
 	{ "{'local':'10.0.0.1:80','name':'a\\u001b[2J'}", "cannot be a name" },
 	{ "{'local':'10.0.0.1:80','name':'" ID "'}", "looks like an id" },
+	{ "{'local':'10.0.0.1:80','name':'apply'}", "word of p2pd's own" },
+	{ "{'local':'10.0.0.1:80','name':'audit'}", "word of p2pd's own" },
+	{ "{'local':'10.0.0.1:80','name':'api-token'}", "word of p2pd's own" },
 	{ "{'local':'10.0.0.1:80','domain':'a.example'}", "scope is org" },
 	{ "{'local':'10.0.0.1:80','scope':'public','via':'g','domain':'a..b'}", "not a domain" },
 	{ "{'local':'10.0.0.1:80','scope':'public','via':'g','domain':'-a.b'}", "not a domain" },
@@ -186,6 +189,18 @@ static const struct {
 	{ "{'local':'10.0.0.1:80','max_conn':'200'}", "takes a number" },
 	{ "{'local':'10.0.0.1:80','max_conn':1000001}", "1000000" },
 	{ "{'local':'10.0.0.1:80','max_conn':1.5}", "takes a number" },
+	{ "{'local':'10.0.0.1:80','idle_s':604801}", "idle is at most 7 days" },
+	{ "{'local':'10.0.0.1:80','idle_s':9223372036854775807}", "idle is at most 7 days" },
+	{ "{'local':'10.0.0.1:80','rate':125000000001}", "rate is from 1000 to 125000000000" },
+	{ "{'local':'10.0.0.1:80','rate':'10mbit'}", "rate takes a number" },
+	{ "{'local':'10.0.0.1:80','expires_at':'2027-01-31'}", "expires_at takes a number" },
+	{ "{'local':'10.0.0.1:80','expires_at':-1}", "expires_at takes a number" },
+	{ "{'local':'10.0.0.1:80','expires_at':1.5}", "expires_at takes a number" },
+	{ "{'local':'10.0.0.1:80','expires_at':true}", "expires_at takes a number" },
+	{ "{'local':'10.0.0.1:80','expires_at':null}", "expires_at takes a number" },
+	{ "{'local':'10.0.0.1:80','allow':'10.0.0.0/8'}", "allow takes a list" },
+	{ "{'local':'10.0.0.1:80','allow':{}}", "allow takes a list" },
+	{ "{'local':'10.0.0.1:80','allow':null}", "allow takes a list" },
 	{ "{'local':'10.0.0.1:80','idle_s':-1}", "takes a number" },
 	{ "{'local':'10.0.0.1:80','rate':999}", "rate is from 1000" },
 	{ "{'local':'10.0.0.1:80','paused':1}", "true or false" },
@@ -208,6 +223,133 @@ static void bad_input_is_refused_with_a_reason(void **state)
 		if (!strstr(why, wrong[i].word))
 			fail_msg("%s: '%s' does not say '%s'", wrong[i].spec, why, wrong[i].word);
 	}
+}
+
+/* `text`, `times` over. */
+static const char *repeat(const char *text, unsigned times)
+{
+	static char out[2048];
+
+	*out = 0;
+	while (times--)
+		strcat(out, text);
+	return out;
+}
+
+static void what_is_at_its_longest_is_taken_and_no_longer(void **state)
+{
+	(void)state;
+	/* %s: `piece` so many times. */
+	static const struct {
+		const char *spec, *piece;
+		unsigned most;
+		const char *word;
+	} cases[] = {
+		{ "{'local':'10.0.0.1:80','name':'%s'}", "n", 63, "name takes a text of at most 63 bytes" },
+		{ "{'local':'10.0.0.1:80%s'}", " ", 0, "1 to 65535" },
+		{ "{'local':'10.0.0.1:80','scope':'public','via':'%s'}", "v", CERT_NAME_MAX,
+		  "via takes a text" },
+		{ "{'local':'10.0.0.1:80','scope':'nodes','to':['%s']}", "t", CERT_NAME_MAX,
+		  "to takes a text" },
+		{ "{'local':'10.0.0.1:80','scope':'nodes','to':['a'%s]}", ",'b'", 31, "at most 32 names" },
+		{ "{'local':'10.0.0.1:80','scope':'public','via':'g','domain':'%s'}", "d", 63,
+		  "not a domain" },
+		{ "{'local':'10.0.0.1:80','scope':'public','via':'g','domain':'%sdd.e'}", "d.", 124,
+		  "domain takes a text of at most 253 bytes" },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		for (unsigned more = 0; more < 2; more++) {
+			struct rule r;
+			char why[RULE_WHY], spec[4096];
+			snprintf(spec, sizeof spec, cases[i].spec,
+				 repeat(cases[i].piece, cases[i].most + more));
+			int rc = make(&r, spec, why);
+			if (rc != (more ? -EINVAL : 0) || (more && !strstr(why, cases[i].word)))
+				fail_msg("%s: %d '%s', not '%s'", spec, rc, why, cases[i].word);
+		}
+}
+
+static void a_local_too_long_to_be_one_is_refused(void **state)
+{
+	(void)state;
+	struct rule r;
+	char why[RULE_WHY], spec[4096];
+
+	snprintf(spec, sizeof spec, "{'local':'10.0.0.1:%s80'}", repeat("80,", RULE_LOCAL / 3));
+	assert_int_equal(make(&r, spec, why), -EINVAL);
+	assert_non_null(strstr(why, "local takes a text of at most 319 bytes"));
+}
+
+static void an_allow_list_has_32_prefixes_and_counts_none_twice(void **state)
+{
+	(void)state;
+	struct rule r;
+	char why[RULE_WHY], spec[4096] = "{'local':'10.0.0.1:80','allow':['10.0.0.0/24','10.0.0.0/24'";
+
+	for (unsigned i = 1; i < RULE_ALLOW_MAX; i++)
+		sprintf(spec + strlen(spec), ",'10.0.%u.0/24','10.0.0.0/24'", i);
+	size_t len = strlen(spec);
+	strcpy(spec + len, "]}");
+	assert_int_equal(make(&r, spec, why), 0);
+	assert_int_equal(r.allow_count, RULE_ALLOW_MAX);
+	strcpy(spec + len, ",'10.1.0.0/24']}");
+	assert_int_equal(make(&r, spec, why), -EINVAL);
+	assert_non_null(strstr(why, "more than 32 prefixes"));
+	assert_int_equal(make(&r,
+			      "{'local':'10.0.0.1:80','scope':'public','via':'g','allow':['token','token',"
+			      "'203.0.113.7','203.0.113.7/32']}",
+			      why),
+			 0);
+	assert_int_equal(r.allow_count, 1);
+	assert_true(r.allow_token);
+}
+
+static void a_date_is_a_day_that_there_is(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *text;
+		uint64_t unix_s; /* 0: refused */
+	} cases[] = {
+		{ "2027-01-31", 1801353600 },
+		{ "2028-02-29", 1835395200 },
+		{ "2027-01-31T18:00:00Z", 1801418400 },
+		{ "2027-02-29", 0 },
+		{ "2027-02-30", 0 },
+		{ "2027-04-31T00:00:00Z", 0 },
+		{ "2027-13-01", 0 },
+		{ "2027-01-31T24:00:00Z", 0 },
+		{ "2027-01-31T23:59:60Z", 0 },
+		{ "2027-01-31T18:00:00", 0 },
+		{ "2027-1-1", 0 },
+		{ " 2027-01-31", 0 },
+		{ "2027-01-31 ", 0 },
+		{ "1970-01-01", 0 },
+		{ "", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint64_t unix_s = 0;
+		int rc = rule_read_date(&unix_s, cases[i].text);
+		if (rc != (cases[i].unix_s ? 0 : -EINVAL) || unix_s != cases[i].unix_s)
+			fail_msg("%s: %d %llu", cases[i].text, rc, (unsigned long long)unix_s);
+	}
+}
+
+static void a_gateway_is_another_node(void **state)
+{
+	(void)state;
+	struct rule r = made("{'local':'10.0.0.1:80','scope':'public','via':'till'}");
+	struct rule_place place = { .name = "till", .bits4 = 16, .bits6 = 48 };
+	char why[RULE_WHY];
+
+	addr_parse(&place.prefix4, "10.77.0.0", 0);
+	addr_parse(&place.prefix6, "fd77::", 0);
+	assert_int_equal(rule_check_place(&r, &place, why), -EINVAL);
+	assert_non_null(strstr(why, "till is this node itself"));
+	place.name = "till-2";
+	assert_int_equal(rule_check_place(&r, &place, why), 0);
 }
 
 static void a_reason_is_fit_for_a_terminal(void **state)
@@ -366,6 +508,11 @@ int main(void)
 		cmocka_unit_test(local_alone_is_enough),
 		cmocka_unit_test(what_is_printed_reads_the_same),
 		cmocka_unit_test(bad_input_is_refused_with_a_reason),
+		cmocka_unit_test(what_is_at_its_longest_is_taken_and_no_longer),
+		cmocka_unit_test(a_local_too_long_to_be_one_is_refused),
+		cmocka_unit_test(an_allow_list_has_32_prefixes_and_counts_none_twice),
+		cmocka_unit_test(a_date_is_a_day_that_there_is),
+		cmocka_unit_test(a_gateway_is_another_node),
 		cmocka_unit_test(a_reason_is_fit_for_a_terminal),
 		cmocka_unit_test(a_change_keeps_the_rest_and_the_id),
 		cmocka_unit_test(a_public_rule_for_everybody_must_be_forced),

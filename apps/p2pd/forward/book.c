@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apps/p2pd/forward/book_impl.h"
+#include "core/log.h"
 #include "core/uuid7.h"
 
 /* Items are never changed once they are in effect: a change makes another one, marked fresh, and what it replaces stays
@@ -92,10 +93,24 @@ static void go_back(struct book *b)
 	b->changing = b->several = false;
 }
 
+/* What a write may return must not be taken for what a change may. */
+static int write_all(struct book *b)
+{
+	int rc = book_file_write(b->dir, b->now.items, b->now.count);
+
+	switch (rc) {
+	case -EEXIST:
+	case -ENOENT:
+	case -EINVAL:
+	case -E2BIG: log_error("forward", "the rules cannot be written: %s", strerror(-rc)); return -EIO;
+	default: return rc;
+	}
+}
+
 static int end(struct book *b, int rc)
 {
 	if (!rc && differs(b))
-		rc = book_file_write(b->dir, b->now.items, b->now.count);
+		rc = write_all(b);
 	if (rc)
 		go_back(b);
 	else
@@ -232,7 +247,7 @@ static int make_room(struct book *b)
 		    (oldest == b->now.count || book_at(b, i)->removed_at < book_at(b, oldest)->removed_at))
 			oldest = i;
 	if (oldest == b->now.count)
-		return -ENOSPC;
+		return -E2BIG;
 	take_out(&b->now, oldest);
 	return 0;
 }

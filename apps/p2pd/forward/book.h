@@ -31,8 +31,8 @@ const struct rule *book_by_id(const struct book *b, const uint8_t id[static FORW
 const struct rule *book_conflict(const struct book *b, const struct rule *r);
 
 /* Each is on disk when it returns 0; on any error nothing has changed. -EEXIST: book_conflict(); -ENOENT: no such rule, or
- * not a living one; -ENOSPC; what a write may return. Rules were checked by the caller: -EINVAL for one that does not hold.
- * What is so already is not written anew. */
+ * not a living one; -E2BIG: no room for more; or what a write may return (-ENOSPC: the disk is full). Rules were checked
+ * by the caller: -EINVAL for one that does not hold. What is so already is not written anew. */
 /* Gives it id and times. `force`: those that overlap are removed. */
 int book_add(struct book *b, struct rule *r, bool force, uint64_t unix_s, struct rng *rng);
 /* The living rule of that id; its times stay its own. */

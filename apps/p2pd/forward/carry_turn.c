@@ -69,11 +69,14 @@ int carry_watch_begin(struct carry *c, struct carry_watch *w, struct carry_job *
 	return error;
 }
 
-/* Closing takes it out of the epoll. No event of it can be under way: those of a turn are all told before any job runs. */
+/* Closing alone would leave it in the epoll for as long as a child that is just being started has a copy. No event of it can
+ * be under way: those of a turn are all told before any job runs. */
 void carry_watch_end(struct carry *c, struct carry_watch *w)
 {
-	if (w->fd >= 0)
+	if (w->fd >= 0) {
+		epoll_ctl(c->epoll, EPOLL_CTL_DEL, w->fd, NULL);
 		carry_fd_close(c, w->fd);
+	}
 	w->fd = -1;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "apps/p2pd/forward/forward_api_impl.h"
 
@@ -39,26 +40,56 @@ void api_error(struct api_call *c, int status, enum exit_code code, const char *
 	api_error_with(c, status, code, text, NULL);
 }
 
+/* Of a request that could not say force, it is no way out. */
 static void conflict(struct api_call *c, const struct rule *r)
 {
-	const struct rule *other = book_conflict(forwarder_book(c->f), r);
+	const struct rule *other = r ? book_conflict(forwarder_book(c->f), r) : NULL;
 	char id[RULE_ID_TEXT] = "", text[API_TEXT];
 
 	if (other)
 		rule_id_text(other->id, id);
-	snprintf(text, sizeof text,
-		 "rule '%s' (%s) has one of these ports there already: choose others, or replace it with "
-		 "--force",
-		 other ? other->name : "", id);
+	snprintf(text, sizeof text, "rule '%s' (%s) has one of these ports there already: %s",
+		 other ? other->name : "", id,
+		 c->may_force ? "choose others, or replace it with --force"
+			      : "give it others with `p2pd portmap set`, or remove it, first");
 	api_error_with(c, 409, EXIT_CONFLICT, text, json_pack("{ss}", "forward_id", id));
+}
+
+void api_removed(struct api_call *c, const struct rule *r)
+{
+	time_t until = (time_t)(r->removed_at + BOOK_KEEP_S);
+	char id[RULE_ID_TEXT], day[32] = "?";
+	struct tm tm;
+
+	if (gmtime_r(&until, &tm))
+		strftime(day, sizeof day, "%Y-%m-%d", &tm);
+	api_error(c, 404, EXIT_NOT_FOUND,
+		  "the rule was removed; until %s `p2pd portmap restore %s` brings it back", day,
+		  rule_id_text(r->id, id));
+}
+
+const char *api_book_words(int error)
+{
+	switch (error) {
+	case -EEXIST: return "another rule has the port";
+	case -ENOENT: return "there is no such rule any more";
+	case -E2BIG: return "more rules are not kept";
+	case -EINVAL: return "such a rule cannot be";
+	default: return strerror(-error);
+	}
 }
 
 void api_book_error(struct api_call *c, int error, const struct rule *r)
 {
 	switch (error) {
 	case -EEXIST: conflict(c, r); break;
-	case -ENOENT: api_error(c, 404, EXIT_NOT_FOUND, "there is no such rule"); break;
-	case -ENOSPC:
+	case -ENOENT:
+		if (r && r->removed_at)
+			api_removed(c, r);
+		else
+			api_error(c, 404, EXIT_NOT_FOUND, "there is no such rule");
+		break;
+	case -E2BIG:
 		api_error(c, 409, EXIT_FAILED, "there are %d rules, more are not kept: remove some",
 			  BOOK_RULES_MAX);
 		break;
@@ -178,8 +209,7 @@ static void stats(struct api_call *c)
 static void ping(struct api_call *c)
 {
 	if (c->rule.removed_at)
-		api_error(c, 404, EXIT_NOT_FOUND,
-			  "the rule was removed; `p2pd portmap restore` brings it back");
+		api_removed(c, &c->rule);
 	else
 		api_later(c, API_PINGED, 200, c->rule.id);
 }

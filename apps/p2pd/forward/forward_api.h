@@ -8,7 +8,8 @@
  *   GET .../ID/stats                     {"schema": "p2pd.portmap.stats/1", "forward_id", "bytes_in", "bytes_out",
  *                                        "connections", "total", "rejected": {...}, "last_visitor", "last_visit_at"}
  *   GET, POST .../ID/tokens; DELETE .../ID/tokens/TOKEN-ID; POST .../ID/tokens/TOKEN-ID/rotate
- *   POST /api/v1/portmap/apply           {"policy": YAML, "dry_run"}: {"changes": [...]}
+ *   POST /api/v1/portmap/apply           {"policy": YAML, "dry_run"}: {"schema": "p2pd.portmap.apply/1", "changes": [...]},
+ *                                        as policy.h has them
  *   GET /api/v1/portmap/audit[?since=UNIX]
  *   POST, DELETE /api/v1/portmap/api-token
  * An answer to a change comes when it is in effect, or when it is known what keeps it from being so, within

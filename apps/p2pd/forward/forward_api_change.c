@@ -1,6 +1,7 @@
 /* Changes of rules, asked for by a person: checked, kept, audited, brought into effect. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -46,6 +47,7 @@ static bool read_spec(struct api_call *c, enum audit_event event, struct rule *r
 		api_error(c, 400, EXIT_USAGE, "force is true or false");
 		return false;
 	}
+	c->may_force = true;
 	*force = json_is_true(value);
 	json_object_del(c->body, "force");
 	if (rule_read(r, c->body, why))
@@ -56,24 +58,49 @@ static bool read_spec(struct api_call *c, enum audit_event event, struct rule *r
 
 /* ---- Add and change */
 
-/* --force removes what is in the way: that, too, was somebody's doing. */
-static void audit_replaced(struct api_call *c, const struct rule *r)
-{
-	const struct book *b = forwarder_book(c->f);
+/* --force removes what is in the way: that, too, is somebody's doing. Noted before the change, told after it. */
+struct replaced {
+	size_t count;
+	struct rule rules[];
+};
 
-	for (size_t i = 0; i < book_count(b); i++) {
-		const struct rule *other = book_at(b, i);
-		if (!other->removed_at && memcmp(other->id, r->id, FORWARD_ID) && rule_overlap(other, r))
-			forwarder_audit(c->f, AUDIT_RULE_REMOVE, AUDIT_OK, other, c->actor, "replaced");
-	}
+static bool is_in_the_way(const struct rule *other, const struct rule *r)
+{
+	return !other->removed_at && memcmp(other->id, r->id, FORWARD_ID) && rule_overlap(other, r);
+}
+
+/* NULL without memory. */
+static struct replaced *note_replaced(const struct book *b, const struct rule *r, bool force)
+{
+	struct replaced *out;
+	size_t count = 0;
+
+	for (size_t i = 0; force && i < book_count(b); i++)
+		count += is_in_the_way(book_at(b, i), r);
+	out = calloc(1, sizeof *out + count * sizeof *out->rules);
+	for (size_t i = 0; out && out->count < count; i++)
+		if (is_in_the_way(book_at(b, i), r))
+			out->rules[out->count++] = *book_at(b, i);
+	return out;
+}
+
+static void audit_replaced(struct api_call *c, const struct replaced *gone)
+{
+	for (size_t i = 0; i < gone->count; i++)
+		forwarder_audit(c->f, AUDIT_RULE_REMOVE, AUDIT_OK, &gone->rules[i], c->actor, "replaced");
+}
+
+static bool is_refusal(int error)
+{
+	return error == -EEXIST || error == -ENOENT || error == -E2BIG || error == -EINVAL;
 }
 
 static void made(struct api_call *c, int error, enum audit_event event, const struct rule *r, int status,
 		 const char *detail)
 {
 	if (error) {
-		forwarder_audit(c->f, event, error == -EEXIST ? AUDIT_REFUSED : AUDIT_FAILED, r, c->actor,
-				error == -EEXIST ? "another rule has the port" : strerror(-error));
+		forwarder_audit(c->f, event, is_refusal(error) ? AUDIT_REFUSED : AUDIT_FAILED, r, c->actor,
+				api_book_words(error));
 		api_book_error(c, error, r);
 		return;
 	}
@@ -84,16 +111,19 @@ static void made(struct api_call *c, int error, enum audit_event event, const st
 
 void api_add(struct api_call *c)
 {
+	struct book *b = forwarder_book(c->f);
 	struct rule r;
 	bool force;
 
 	rule_init(&r);
 	if (!read_spec(c, AUDIT_RULE_ADD, &r, &force) || !check(c, AUDIT_RULE_ADD, NULL, &r, force))
 		return;
-	if (force)
-		audit_replaced(c, &r);
-	int ret = book_add(forwarder_book(c->f), &r, force, (uint64_t)time(NULL), forwarder_rng(c->f));
+	struct replaced *gone = note_replaced(b, &r, force);
+	int ret = gone ? book_add(b, &r, force, (uint64_t)time(NULL), forwarder_rng(c->f)) : -ENOMEM;
+	if (!ret)
+		audit_replaced(c, gone);
 	made(c, ret, AUDIT_RULE_ADD, &r, 201, force ? "forced" : NULL);
+	free(gone);
 }
 
 /* The keys that were given, for the audit. */
@@ -111,20 +141,23 @@ static const char *keys_of(json_t *body, char out[static AUDIT_TEXT_MAX])
 
 void api_change(struct api_call *c)
 {
+	struct book *b = forwarder_book(c->f);
 	struct rule r = c->rule;
 	char keys[AUDIT_TEXT_MAX];
 	bool force;
 
 	if (r.removed_at) {
-		api_book_error(c, -ENOENT, &r);
+		made(c, -ENOENT, AUDIT_RULE_SET, &r, 0, NULL);
 		return;
 	}
 	if (!read_spec(c, AUDIT_RULE_SET, &r, &force) || !check(c, AUDIT_RULE_SET, &c->rule, &r, force))
 		return;
-	if (force)
-		audit_replaced(c, &r);
-	made(c, book_set(forwarder_book(c->f), &r, force, (uint64_t)time(NULL)), AUDIT_RULE_SET, &r, 200,
-	     keys_of(c->body, keys));
+	struct replaced *gone = note_replaced(b, &r, force);
+	int ret = gone ? book_set(b, &r, force, (uint64_t)time(NULL)) : -ENOMEM;
+	if (!ret)
+		audit_replaced(c, gone);
+	made(c, ret, AUDIT_RULE_SET, &r, 200, keys_of(c->body, keys));
+	free(gone);
 }
 
 /* ---- The rest */
@@ -191,6 +224,8 @@ static void apply(struct api_call *c, const struct policy *p, bool dry_run)
 		return;
 	}
 	if (ret) {
+		forwarder_audit(c->f, AUDIT_POLICY_APPLY, is_refusal(ret) ? AUDIT_REFUSED : AUDIT_FAILED,
+				NULL, c->actor, api_book_words(ret));
 		api_book_error(c, ret, NULL);
 		return;
 	}

@@ -24,6 +24,7 @@ struct api_call {
 	json_t *body;	  /* an object; empty without one */
 	struct rule rule; /* that word[0] names, where a route wants one */
 	char actor[API_ACTOR];
+	bool may_force; /* the request is one that takes "force" */
 };
 
 /* forward_api.c */
@@ -33,8 +34,12 @@ __attribute__((format(printf, 4, 5))) void api_error(struct api_call *c, int sta
 						     const char *fmt, ...);
 /* The same with further keys of "error", whose reference it takes over. */
 void api_error_with(struct api_call *c, int status, enum exit_code code, const char *text, json_t *more);
-/* What a change of the book came to, if not 0: `name` is the rule's. */
+/* What a change of the book came to, if not 0; `r` as it was before, NULL: of no one rule. */
 void api_book_error(struct api_call *c, int error, const struct rule *r);
+/* The same for the audit. */
+const char *api_book_words(int error);
+/* The answer to who asks something of a tombstone. */
+void api_removed(struct api_call *c, const struct rule *r);
 /* What a request waits for. */
 enum api_later_kind { API_SETTLED, API_COUNTED, API_PINGED };
 void api_later(struct api_call *c, enum api_later_kind kind, int status, const uint8_t id[static FORWARD_ID]);

@@ -17,6 +17,7 @@ json_t *api_rule_json(struct forwarder *f, const struct rule *r)
 {
 	json_t *json = rule_json(r);
 	struct forwarder_view v;
+	char id[RULE_ID_TEXT];
 
 	if (!json || !forwarder_look(f, r->id, &v))
 		return json;
@@ -25,6 +26,8 @@ json_t *api_rule_json(struct forwarder *f, const struct rule *r)
 	json_object_set_new(json, "mode", json_string(v.kernel ? "kernel" : "user"));
 	json_object_set_new(json, "mode_why", json_string(v.mode_why));
 	json_object_set_new(json, "addresses", addresses_json(&v));
+	if (!crypto_is_zero(v.conflict, sizeof v.conflict))
+		json_object_set_new(json, "conflict", json_string(rule_id_text(v.conflict, id)));
 	return json;
 }
 

@@ -19,7 +19,11 @@ static bool door_of(struct api_call *c, char door[static RULE_DOMAIN + 16])
 {
 	struct forwarder_view v;
 
-	if (c->rule.removed_at || c->rule.scope != RULE_PUBLIC || !c->rule.allow_token) {
+	if (c->rule.removed_at) {
+		api_removed(c, &c->rule);
+		return false;
+	}
+	if (c->rule.scope != RULE_PUBLIC || !c->rule.allow_token) {
 		api_error(c, 409, EXIT_CONFLICT,
 			  "links are for public rules that let in who comes with one: add --allow token");
 		return false;

@@ -46,11 +46,6 @@ static void allow(struct forward_entry *e, const struct addr *prefix, uint8_t bi
 	e->allow_count++;
 }
 
-static uint8_t whole(const struct addr *a)
-{
-	return a->family == ADDR_V4 ? 32 : 128;
-}
-
 /* By its allow-list, if it has one. */
 static bool may_come(const struct rule *r, const struct addr *a)
 {
@@ -65,34 +60,31 @@ static bool may_come(const struct rule *r, const struct addr *a)
 static void allow_members(struct forward_entry *e, const struct rule *r, const struct forward_plan *p)
 {
 	for (unsigned i = 0; i < p->member_count; i++) {
-		const struct addr *a = e->listen.family == ADDR_V4 ? &p->members[i].ip4 : &p->members[i].ip6;
-		if (a->family && may_come(r, a))
-			allow(e, a, whole(a));
+		const struct forward_node *m = &p->members[i];
+		if (m->ip4.family && may_come(r, &m->ip4))
+			allow(e, &m->ip4, 32);
+		if (m->ip6.family && may_come(r, &m->ip6))
+			allow(e, &m->ip6, 128);
 	}
 }
 
-/* `family`: of the visitors that can come this way, ADDR_NONE for both. */
-static void allow_prefixes(struct forward_entry *e, const struct forward_prefix *list, unsigned count,
-			   enum addr_family family)
+static void allow_prefixes(struct forward_entry *e, const struct forward_prefix *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (!family || list[i].prefix.family == family)
-			allow(e, &list[i].prefix, list[i].bits);
+		allow(e, &list[i].prefix, list[i].bits);
 }
 
+/* Both families in each entry: those of an id share one list. */
 static void set_allow(struct forward_entry *e, const struct rule *r, const struct forward_plan *p)
 {
-	/* A gateway's sockets bring visitors of both families by either of our addresses. */
-	enum addr_family family = e->header_in ? ADDR_NONE : (enum addr_family)e->listen.family;
-
 	e->restricted = r->scope == RULE_NODES || rule_restricted(r);
 	if (r->scope == RULE_NODES) {
 		allow_members(e, r, p);
 		return;
 	}
-	allow_prefixes(e, r->allow, r->allow_count, family);
+	allow_prefixes(e, r->allow, r->allow_count);
 	if (r->allow_token)
-		allow_prefixes(e, p->admitted, p->admitted_count, family);
+		allow_prefixes(e, p->admitted, p->admitted_count);
 }
 
 /* ---- Entries */

@@ -82,6 +82,8 @@ enum { FORWARDER_ADDRESSES = RULE_RANGES_MAX * 4, FORWARDER_ADDRESS = 80 };
 struct forwarder_view {
 	enum forwarder_state state;
 	char why[RULE_WHY];
+	uint8_t conflict
+		[FORWARD_ID]; /* the rule, another member's perhaps, that has its port at the gateway; zero: none */
 	bool kernel;
 	char mode_why[RULE_WHY];
 	char addresses[FORWARDER_ADDRESSES][FORWARDER_ADDRESS];

@@ -27,7 +27,8 @@ void forwarder_place(const struct forwarder *f, struct rule_place *out)
 	struct netif_addr listed[LISTED];
 	int n = netif_list(listed, LISTED, f->config.tun->ifindex);
 
-	*out = (struct rule_place) { .prefix4 = e->config.ip4_prefix,
+	*out = (struct rule_place) { .name = e->config.name,
+				     .prefix4 = e->config.ip4_prefix,
 				     .prefix6 = e->ip6,
 				     .bits4 = e->config.ip4_bits,
 				     .bits6 = IP6_PREFIX_BITS };
@@ -116,8 +117,9 @@ static void log_change(json_t *change)
 	char text[RULE_WHY] = "";
 	size_t i, len = 0;
 
-	json_array_foreach(fields, i, field) if (len < sizeof text) len += (size_t)snprintf(
-		text + len, sizeof text - len, "%s%s", i ? ", " : ": ", json_string_value(field));
+	json_array_foreach(fields, i, field) if (len < sizeof text)
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", i ? ", " : ": ",
+					json_string_value(json_object_get(field, "field")));
 	if (op && name && strcmp(op, "keep"))
 		log_info("forward", "forwards: '%s' %s%s", name,
 			 !strcmp(op, "add")   ? "added"

@@ -1,32 +1,29 @@
-/* What peers ask of this node: leases where it is a gateway, admissions where it is an owner; and the gateway's door. Answers
- * go out when what was asked for is in effect. */
+/* What peers ask of this node: leases where it is a gateway (forwarder_grant.c), admissions where it is an owner; and the
+ * gateway's door. Answers go out when what was asked for is in effect. */
 #include "apps/p2pd/forward/forwarder_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "core/log.h"
 
-enum { ACTOR = CERT_NAME_MAX + ADDR_TEXT_MAX };
-
-static const char *actor_of(const struct forwarder *f, const struct addr *peer, char out[static ACTOR])
+const char *forwarder_actor(const struct forwarder *f, const struct addr *peer,
+			    char out[static FORWARDER_ACTOR])
 {
 	const struct engine_peer *ep = forwarder_peer_at(f, peer);
 	char text[ADDR_TEXT_MAX];
 
 	if (ep)
-		snprintf(out, ACTOR, "node %s", ep->peer.name);
+		snprintf(out, FORWARDER_ACTOR, "node %s", ep->peer.name);
 	else
-		snprintf(out, ACTOR, "%s", addr_format_ip(peer, text));
+		snprintf(out, FORWARDER_ACTOR, "%s", addr_format_ip(peer, text));
 	return out;
 }
 
-static void audit_lease(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
-			const uint8_t *id, const char *name, const char *actor, const char *detail)
+void forwarder_audit_peer(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
+			  const uint8_t *id, const char *name, const char *actor, const char *detail)
 {
 	const struct audit_entry e = { event, outcome, id, name, actor, detail };
 
@@ -35,8 +32,8 @@ static void audit_lease(struct forwarder *f, enum audit_event event, enum audit_
 
 /* ---- Answers to come */
 
-static struct forwarder_ask *later(struct forwarder *f, enum forwarder_ask_kind kind,
-				   const uint8_t id[static FORWARD_ID])
+struct forwarder_ask *forwarder_answer_later(struct forwarder *f, enum forwarder_ask_kind kind,
+					     const uint8_t id[static FORWARD_ID])
 {
 	struct forwarder_ask *a = calloc(1, sizeof *a);
 
@@ -52,12 +49,21 @@ static struct forwarder_ask *later(struct forwarder *f, enum forwarder_ask_kind 
 	return a;
 }
 
+/* What was promised meanwhile cannot be: asked again, it is told how it can. */
+static void answer_lease(const struct forwarder *f, struct forwarder_ask *a)
+{
+	if (a->grant.kernel && *f->kernel.why)
+		lease_answer_error(a->ask, -EAGAIN, f->kernel.why, NULL);
+	else
+		lease_answer_grant(a->ask, &a->grant);
+}
+
 static void answer(struct forwarder *f, struct forwarder_ask *a)
 {
 	struct forward_stats s;
 
 	switch (a->kind) {
-	case ASK_LEASE: lease_answer_grant(a->ask, &a->grant); break;
+	case ASK_LEASE: answer_lease(f, a); break;
 	case ASK_ADMIT: lease_answer_admit(a->ask, &a->admit); break;
 	case ASK_VISIT: door_answer(a->visit, a->error, &a->admit); break;
 	case ASK_STATS:
@@ -94,140 +100,12 @@ void forwarder_gate_run(struct forwarder *f)
 	}
 }
 
-/* ---- Leases, as a gateway */
+/* ---- Admissions, as an owner */
 
 static void refuse(struct lease_ask *q, int error, const char *why)
 {
 	lease_answer_error(q, error, why, NULL);
 }
-
-static bool owner_of(const struct forwarder *f, const struct addr *peer, struct gateway_owner *out)
-{
-	const struct engine_peer *ep = forwarder_peer_at(f, peer);
-
-	if (!ep)
-		return false;
-	*out = (struct gateway_owner) { .ip4 = ep->ip4, .ip6 = ep->ip6 };
-	memcpy(out->ik, ep->ik, sizeof out->ik);
-	strcpy(out->name, ep->peer.name);
-	out->ip4.port = out->ip6.port = 0;
-	return true;
-}
-
-/* Of what the lease says when it is new, or other than it was. */
-static void audit_grant(struct forwarder *f, const struct gateway_owner *owner, const struct lease_request *r,
-			const struct lease_grant *g)
-{
-	char actor[ACTOR], detail[AUDIT_TEXT_MAX], text[ADDR_TEXT_MAX];
-	const struct addr *public = g->public4.family ? &g->public4 : &g->public6;
-
-	snprintf(actor, sizeof actor, "node %s", owner->name);
-	snprintf(detail, sizeof detail, "%s port %u%s%s%s", addr_format_ip(public, text), g->ports[0],
-		 r->range_count > 1 || r->ranges[0].count > 1 ? " and more" : "", r->tcp ? " tcp" : "",
-		 r->udp ? " udp" : "");
-	audit_lease(f, AUDIT_LEASE_GRANT, AUDIT_OK, r->id, r->name, actor, detail);
-}
-
-/* Why nobody gets a lease here now; 0: they do. */
-static int closed(struct forwarder *f, const char **why)
-{
-	if (!f->gate.gateway) {
-		*why = "this node is no gateway: start it with `p2pd up --gateway ADDR`";
-		return -ENOTSUP;
-	}
-	if (f->kernel.tried)
-		return 0;
-	f->refresh_wanted = true;
-	forwarder_step(f);
-	*why = "the gateway is starting";
-	return -EAGAIN;
-}
-
-static void grant_later(struct forwarder *f, struct lease_ask *q, const struct lease_request *r,
-			const struct lease_grant *grant)
-{
-	struct forwarder_ask *a = later(f, ASK_LEASE, r->id);
-
-	if (!a) {
-		refuse(q, -ENOSPC, "out of memory");
-		return;
-	}
-	a->ask = q;
-	a->grant = *grant;
-}
-
-static void on_lease(void *arg, struct lease_ask *q, const struct addr *peer, const struct lease_request *r)
-{
-	struct forwarder *f = arg;
-	struct gateway_owner owner;
-	struct lease_grant grant;
-	uint8_t conflict[FORWARD_ID] = { 0 };
-	char text[RULE_WHY], actor[ACTOR];
-	const char *why = "this node does not know you";
-	int ret = closed(f, &why);
-
-	if (ret || !owner_of(f, peer, &owner)) {
-		refuse(q, ret ? ret : -EACCES, why);
-		return;
-	}
-	bool known = gateway_owner(f->gate.gateway, r->id) != NULL;
-	uint64_t version = gateway_version(f->gate.gateway);
-	ret = gateway_lease(f->gate.gateway, &owner, r, f->kernel.why, forwarder_unix_s(), &grant, conflict,
-			    text);
-	if (ret) {
-		audit_lease(f, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, r->id, r->name, actor_of(f, peer, actor),
-			    text);
-		lease_answer_error(q, ret, text, conflict);
-		return;
-	}
-	if (!known)
-		audit_grant(f, &owner, r, &grant);
-	grant_later(f, q, r, &grant);
-	f->refresh_wanted |= gateway_version(f->gate.gateway) != version;
-	forwarder_step(f);
-}
-
-static void on_release(void *arg, struct lease_ask *q, const struct addr *peer,
-		       const uint8_t id[static FORWARD_ID])
-{
-	struct forwarder *f = arg;
-	struct gateway_owner owner;
-	char actor[ACTOR];
-	int ret = -ENOENT;
-
-	if (f->gate.gateway && owner_of(f, peer, &owner))
-		ret = gateway_release(f->gate.gateway, owner.ik, id);
-	if (ret) {
-		refuse(q, ret, "you have no such lease here");
-		return;
-	}
-	audit_lease(f, AUDIT_LEASE_RELEASE, AUDIT_OK, id, NULL, actor_of(f, peer, actor), NULL);
-	forwarder_refresh(f);
-	lease_answer_released(q);
-}
-
-static void on_stats(void *arg, struct lease_ask *q, const struct addr *peer,
-		     const uint8_t id[static FORWARD_ID])
-{
-	struct forwarder *f = arg;
-	const struct gateway_owner *owner = f->gate.gateway ? gateway_owner(f->gate.gateway, id) : NULL;
-	struct forwarder_ask *a;
-
-	if (!owner || !(addr_same_ip(peer, &owner->ip4) || addr_same_ip(peer, &owner->ip6))) {
-		refuse(q, -ENOENT, "you have no such lease here");
-		return;
-	}
-	a = later(f, ASK_STATS, id);
-	if (!a) {
-		refuse(q, -ENOSPC, "out of memory");
-		return;
-	}
-	a->ask = q;
-	a->kernel_number = forwarder_kernel_look(f);
-	forwarder_step(f);
-}
-
-/* ---- Admissions, as an owner */
 
 /* Only from the gateway that the rule names may visitors come. */
 static struct forwarder_item *item_for(struct forwarder *f, const struct addr *peer, const uint8_t *id)
@@ -244,7 +122,7 @@ static struct forwarder_item *item_for(struct forwarder *f, const struct addr *p
 static void audit_visit(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
 			const struct rule *r, const struct addr *visitor, const char *detail)
 {
-	char actor[ACTOR], text[ADDR_TEXT_MAX];
+	char actor[FORWARDER_ACTOR], text[ADDR_TEXT_MAX];
 
 	snprintf(actor, sizeof actor, "visitor %s", addr_format_ip(visitor, text));
 	forwarder_audit(f, event, outcome, r, actor, detail);
@@ -274,7 +152,7 @@ static void on_admit(void *arg, struct lease_ask *q, const struct addr *peer, co
 		return;
 	}
 	audit_visit(f, AUDIT_TOKEN_USE, AUDIT_OK, &it->rule, &r->visitor, token.token_id);
-	struct forwarder_ask *a = later(f, ASK_ADMIT, r->id);
+	struct forwarder_ask *a = forwarder_answer_later(f, ASK_ADMIT, r->id);
 	if (a) {
 		a->ask = q;
 		a->admit = g;
@@ -313,7 +191,7 @@ static void on_visit(void *arg, struct door_visit *door, const char *token, cons
 	r.visitor.port = 0;
 	if (strlen(token) < sizeof r.token && !tokens_forward_id(r.id, token) && f->gate.gateway)
 		owner = gateway_owner(f->gate.gateway, r.id);
-	a = owner ? later(f, ASK_VISIT, r.id) : NULL;
+	a = owner ? forwarder_answer_later(f, ASK_VISIT, r.id) : NULL;
 	if (!a) {
 		door_answer(door, owner ? -ENOMEM : -ENOENT, NULL);
 		return;
@@ -347,11 +225,11 @@ static void on_door_event(void *arg, enum door_event event, const struct addr *v
 		[DOOR_FAILED] = { AUDIT_TOKEN_USE, AUDIT_FAILED, "the owner could not be asked" },
 	};
 	struct forwarder *f = arg;
-	char actor[ACTOR], text[ADDR_TEXT_MAX];
+	char actor[FORWARDER_ACTOR], text[ADDR_TEXT_MAX];
 
 	snprintf(actor, sizeof actor, "visitor %s", addr_format_ip(visitor, text));
-	audit_lease(f, lines[event].event, lines[event].outcome, NULL, *name ? name : NULL, actor,
-		    lines[event].detail);
+	forwarder_audit_peer(f, lines[event].event, lines[event].outcome, NULL, *name ? name : NULL, actor,
+			     lines[event].detail);
 }
 
 bool forwarder_gate_door(const struct forwarder *f, struct addr *at4, struct addr *at6)
@@ -436,21 +314,6 @@ size_t forwarder_gate_passes(struct forwarder *f, struct pass_entry *out, size_t
 	return count < cap ? count : cap;
 }
 
-void forwarder_gate_on_user_error(struct forwarder *f, const uint8_t id[static FORWARD_ID], int error,
-				  const char *why)
-{
-	log_warn("forward", "a lease cannot be carried: %s", why);
-	for (struct forwarder_ask **at = &f->asks, *a; (a = *at);) {
-		if (a->kind != ASK_LEASE || memcmp(a->id, id, FORWARD_ID)) {
-			at = &a->next;
-			continue;
-		}
-		*at = a->next;
-		lease_answer_error(a->ask, error, why, NULL);
-		free(a);
-	}
-}
-
 uint64_t forwarder_gate_deadline(const struct forwarder *f, uint64_t now_ms)
 {
 	uint64_t at = f->gate.gateway ? gateway_next_unix_s(f->gate.gateway) : UINT64_MAX;
@@ -459,48 +322,6 @@ uint64_t forwarder_gate_deadline(const struct forwarder *f, uint64_t now_ms)
 }
 
 /* ---- Life */
-
-static bool is_ours(const struct forwarder *f, enum forward_proto proto, uint16_t port)
-{
-	for (size_t i = 0; i < f->user.count; i++) {
-		const struct forward_entry *e = &f->user.items[i];
-		if (e->side == FORWARD_GATEWAY && e->proto == proto && port >= e->listen.port &&
-		    port - e->listen.port < e->count)
-			return true;
-	}
-	return false;
-}
-
-/* Whether nobody else could be reached at that port. */
-static bool can_bind(const struct addr *a, enum forward_proto proto, uint16_t port)
-{
-	struct addr at = *a;
-	struct sockaddr_storage sa;
-	int on = 1, ret = 0;
-
-	if (a->family == ADDR_NONE)
-		return true;
-	at.port = port;
-	unsigned len = addr_to_sockaddr(&at, &sa);
-	int fd = socket(sa.ss_family, (proto == FORWARD_TCP ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return true;
-	if (proto == FORWARD_TCP) /* what only lingers is no obstacle */
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	if (bind(fd, (struct sockaddr *)&sa, len))
-		ret = errno;
-	close(fd);
-	return ret != EADDRINUSE;
-}
-
-static bool port_in_use(void *arg, enum forward_proto proto, uint16_t port)
-{
-	const struct forwarder *f = arg;
-	const struct gateway_config *c = &f->gate.config;
-
-	return !is_ours(f, proto, port) &&
-	       !(can_bind(&c->public4, proto, port) && can_bind(&c->public6, proto, port));
-}
 
 static const uint8_t *key_of(void *arg, const struct addr *peer)
 {
@@ -511,14 +332,22 @@ static const uint8_t *key_of(void *arg, const struct addr *peer)
 
 static void on_refused(void *arg, const struct addr *peer, const char *why)
 {
-	char actor[ACTOR];
+	char actor[FORWARDER_ACTOR];
 
-	audit_lease(arg, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, NULL, NULL, actor_of(arg, peer, actor), why);
+	forwarder_audit_peer(arg, AUDIT_LEASE_REFUSE, AUDIT_REFUSED, NULL, NULL,
+			     forwarder_actor(arg, peer, actor), why);
 }
 
 struct lease_link_handler forwarder_gate_handler(void)
 {
-	return (struct lease_link_handler) { on_lease, on_release, on_stats, on_admit, key_of, on_refused };
+	return (struct lease_link_handler) {
+		.on_lease = forwarder_grant_ask,
+		.on_release = forwarder_grant_release,
+		.on_stats = forwarder_grant_stats,
+		.on_admit = on_admit,
+		.key_of = key_of,
+		.on_refused = on_refused,
+	};
 }
 
 static void open_gateway(struct forwarder *f, const struct gateway_config *config)
@@ -526,7 +355,8 @@ static void open_gateway(struct forwarder *f, const struct gateway_config *confi
 	char why[FILE_WHY];
 
 	f->gate.config = *config;
-	int ret = gateway_open(&f->gate.gateway, f->config.state_dir, config, port_in_use, f);
+	const struct gateway_host host = forwarder_grant_host(f);
+	int ret = gateway_open(&f->gate.gateway, f->config.state_dir, config, &host);
 	if (ret)
 		log_error("forward", "this node cannot be a gateway until the next reload or start: %s",
 			  file_why(f->config.state_dir, GATEWAY_FILE, ret, why));
@@ -566,6 +396,7 @@ void forwarder_gate_stop(struct forwarder *f)
 		free(a);
 	}
 	f->asks = NULL;
+	forwarder_grant_stop(f);
 	door_close(f->gate.door);
 	gateway_close(f->gate.gateway);
 }

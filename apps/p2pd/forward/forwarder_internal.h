@@ -11,6 +11,7 @@
 #include "apps/p2pd/forward/door.h"
 #include "apps/p2pd/forward/forward_plan.h"
 #include "apps/p2pd/forward/forwarder.h"
+#include "apps/p2pd/forward/kernel_try.h"
 #include "apps/p2pd/forward/lease_link.h"
 #include "apps/p2pd/forward/tunnel_ports.h"
 #include "tun/host_nat.h"
@@ -35,8 +36,9 @@ struct forwarder_lease {
 	bool no_kernel; /* the last grant was without, though it was asked for */
 	int error;	/* of the last reply */
 	char why[RULE_WHY];
-	unsigned failures; /* in a row, without an answer */
-	uint64_t due_ms;   /* the next request; UINT64_MAX: none */
+	uint8_t conflict[FORWARD_ID]; /* of -EADDRINUSE: whose the port is there; zero: no rule's */
+	unsigned failures;	      /* in a row, without an answer */
+	uint64_t due_ms;	      /* the next request; UINT64_MAX: none */
 };
 
 /* Counts of the entries of one id; they begin anew when entries come anew, the sums do not. */
@@ -61,6 +63,7 @@ struct forwarder_item {
 	uint64_t can_round;	 /* of f->can_round: what host_nat_can() said of it then */
 	bool can;
 	char can_why[RULE_WHY];
+	char kernel_error[HOST_NAT_WHY]; /* why the kernel did not take it as it is; "": it was not so */
 	int user_error;
 	char user_why[RULE_WHY];   /* why our sockets could not */
 	unsigned moved;		   /* how often its tunnel ports were changed since others had them */
@@ -85,9 +88,8 @@ struct forwarder_kernel {
 	bool tried;   /* to open it: `why` is true */
 	bool running; /* a job is under way */
 	bool look_wanted;
-	bool failed;		/* the last job did */
 	char why[HOST_NAT_WHY]; /* why it cannot be used; "": it can */
-	struct forward_list wanted;
+	struct forward_list wanted, in_effect;
 	struct forward_inlet *inlets; /* where sockets of ours are reached */
 	size_t inlet_count;
 	uint64_t wanted_number, applied_number; /* of the lists */
@@ -114,9 +116,18 @@ struct forwarder_ask {
 	struct addr visitor;
 };
 
+/* A lease that our sockets could not carry when they were last told to. */
+struct forwarder_grant_error {
+	struct forwarder_grant_error *next;
+	uint8_t id[FORWARD_ID];
+	char why[RULE_WHY];
+	bool still;
+};
+
 struct forwarder_gate {
 	struct gateway_config config;
 	struct gateway *gateway; /* NULL: this node is none */
+	struct forwarder_grant_error *errors;
 	struct door *door;
 	char door_why[RULE_WHY]; /* why it did not open the last time */
 };
@@ -212,10 +223,33 @@ bool forwarder_gate_door(const struct forwarder *f, struct addr *at4, struct add
 size_t forwarder_gate_passes(struct forwarder *f, struct pass_entry *out, size_t cap);
 void forwarder_gate_run(struct forwarder *f);
 uint64_t forwarder_gate_deadline(const struct forwarder *f, uint64_t now_ms);
-/* Our sockets could not carry a lease. */
-void forwarder_gate_on_user_error(struct forwarder *f, const uint8_t id[static FORWARD_ID], int error,
-				  const char *why);
 struct lease_link_handler forwarder_gate_handler(void);
+enum { FORWARDER_ACTOR = CERT_NAME_MAX + ADDR_TEXT_MAX };
+const char *forwarder_actor(const struct forwarder *f, const struct addr *peer,
+			    char out[static FORWARDER_ACTOR]);
+void forwarder_audit_peer(struct forwarder *f, enum audit_event event, enum audit_outcome outcome,
+			  const uint8_t *id, const char *name, const char *actor, const char *detail);
+/* Who asked is answered when what follows is in effect. NULL without memory. */
+struct forwarder_ask *forwarder_answer_later(struct forwarder *f, enum forwarder_ask_kind kind,
+					     const uint8_t id[static FORWARD_ID]);
+
+/* forwarder_grant.c: leases as a gateway gives them. */
+void forwarder_grant_ask(void *arg, struct lease_ask *q, const struct addr *peer,
+			 const struct lease_request *r);
+void forwarder_grant_release(void *arg, struct lease_ask *q, const struct addr *peer,
+			     const uint8_t id[static FORWARD_ID]);
+void forwarder_grant_stats(void *arg, struct lease_ask *q, const struct addr *peer,
+			   const uint8_t id[static FORWARD_ID]);
+/* Before and after our sockets are told what to carry; in between, of each lease that they could not. */
+void forwarder_grant_apply_begins(struct forwarder *f);
+void forwarder_grant_apply_ended(struct forwarder *f);
+void forwarder_grant_on_user_error(struct forwarder *f, const uint8_t id[static FORWARD_ID], int error,
+				   const char *why);
+/* The kernel did not take this lease, if it is one. */
+void forwarder_grant_on_kernel_error(struct forwarder *f, const uint8_t id[static FORWARD_ID],
+				     const char *why);
+struct gateway_host forwarder_grant_host(struct forwarder *f);
+void forwarder_grant_stop(struct forwarder *f);
 
 /* forwarder_count.c */
 /* Reads all counts that can be read now. */

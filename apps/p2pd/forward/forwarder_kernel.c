@@ -17,6 +17,8 @@ struct job {
 	struct host_nat_config config;
 	bool open, apply, look;
 	struct forward_list entries;
+	struct forward_list in_effect;
+	struct kernel_try try; /* what came of it */
 	struct forward_inlet *inlets;
 	size_t inlet_count;
 	uint64_t number, now_ms;
@@ -50,6 +52,32 @@ static bool same_config(const struct host_nat_config *a, const struct host_nat_c
 
 /* ---- On the work thread */
 
+_Static_assert((int)KERNEL_TRY_WHY == (int)HOST_NAT_WHY, "one is told as the other");
+
+static int apply(void *arg, const struct forward_entry *entries, size_t count,
+		 char why[static KERNEL_TRY_WHY])
+{
+	struct job *j = arg;
+
+	return host_nat_apply(j->nat, entries, count, why);
+}
+
+static int apply_all(struct job *j)
+{
+	int rc = host_nat_inlets(j->nat, j->inlets, j->inlet_count);
+
+	if (rc)
+		return rc;
+	j->try = (struct kernel_try) { .apply = apply, .arg = j };
+	rc = kernel_try(&j->try, &j->in_effect, &j->entries);
+	memcpy(j->why, j->try.why, sizeof j->why);
+	if (rc && !j->try.in_effect.items)
+		return rc;
+	forward_list_free(&j->in_effect);
+	j->in_effect = j->try.in_effect;
+	return rc;
+}
+
 static void work(void *arg)
 {
 	struct job *j = arg;
@@ -57,12 +85,11 @@ static void work(void *arg)
 	if (j->open) {
 		host_nat_close(j->nat);
 		j->nat = NULL;
+		forward_list_free(&j->in_effect);
 		j->error = host_nat_open(&j->nat, &j->config, j->why);
 	}
 	if (!j->error && j->apply)
-		j->error = host_nat_inlets(j->nat, j->inlets, j->inlet_count);
-	if (!j->error && j->apply)
-		j->error = host_nat_apply(j->nat, j->entries.items, j->entries.count, j->why);
+		j->error = apply_all(j);
 	if (!j->error && j->look)
 		j->look_error = host_nat_look(j->nat, j->now_ms);
 }
@@ -102,6 +129,20 @@ static void on_failure(struct forwarder *f, const struct job *j)
 	f->refresh_wanted = true;
 }
 
+static void refuse(struct forwarder *f, const struct kernel_refused *r)
+{
+	struct forwarder_item *it = forwarder_item(f, r->id);
+
+	if (!it) {
+		forwarder_grant_on_kernel_error(f, r->id, r->why);
+		return;
+	}
+	log_warn("forward", "sockets carry rule '%s', for the kernel does not take it: %s", it->rule.name,
+		 r->why);
+	snprintf(it->kernel_error, sizeof it->kernel_error, "%s", r->why);
+	f->refresh_wanted = true;
+}
+
 static void on_success(struct forwarder *f, const struct job *j)
 {
 	struct forwarder_kernel *k = &f->kernel;
@@ -113,6 +154,8 @@ static void on_success(struct forwarder *f, const struct job *j)
 	k->why[0] = '\0';
 	if (j->apply)
 		k->applied_number = j->number;
+	for (size_t i = 0; i < j->try.refused_count; i++)
+		refuse(f, &j->try.refused[i]);
 	if (j->look) {
 		k->looks = k->looks_begun;
 		forwarder_count_kernel(f);
@@ -122,6 +165,8 @@ static void on_success(struct forwarder *f, const struct job *j)
 static void free_job(struct job *j)
 {
 	forward_list_free(&j->entries);
+	forward_list_free(&j->in_effect);
+	free(j->try.refused);
 	free(j->inlets);
 	free(j);
 }
@@ -134,6 +179,8 @@ static void done(void *arg, int error)
 
 	k->running = false;
 	k->nat = j->nat;
+	k->in_effect = j->in_effect;
+	j->in_effect = (struct forward_list) { 0 };
 	k->tried = !error;
 	if (error)
 		log_debug("forward", "the kernel's job was left out");
@@ -176,16 +223,21 @@ static void start(struct forwarder *f, const struct job *what, uint64_t now_ms)
 	struct forwarder_kernel *k = &f->kernel;
 	struct job *j = malloc(sizeof *j);
 
-	if (j)
+	if (j) {
 		*j = *what;
+		j->in_effect = k->in_effect; /* the job's until it is done */
+	}
 	if (!j || copy_list(&j->entries, &k->wanted) || copy_inlets(j, k) ||
 	    loop_work(f->config.loop, work, done, j)) {
 		log_error("forward", "out of memory: the kernel is told later");
-		if (j)
+		if (j) {
+			j->in_effect = (struct forward_list) { 0 };
 			free_job(j);
+		}
 		k->retry_ms = now_ms + RETRY_MS;
 		return;
 	}
+	k->in_effect = (struct forward_list) { 0 };
 	k->running = true;
 	k->config = what->config;
 	if (what->look) {
@@ -268,5 +320,6 @@ void forwarder_kernel_stop(struct forwarder *f)
 {
 	host_nat_close(f->kernel.nat);
 	forward_list_free(&f->kernel.wanted);
+	forward_list_free(&f->kernel.in_effect);
 	free(f->kernel.inlets);
 }

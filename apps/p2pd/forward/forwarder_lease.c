@@ -233,6 +233,7 @@ static void on_reply(void *arg, const struct lease_reply *reply)
 	l->call = NULL;
 	l->error = reply->error;
 	snprintf(l->why, sizeof l->why, "%s", reply->why);
+	memcpy(l->conflict, reply->conflict, sizeof l->conflict);
 	l->failures = answered(reply->error) ? 0 : l->failures + 1;
 	if (reply->error == 0)
 		on_grant(it, reply);

@@ -95,8 +95,13 @@ static void look_at_lease(const struct forwarder_item *it, struct forwarder_view
 {
 	const struct forwarder_lease *l = &it->lease;
 	const struct engine_peer *ep = forwarder_peer_by_key(it->f, l->gateway.ik);
+	char id[RULE_ID_TEXT];
 
-	if (refused(l))
+	if (refused(l) && !crypto_is_zero(l->conflict, sizeof l->conflict)) {
+		become(v, FORWARDER_FAILED, "the gateway %s refuses: %.120s (%s)", it->rule.via, l->why,
+		       rule_id_text(l->conflict, id));
+		memcpy(v->conflict, l->conflict, sizeof v->conflict);
+	} else if (refused(l))
 		become(v, FORWARDER_FAILED, "the gateway %s refuses: %s", it->rule.via, l->why);
 	else if (l->held && !l->outdated && !l->failures)
 		return;

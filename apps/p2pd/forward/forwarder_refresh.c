@@ -53,6 +53,7 @@ static void update_item(struct forwarder_item *it, const struct rule *r)
 		forwarder_lease_drop(it); /* by what it was */
 	it->rule = *r;
 	it->can_round = 0;
+	it->kernel_error[0] = '\0';
 	it->moved = 0;
 }
 
@@ -186,8 +187,9 @@ static bool choose_mode(struct forwarder_item *it, struct forward_plan *p)
 		snprintf(it->mode_why, sizeof it->mode_why, "%s", f->kernel.why);
 		return true;
 	}
-	p->kernel = kernel_can(it, p);
-	memcpy(it->mode_why, it->can_why, sizeof it->mode_why);
+	p->kernel = kernel_can(it, p) && !*it->kernel_error;
+	snprintf(it->mode_why, sizeof it->mode_why, "%s",
+		 it->can && !p->kernel ? it->kernel_error : it->can_why);
 	return true;
 }
 
@@ -210,7 +212,7 @@ struct planning {
 
 static bool passes_fit(const struct forwarder_item *it, const struct planning *out)
 {
-	return out->pass_count + it->rule.range_count * 2 <= PASS_MAX;
+	return out->pass_count + it->rule.range_count * 2 <= PASS_OWNER_MAX;
 }
 
 static void plan_public(struct forwarder_item *it, struct forward_plan *p, struct planning *out)
@@ -308,7 +310,7 @@ static void on_user_error(struct forwarder *f, const struct forward_entry *e, in
 
 	retry(f);
 	if (e->side == FORWARD_GATEWAY) {
-		forwarder_gate_on_user_error(f, e->id, error, why);
+		forwarder_grant_on_user_error(f, e->id, error, why);
 		return;
 	}
 	if (!it || move_tunnel(it, error))
@@ -318,13 +320,11 @@ static void on_user_error(struct forwarder *f, const struct forward_entry *e, in
 }
 
 /* carry_apply() tells of the first that it cannot carry: without that rule there may be others. */
-static void apply_user(struct forwarder *f)
+static void apply_rounds(struct forwarder *f)
 {
 	char why[CARRY_WHY];
 	size_t failed;
 
-	for (struct forwarder_item *it = f->items; it; it = it->next)
-		it->user_error = 0;
 	for (int i = 0; i < USER_ROUNDS; i++) {
 		int ret = carry_apply(f->carry, f->user.items, f->user.count, &failed, why);
 		if (!ret)
@@ -337,6 +337,15 @@ static void apply_user(struct forwarder *f)
 		on_user_error(f, &e, ret, why);
 		drop_id(&f->user, e.id);
 	}
+}
+
+static void apply_user(struct forwarder *f)
+{
+	for (struct forwarder_item *it = f->items; it; it = it->next)
+		it->user_error = 0;
+	forwarder_grant_apply_begins(f);
+	apply_rounds(f);
+	forwarder_grant_apply_ended(f);
 }
 
 static void set_kernel(struct forwarder *f, struct forward_list *next)

@@ -1,7 +1,6 @@
 #include "apps/p2pd/forward/gateway.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,34 +10,11 @@
 /* A leap of the wall clock, or sleep of the machine, is not the owners' doing: leases age by at most so much in one step. */
 enum { STEP_MAX_S = 2 * LEASE_RENEW_S };
 
-struct gateway {
-	int dir;
-	struct gateway_config config;
-	bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port);
-	void *arg;
-	struct gateway_given *list;
-	size_t count, cap;
-	uint64_t version, seen_s; /* seen_s: the wall clock's last step; 0: none yet */
-};
-
 /* --- Life. */
-
-static bool owner_allowed(const struct gateway_config *config, const char *name)
-{
-	for (unsigned i = 0; i < config->owner_count; i++)
-		if (!strcmp(config->owners[i], name))
-			return true;
-	return config->owner_count == 0;
-}
-
-static bool has_address(const struct gateway_config *config)
-{
-	return config->public4.family != ADDR_NONE || config->public6.family != ADDR_NONE;
-}
 
 static bool still_allowed(const struct gateway_config *config, const struct gateway_given *g)
 {
-	if (!has_address(config) || !owner_allowed(config, g->owner.name))
+	if (!gateway_has_address(config) || !gateway_owner_allowed(config, g->owner.name))
 		return false;
 	for (unsigned i = 0; i < g->request.range_count; i++)
 		if (!gateway_ports_allowed(config, g->ports[i], g->request.ranges[i].count))
@@ -51,6 +27,12 @@ static void drop(struct gateway *g, size_t i)
 	memmove(&g->list[i], &g->list[i + 1], (g->count - i - 1) * sizeof *g->list);
 	g->count--;
 	g->version++;
+}
+
+static void end(struct gateway *g, size_t i, const char *why)
+{
+	g->host.ended(g->host.arg, &g->list[i].request, why);
+	drop(g, i);
 }
 
 /* What is gone here must not be on disk for ever, but stays gone if it cannot be taken off: a restart ends it again. */
@@ -67,14 +49,22 @@ bool gateway_configure(struct gateway *g, const struct gateway_config *config)
 	g->version++;
 	for (size_t i = g->count; i-- > 0;)
 		if (!still_allowed(config, &g->list[i]))
-			drop(g, i);
+			end(g, i, "the gateway's settings do not allow it any more");
 	if (g->count != before)
 		keep_what_is_left(g);
 	return true;
 }
 
+/* Those of before count as those that are new: what does not fit any more is carried by sockets. */
+static void review_modes(struct gateway *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->list[i].kernel)
+			gateway_choose_mode(g, NULL, &g->list[i], "");
+}
+
 int gateway_open(struct gateway **out, int dir, const struct gateway_config *config,
-		 bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port), void *arg)
+		 const struct gateway_host *host)
 {
 	struct gateway *g = calloc(1, sizeof *g);
 
@@ -82,8 +72,7 @@ int gateway_open(struct gateway **out, int dir, const struct gateway_config *con
 	if (!g)
 		return -ENOMEM;
 	g->dir = dir;
-	g->port_in_use = port_in_use;
-	g->arg = arg;
+	g->host = *host;
 	int rc = gateway_given_read(dir, &g->list, &g->count);
 	if (rc == -EBADMSG)
 		gateway_given_put_aside(dir);
@@ -93,6 +82,7 @@ int gateway_open(struct gateway **out, int dir, const struct gateway_config *con
 	}
 	g->cap = g->count;
 	gateway_configure(g, config);
+	review_modes(g);
 	*out = g;
 	return 0;
 }
@@ -114,131 +104,6 @@ static struct gateway_given *find(const struct gateway *g, const uint8_t id[stat
 }
 
 /* --- Giving. */
-
-static uint32_t ports_of(const struct lease_request *r)
-{
-	uint32_t ports = 0;
-
-	for (unsigned i = 0; i < r->range_count; i++)
-		ports += r->ranges[i].count;
-	return ports;
-}
-
-__attribute__((format(printf, 3, 4))) static int refuse(int error, char why[static RULE_WHY], const char *fmt,
-							...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(why, RULE_WHY, fmt, ap);
-	va_end(ap);
-	return error;
-}
-
-static int check_owner(const struct gateway *g, const struct gateway_owner *owner,
-		       const struct lease_request *r, uint64_t unix_s, char why[static RULE_WHY])
-{
-	const struct gateway_given *old = find(g, r->id);
-
-	if (!has_address(&g->config))
-		return refuse(-EACCES, why, "the gateway has no public address");
-	if (!owner_allowed(&g->config, owner->name))
-		return refuse(-EACCES, why, "the gateway's administrator does not let this node have ports");
-	if (owner->ip4.family == ADDR_NONE && owner->ip6.family == ADDR_NONE)
-		return refuse(-EACCES, why, "this node has no overlay address yet");
-	if (old && memcmp(old->owner.ik, owner->ik, sizeof owner->ik) != 0)
-		return refuse(-EACCES, why, "this forward_id is another node's");
-	if (r->expires_at && r->expires_at <= unix_s)
-		return refuse(-EACCES, why, "the rule has expired, by the gateway's clock");
-	return 0;
-}
-
-static int check_quota(const struct gateway *g, const struct gateway_owner *owner,
-		       const struct lease_request *r, char why[static RULE_WHY])
-{
-	uint32_t most = g->config.max_ports ? g->config.max_ports : GATEWAY_PORTS_DEFAULT;
-	uint32_t ports = ports_of(r), leases = 1;
-
-	for (size_t i = 0; i < g->count; i++) {
-		const struct gateway_given *o = &g->list[i];
-		if (memcmp(o->owner.ik, owner->ik, sizeof owner->ik) != 0 ||
-		    !memcmp(o->request.id, r->id, FORWARD_ID))
-			continue;
-		ports += ports_of(&o->request);
-		leases++;
-	}
-	if (ports > most)
-		return refuse(-ENOSPC, why, "the gateway gives a node at most %u ports, all rules together",
-			      most);
-	if (leases > GATEWAY_OWNER_MAX)
-		return refuse(-ENOSPC, why, "the gateway takes at most %d rules of a node",
-			      GATEWAY_OWNER_MAX);
-	if (g->count >= GATEWAY_LEASES_MAX && !find(g, r->id))
-		return refuse(-ENOSPC, why, "the gateway has %d rules and takes no more", GATEWAY_LEASES_MAX);
-	return 0;
-}
-
-static const struct addr *public_of(const struct gateway *g, enum addr_family family)
-{
-	return family == ADDR_V4 ? &g->config.public4 : &g->config.public6;
-}
-
-static const struct addr *overlay_of(const struct gateway_owner *o, enum addr_family family)
-{
-	return family == ADDR_V4 ? &o->ip4 : &o->ip6;
-}
-
-static void choose_mode(const struct gateway *g, struct gateway_given *n, const char *kernel_why)
-{
-	enum addr_family family = n->request.family;
-	int version = family == ADDR_V4 ? 4 : 6;
-
-	if (!n->request.kernel)
-		return; /* the owner knows why */
-	if (*kernel_why)
-		snprintf(n->mode_why, sizeof n->mode_why, "gateway: %s", kernel_why);
-	else if (public_of(g, family)->family == ADDR_NONE)
-		snprintf(n->mode_why, sizeof n->mode_why,
-			 "the service is on IPv%d, and the gateway has no public IPv%d address", version,
-			 version);
-	else if (overlay_of(&n->owner, family)->family == ADDR_NONE)
-		snprintf(n->mode_why, sizeof n->mode_why, "this node has no overlay IPv%d address", version);
-	else
-		n->kernel = true;
-}
-
-static uint64_t least(uint64_t asked, uint64_t most)
-{
-	return most && (asked == 0 || asked > most) ? most : asked;
-}
-
-static void door_url(const struct gateway *g, char *out, size_t cap)
-{
-	struct addr at = g->config.public4.family ? g->config.public4 : g->config.public6;
-	uint16_t port = g->config.door_port ? g->config.door_port : GATEWAY_DOOR_PORT;
-	char text[ADDR_TEXT_MAX];
-
-	at.port = port;
-	if (*g->config.door_name)
-		snprintf(out, cap, "https://%s:%u", g->config.door_name, port);
-	else
-		snprintf(out, cap, "https://%s", addr_format(&at, text));
-}
-
-static void grant_of(const struct gateway *g, const struct gateway_given *n, struct lease_grant *grant)
-{
-	*grant = (struct lease_grant) { .public4 = g->config.public4,
-					.public6 = g->config.public6,
-					.kernel = n->kernel,
-					.rate = least(n->request.rate, g->config.max_rate),
-					.max_conn = (uint32_t)least(n->request.max_conn,
-								    g->config.max_conn) };
-	grant->public4.port = grant->public6.port = 0;
-	memcpy(grant->ports, n->ports, sizeof grant->ports);
-	memcpy(grant->mode_why, n->mode_why, sizeof grant->mode_why);
-	if (n->request.tokens)
-		door_url(g, grant->door, sizeof grant->door);
-}
 
 static int make_room(struct gateway *g)
 {
@@ -281,25 +146,48 @@ int gateway_lease(struct gateway *g, const struct gateway_owner *owner, const st
 		  const char *kernel_why, uint64_t unix_s, struct lease_grant *grant,
 		  uint8_t conflict[static FORWARD_ID], char why[static RULE_WHY])
 {
-	const struct gateway_ports ports = { &g->config, g->list, g->count, g->port_in_use, g->arg };
+	const struct gateway_ports ports = { &g->config, g->list, g->count, &g->host };
 	struct gateway_given n = { .owner = *owner, .request = *r, .renewed_s = unix_s };
 	struct gateway_given *old = find(g, r->id);
 	int rc;
 
 	memset(conflict, 0, FORWARD_ID);
-	if ((rc = check_owner(g, owner, r, unix_s, why)) || (rc = check_quota(g, owner, r, why)) ||
+	if ((rc = gateway_check(g, old, owner, r, unix_s, conflict, why)) ||
 	    (rc = gateway_ports_choose(&ports, r, n.ports, conflict, why)))
 		return rc;
-	choose_mode(g, &n, kernel_why);
+	gateway_choose_mode(g, old, &n, kernel_why);
 	if (old && gateway_given_equal(old, &n)) {
 		old->renewed_s = unix_s;
 	} else {
 		rc = put(g, &n);
-		if (rc)
-			return refuse(rc, why, "the gateway cannot keep it: %s", strerror(-rc));
+		if (rc) {
+			snprintf(why, RULE_WHY, "the gateway cannot keep it: %s", strerror(-rc));
+			return rc;
+		}
 	}
-	grant_of(g, &n, grant);
+	gateway_grant(g, &n, grant);
 	return 0;
+}
+
+void gateway_kernel_refused(struct gateway *g, const uint8_t id[static FORWARD_ID], const char *why)
+{
+	struct gateway_given *n = find(g, id);
+
+	if (!n || !n->kernel)
+		return;
+	snprintf(n->kernel_error, sizeof n->kernel_error, "%s", why);
+	snprintf(n->mode_why, sizeof n->mode_why, "gateway: %s", why);
+	n->kernel = false;
+	g->version++;
+}
+
+bool gateway_granted(const struct gateway *g, const uint8_t id[static FORWARD_ID], struct lease_grant *grant)
+{
+	const struct gateway_given *n = find(g, id);
+
+	if (n)
+		gateway_grant(g, n, grant);
+	return n;
 }
 
 int gateway_release(struct gateway *g, const uint8_t owner[static 32], const uint8_t id[static FORWARD_ID])
@@ -376,7 +264,7 @@ bool gateway_tick(struct gateway *g, uint64_t unix_s)
 		changed |= end_visits(&g->list[i], unix_s);
 		if (ends_at(&g->list[i]) > unix_s)
 			continue;
-		drop(g, i);
+		end(g, i, "ran out");
 		changed = true;
 	}
 	if (changed) {
@@ -408,6 +296,16 @@ uint64_t gateway_version(const struct gateway *g)
 	return g->version;
 }
 
+static const struct addr *public_of(const struct gateway *g, enum addr_family family)
+{
+	return family == ADDR_V4 ? &g->config.public4 : &g->config.public6;
+}
+
+static const struct addr *overlay_of(const struct gateway_owner *o, enum addr_family family)
+{
+	return family == ADDR_V4 ? &o->ip4 : &o->ip6;
+}
+
 static bool is_allowed(const struct forward_entry *e, const struct addr *visitor)
 {
 	for (unsigned i = 0; i < e->allow_count; i++)
@@ -435,9 +333,10 @@ static struct forward_entry entry_of(const struct gateway *g, const struct gatew
 {
 	struct forward_entry e = { .side = FORWARD_GATEWAY,
 				   .paused = n->request.paused,
-				   .max_conn = (uint32_t)least(n->request.max_conn, g->config.max_conn),
+				   .max_conn = (uint32_t)gateway_least(n->request.max_conn,
+								       g->config.max_conn),
 				   .idle_s = n->request.idle_s,
-				   .rate = least(n->request.rate, g->config.max_rate),
+				   .rate = gateway_least(n->request.rate, g->config.max_rate),
 				   .header_out = true };
 
 	memcpy(e.id, n->request.id, sizeof e.id);

@@ -15,6 +15,7 @@ enum {
 	GATEWAY_PORTS_DEFAULT = 4096,
 	GATEWAY_DOOR_PORT = 7443,
 	GATEWAY_PATH_MAX = 256,
+	GATEWAY_PORT_BYTES = 65536 / 8,
 };
 
 /* What the gateway's administrator decided: `p2pd up --gateway ADDR`, `gateway:` in p2pd.yaml. */
@@ -40,23 +41,39 @@ struct gateway_owner {
 	struct addr ip4, ip6; /* overlay, ports 0; ADDR_NONE: none of that family */
 };
 
+/* What a gateway asks of its machine, and tells it. */
+struct gateway_host {
+	/* Which ports programs listen on that are not p2pd: adds bit port % 8 of byte port / 8. Asked once for a lease whose
+	 * ports are to be found. */
+	void (*ports_taken)(void *arg, enum forward_proto proto, uint8_t set[static GATEWAY_PORT_BYTES]);
+	/* Whether another program has it, even if it does not listen; costs system calls, so it is asked only for what no
+	 * lease has and is about to be given. */
+	bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port);
+	/* A lease has ended that its owner did not give back. Do not call the gateway from there. */
+	void (*ended)(void *arg, const struct lease_request *r, const char *why);
+	void *arg;
+};
+
 struct gateway; /* opaque */
 
 /* Reads what it gave before the last end; of a spoilt file the log says where it was put aside, and the owners will ask
- * again. `dir` as in book.h. `port_in_use`: whether another program of this machine has it; asked only for what no lease
- * has. 0 or a negative errno. */
+ * again. `dir` as in book.h. `host` is copied. 0 or a negative errno. */
 int gateway_open(struct gateway **out, int dir, const struct gateway_config *config,
-		 bool (*port_in_use)(void *arg, enum forward_proto proto, uint16_t port), void *arg);
+		 const struct gateway_host *host);
 void gateway_close(struct gateway *g); /* NULL is allowed */
 /* The administrator changed it: leases that are not allowed any more end. True if something changed. */
 bool gateway_configure(struct gateway *g, const struct gateway_config *config);
 /* 0 and *grant; or, with `why` for the owner's person: -EACCES (not allowed here), -EADDRINUSE (`conflict` is the id of the
- * lease that has it, zero for another program), -ENOSPC, or another negative errno: it cannot be kept. `kernel_why`: why
- * the kernel's NAT cannot be used here, "" if it can. The visitors that gateway_admit() added are those in r->allow from
+ * lease that has it, zero for another program; or whose tunnel ports meet these), -ENOSPC, or another negative errno: it
+ * cannot be kept. `kernel_why`: why the kernel's NAT cannot be used here, "" if it can. The visitors that gateway_admit() added are those in r->allow from
  * then on: the owner knows them all, and who is to go. */
 int gateway_lease(struct gateway *g, const struct gateway_owner *owner, const struct lease_request *r,
 		  const char *kernel_why, uint64_t unix_s, struct lease_grant *grant,
 		  uint8_t conflict[static FORWARD_ID], char why[static RULE_WHY]);
+/* The kernel did not take this lease: sockets carry it until its owner asks for something else. */
+void gateway_kernel_refused(struct gateway *g, const uint8_t id[static FORWARD_ID], const char *why);
+/* What its owner has now. False: there is no such lease. */
+bool gateway_granted(const struct gateway *g, const uint8_t id[static FORWARD_ID], struct lease_grant *grant);
 /* 0, or -ENOENT: that owner has no such lease. */
 int gateway_release(struct gateway *g, const uint8_t owner[static 32], const uint8_t id[static FORWARD_ID]);
 /* A visitor may come until then. On disk when it returns 0; -ENOENT, -ENOSPC, ... */

@@ -66,6 +66,16 @@ bool gateway_given_equal(const struct gateway_given *a, const struct gateway_giv
 	return equal;
 }
 
+bool gateway_given_asked_same(const struct gateway_given *a, const struct gateway_given *b)
+{
+	json_t *of_a = lease_request_json(&a->request), *of_b = lease_request_json(&b->request);
+	bool same = of_a && of_b && json_equal(of_a, of_b);
+
+	json_decref(of_a);
+	json_decref(of_b);
+	return same;
+}
+
 /* NULL without memory: a lease that is missing would be lost without a word. */
 static json_t *all_json(const struct gateway_given *list, size_t count)
 {
@@ -144,6 +154,15 @@ static bool read_visitors(struct gateway_given *g, const json_t *array)
 	return true;
 }
 
+/* One that was written when more was allowed is no reason to lose them all. */
+static void bound_rate(json_t *request)
+{
+	json_t *rate = json_object_get(request, "rate");
+
+	if (json_integer_value(rate) > (json_int_t)RULE_RATE_MAX)
+		json_integer_set(rate, (json_int_t)RULE_RATE_MAX);
+}
+
 static bool read_given(struct gateway_given *g, json_t *json)
 {
 	json_t *owner, *request, *ports, *visitors;
@@ -159,6 +178,7 @@ static bool read_given(struct gateway_given *g, json_t *json)
 		return false;
 	g->kernel = kernel;
 	strcpy(g->mode_why, mode_why);
+	bound_rate(request);
 	return read_owner(&g->owner, owner) && lease_request_read(&g->request, request, why) == 0 &&
 	       read_ports(g, ports) && read_visitors(g, visitors);
 }

@@ -31,16 +31,18 @@ bool gateway_ports_allowed(const struct gateway_config *config, uint16_t first, 
 	return true;
 }
 
-/* Ports by protocol, TCP first: a member may ask for thousands of them, twenty times a second. */
-struct port_set {
-	uint8_t bits[2][PORTS_ALL / 8];
-};
+/* A member may ask for thousands of ports, many times a second: so all is looked up in sets of bits, and the machine is
+ * asked of so many single ports at most, for what listens is in a set, too. */
+enum { PROBES_MAX = 512 };
 
 struct choice {
 	const struct gateway_ports *v;
 	const struct lease_request *r;
 	uint16_t *ports;
-	struct port_set others, own; /* of other leases, and of the one of this id so far */
+	/* By protocol, TCP first: of other leases, of the one of this id so far, of other programs (once `looked`). */
+	uint8_t others[2][GATEWAY_PORT_BYTES], own[2][GATEWAY_PORT_BYTES], programs[2][GATEWAY_PORT_BYTES];
+	bool looked[2];
+	unsigned probes;
 };
 
 static const enum forward_proto protos[2] = { FORWARD_TCP, FORWARD_UDP };
@@ -50,19 +52,22 @@ static bool uses(const struct lease_request *r, unsigned proto)
 	return protos[proto] == FORWARD_TCP ? r->tcp : r->udp;
 }
 
-static bool in_set(const struct port_set *s, unsigned proto, unsigned port)
+static bool in_set(const uint8_t *set, unsigned port)
 {
-	return s->bits[proto][port / 8] & 1 << port % 8;
+	return set[port / 8] & 1 << port % 8;
 }
 
-static void set_add(struct port_set *s, const struct gateway_given *g)
+static void set_add(uint8_t *set, unsigned first, unsigned count)
+{
+	for (unsigned port = first; port < first + count; port++)
+		set[port / 8] |= (uint8_t)(1 << port % 8);
+}
+
+static void add_lease(uint8_t sets[2][GATEWAY_PORT_BYTES], const struct gateway_given *g)
 {
 	for (unsigned proto = 0; proto < 2; proto++)
 		for (unsigned i = 0; uses(&g->request, proto) && i < g->request.range_count; i++)
-			for (unsigned k = 0; k < g->request.ranges[i].count; k++) {
-				unsigned port = g->ports[i] + k;
-				s->bits[proto][port / 8] |= (uint8_t)(1 << port % 8);
-			}
+			set_add(sets[proto], g->ports[i], g->request.ranges[i].count);
 }
 
 static bool same_id(const struct gateway_given *g, const struct lease_request *r)
@@ -73,19 +78,38 @@ static bool same_id(const struct gateway_given *g, const struct lease_request *r
 static void choice_init(struct choice *c)
 {
 	for (size_t i = 0; i < c->v->count; i++)
-		set_add(same_id(&c->v->list[i], c->r) ? &c->own : &c->others, &c->v->list[i]);
+		add_lease(same_id(&c->v->list[i], c->r) ? c->own : c->others, &c->v->list[i]);
+}
+
+static const uint8_t *programs(struct choice *c, unsigned proto)
+{
+	if (!c->looked[proto])
+		c->v->host->ports_taken(c->v->host->arg, protos[proto], c->programs[proto]);
+	c->looked[proto] = true;
+	return c->programs[proto];
+}
+
+/* Of a port that is about to be given: what does not listen may have it, too. */
+static bool is_used(struct choice *c, unsigned proto, unsigned port)
+{
+	if (in_set(c->own[proto], port))
+		return false;
+	if (in_set(programs(c, proto), port))
+		return true;
+	return c->probes++ < PROBES_MAX &&
+	       c->v->host->port_in_use(c->v->host->arg, protos[proto], (uint16_t)port);
 }
 
 enum verdict { PORT_FREE, PORT_OTHER_RULE, PORT_OTHER_PROGRAM };
 
-static enum verdict look(const struct choice *c, unsigned port)
+static enum verdict look(struct choice *c, unsigned port)
 {
 	for (unsigned proto = 0; proto < 2; proto++) {
 		if (!uses(c->r, proto))
 			continue;
-		if (in_set(&c->others, proto, port))
+		if (in_set(c->others[proto], port))
 			return PORT_OTHER_RULE;
-		if (!in_set(&c->own, proto, port) && c->v->in_use(c->v->arg, protos[proto], (uint16_t)port))
+		if (is_used(c, proto, port))
 			return PORT_OTHER_PROGRAM;
 	}
 	return PORT_FREE;
@@ -127,13 +151,33 @@ static int take_wanted(struct choice *c, unsigned i, uint8_t conflict[static FOR
 	return 0;
 }
 
-/* Not only of other leases: the ranges of one must not meet either. */
-static bool is_free(const struct choice *c, unsigned port)
+/* Which ports cannot be chosen. Not only those of other leases: the ranges of one must not meet either. */
+static void fill_blocked(struct choice *c, uint8_t blocked[static GATEWAY_PORT_BYTES])
 {
+	memset(blocked, 0, GATEWAY_PORT_BYTES);
+	for (unsigned proto = 0; proto < 2; proto++) {
+		if (!uses(c->r, proto))
+			continue;
+		const uint8_t *listened = programs(c, proto);
+		for (unsigned i = 0; i < GATEWAY_PORT_BYTES; i++)
+			blocked[i] |= (uint8_t)(c->others[proto][i] | (listened[i] & ~c->own[proto][i]));
+	}
+	for (unsigned port = 0; port < PORTS_ALL; port++)
+		if (!allowed(c->v->config, port))
+			set_add(blocked, port, 1);
 	for (unsigned i = 0; i < c->r->range_count; i++)
-		if (c->ports[i] && port >= c->ports[i] && port - c->ports[i] < c->r->ranges[i].count)
-			return false;
-	return allowed(c->v->config, port) && look(c, port) == PORT_FREE;
+		if (c->ports[i])
+			set_add(blocked, c->ports[i], c->r->ranges[i].count);
+}
+
+/* The first of them, or PORTS_ALL. */
+static unsigned first_used(struct choice *c, unsigned first, unsigned count)
+{
+	for (unsigned port = first; port < first + count; port++)
+		for (unsigned proto = 0; proto < 2; proto++)
+			if (uses(c->r, proto) && is_used(c, proto, port))
+				return port;
+	return PORTS_ALL;
 }
 
 static uint32_t place_of(const uint8_t id[static FORWARD_ID])
@@ -145,7 +189,8 @@ static uint32_t place_of(const uint8_t id[static FORWARD_ID])
 }
 
 /* The first run of free ports from a place of the id's own on: so a rule that comes back is likely to get the same. */
-static int find_free(struct choice *c, unsigned i, char why[static RULE_WHY])
+static int find_free(struct choice *c, unsigned i, uint8_t blocked[static GATEWAY_PORT_BYTES],
+		     char why[static RULE_WHY])
 {
 	const unsigned span = PORTS_ALL - UNPRIVILEGED, count = c->r->ranges[i].count;
 	unsigned run = 0, start = place_of(c->r->id) % span;
@@ -154,11 +199,17 @@ static int find_free(struct choice *c, unsigned i, char why[static RULE_WHY])
 		unsigned port = UNPRIVILEGED + (start + n) % span;
 		if (port == UNPRIVILEGED)
 			run = 0;
-		run = is_free(c, port) ? run + 1 : 0;
+		run = in_set(blocked, port) ? 0 : run + 1;
 		if (run < count)
 			continue;
-		c->ports[i] = (uint16_t)(port - count + 1);
-		return 0;
+		unsigned used = first_used(c, port - count + 1, count);
+		if (used == PORTS_ALL) {
+			c->ports[i] = (uint16_t)(port - count + 1);
+			set_add(blocked, c->ports[i], count);
+			return 0;
+		}
+		set_add(blocked, used, 1);
+		run = port - used;
 	}
 	snprintf(why, RULE_WHY, "the gateway has no %u free ports in a row", count);
 	return -ENOSPC;
@@ -173,7 +224,7 @@ static const struct gateway_given *given_before(const struct choice *c)
 }
 
 /* The ports that the lease has already, where none are asked for and their number is still right. */
-static void keep_chosen(struct choice *c)
+static void keep_chosen(struct choice *c, uint8_t blocked[static GATEWAY_PORT_BYTES])
 {
 	const struct gateway_given *old = given_before(c);
 
@@ -181,10 +232,33 @@ static void keep_chosen(struct choice *c)
 		const struct lease_range *g = &c->r->ranges[i];
 		bool still = g->wanted == 0 && g->count == old->request.ranges[i].count;
 		for (unsigned k = 0; still && k < g->count; k++)
-			still = is_free(c, old->ports[i] + k);
-		if (still)
-			c->ports[i] = old->ports[i];
+			still = !in_set(blocked, old->ports[i] + k);
+		if (!still || first_used(c, old->ports[i], g->count) != PORTS_ALL)
+			continue;
+		c->ports[i] = old->ports[i];
+		set_add(blocked, old->ports[i], g->count);
 	}
+}
+
+static int choose_rest(struct choice *c, char why[static RULE_WHY])
+{
+	uint8_t blocked[GATEWAY_PORT_BYTES];
+	int rc = 0;
+
+	fill_blocked(c, blocked);
+	keep_chosen(c, blocked);
+	for (unsigned i = 0; rc == 0 && i < c->r->range_count; i++)
+		if (!c->ports[i])
+			rc = find_free(c, i, blocked, why);
+	return rc;
+}
+
+static bool wants_any(const struct choice *c)
+{
+	for (unsigned i = 0; i < c->r->range_count; i++)
+		if (!c->ports[i])
+			return true;
+	return false;
 }
 
 int gateway_ports_choose(const struct gateway_ports *v, const struct lease_request *r,
@@ -200,10 +274,5 @@ int gateway_ports_choose(const struct gateway_ports *v, const struct lease_reque
 	for (unsigned i = 0; rc == 0 && i < r->range_count; i++)
 		if (r->ranges[i].wanted)
 			rc = take_wanted(&c, i, conflict, why);
-	if (rc == 0)
-		keep_chosen(&c);
-	for (unsigned i = 0; rc == 0 && i < r->range_count; i++)
-		if (!ports[i])
-			rc = find_free(&c, i, why);
-	return rc;
+	return rc || !wants_any(&c) ? rc : choose_rest(&c, why);
 }

@@ -236,6 +236,8 @@ int lease_request_read(struct lease_request *r, const struct json_t *json, char 
 	    (rc = take_u64(&r->rate, p.rate, "rate", why)) ||
 	    (rc = take_u64(&r->expires_at, p.expires_at, "expires_at", why)))
 		return rc;
+	if (r->rate > RULE_RATE_MAX)
+		return rule_refuse(why, "rate is at most %llu bytes a second", RULE_RATE_MAX);
 	return r->allow_count && !r->restricted ? rule_refuse(why, "allow is set, but not restricted") : 0;
 }
 

@@ -8,7 +8,12 @@
 #include "core/forward.h"
 #include "core/ip.h"
 
-enum { PASS_MAX = 4096, PASS_FRAGMENTS = 64 };
+enum {
+	PASS_OWNER_MAX = 4096,	  /* of a node's own rules, and */
+	PASS_GATEWAY_MAX = 12288, /* of the leases that it gives as a gateway */
+	PASS_MAX = PASS_OWNER_MAX + PASS_GATEWAY_MAX,
+	PASS_FRAGMENTS = 64,
+};
 
 /* The owner's overlay address with ports first to first + count - 1 is reached from outside by the gateway. */
 struct pass_entry {

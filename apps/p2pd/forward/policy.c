@@ -36,21 +36,27 @@ static int tell(struct run *run, const char *op, const struct rule *r, bool has_
 	return json_array_append_new(run->changes, change) || rc ? -ENOMEM : 0;
 }
 
-/* The names of what differs, a new list. */
+/* What differs, a new list. */
 static json_t *differences(const struct rule *a, const struct rule *b)
 {
 	json_t *fields = json_array(), *old = rule_json(a), *new = rule_json(b), *value;
+	bool whole = fields && old && new;
 	const char *key;
 
-	json_object_foreach(new, key, value) if (!json_equal(value, json_object_get(old, key)))
-		json_array_append_new(fields, json_string(key));
-	if (!old || !new) {
-		json_decref(fields);
-		fields = NULL;
+	json_object_foreach(new, key, value)
+	{
+		json_t *was = json_object_get(old, key);
+		if (!json_equal(value, was) &&
+		    json_array_append_new(fields,
+					  json_pack("{ss sO? sO}", "field", key, "old", was, "new", value)))
+			whole = false;
 	}
 	json_decref(old);
 	json_decref(new);
-	return fields;
+	if (whole)
+		return fields;
+	json_decref(fields);
+	return NULL;
 }
 
 /* The oldest living rule of that name; for p2pd.yaml rather one that it declared. */

@@ -51,8 +51,8 @@ bool policy_same(const struct policy *a, const struct policy *b);
 /* Makes the book so, all at once or not at all. Living rules that the file does not name are removed: by p2pd.yaml those that
  * it declared before (rule.declared), by a file of rules the others. A rule of a name that p2pd.yaml declares becomes its
  * own. With `dry_run` it only tells what would be. 0 and *changes, a new reference, [{"op": "add|set|remove|keep",
- * "forward_id" (not of an add that is not made), "name", "fields": ["allow", ...] (of a set)}, ...]; or an error of
- * book_commit(). */
+ * "forward_id" (not of an add that is not made), "name", "fields": [{"field": "max_conn", "old": 200, "new": 50}, ...] (of a
+ * set)}, ...]; or an error of book_commit(). */
 int policy_apply(struct book *b, const struct policy *p, enum policy_file file, bool dry_run, uint64_t unix_s,
 		 struct rng *rng, struct json_t **changes);
 /* After -EEXIST: a rule of the file, and one of the book that would have stayed and has a port of it. False: none. */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <yaml.h>
 
 #include "apps/p2pd/forward/policy.h"
@@ -148,28 +147,12 @@ static json_t *flag_value(const char *text)
 	return config_set(&e, &flag, text) ? NULL : json_boolean(flag == CONFIG_YES);
 }
 
-/* Of one form, and a day that there is: it is printed again, and compared. */
-static bool read_date(const char *text, const char *form, json_int_t *out)
-{
-	struct tm tm = { 0 };
-	char again[32];
-	const char *end = strptime(text, form, &tm);
-	time_t t = end && !*end ? timegm(&tm) : -1;
-
-	if (t <= 0 || !gmtime_r(&t, &tm) || !strftime(again, sizeof again, form, &tm))
-		return false;
-	*out = t;
-	return !strcmp(again, text);
-}
-
 static json_t *date_value(const char *text)
 {
-	json_int_t t = 0;
+	uint64_t unix_s = 0;
 
-	if (strcmp(text, "never") != 0 && !read_date(text, "%Y-%m-%d", &t) &&
-	    !read_date(text, "%Y-%m-%dT%H:%M:%SZ", &t))
-		return NULL;
-	return json_integer(t);
+	return strcmp(text, "never") && rule_read_date(&unix_s, text) ? NULL
+								      : json_integer((json_int_t)unix_s);
 }
 
 static json_t *text_value(const char *text)

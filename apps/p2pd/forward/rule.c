@@ -7,7 +7,7 @@
 
 #include "core/uuid7.h"
 
-enum { PORT_MAX = 65535, LABEL_MAX = 63 /* RFC 1035 section 2.3.4 */ };
+enum { PORT_MAX = 65535, LABEL_MAX = 63 /* RFC 1035 section 2.3.4 */, DAY_S = 86400 };
 
 int rule_refuse(char why[static RULE_WHY], const char *fmt, ...)
 {
@@ -92,6 +92,16 @@ static bool is_alnum(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
+bool rule_is_reserved(const char *name)
+{
+	static const char *const words[] = { "apply", "audit", "api-token" };
+
+	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+		if (!strcmp(name, words[i]))
+			return true;
+	return false;
+}
+
 /* It goes into addresses of the local API, pages, metrics and logs: so nothing that has a meaning in one of them. */
 static int check_name(const struct rule *r, char *why)
 {
@@ -104,6 +114,8 @@ static int check_name(const struct rule *r, char *why)
 				"'%.70s' cannot be a name: letters, digits and - _ . make one, and "
 				"it begins with a letter or digit",
 				r->name);
+	if (rule_is_reserved(r->name))
+		return rule_refuse(why, "'%s' cannot be a name: it is a word of p2pd's own", r->name);
 	if (!rule_id_parse(id, r->name))
 		return rule_refuse(why,
 				   "a name that looks like an id would be taken for one: choose another");
@@ -281,15 +293,16 @@ static int check_allow(const struct rule *r, char *why)
 	return 0;
 }
 
-static int check_limits(const struct rule *r, char *why)
+int rule_check_limits(const struct rule *r, char why[static RULE_WHY])
 {
+	*why = 0;
 	if (r->max_conn > RULE_CONN_MAX)
 		return rule_refuse(why, "max_conn is at most %d, or 0 for no limit", RULE_CONN_MAX);
 	if (r->idle_s > RULE_IDLE_MAX_S)
-		return rule_refuse(why, "idle is at most %d seconds, or 0 for never", RULE_IDLE_MAX_S);
+		return rule_refuse(why, "idle is at most %d days, or never", RULE_IDLE_MAX_S / DAY_S);
 	if (r->rate && (r->rate < RULE_RATE_MIN || r->rate > RULE_RATE_MAX))
-		return rule_refuse(why, "rate is from %d to %llu bytes a second, or 0 for no limit",
-				   RULE_RATE_MIN, RULE_RATE_MAX);
+		return rule_refuse(why, "rate is from %d to %llu bytes a second, or none", RULE_RATE_MIN,
+				   RULE_RATE_MAX);
 	return 0;
 }
 
@@ -297,7 +310,7 @@ int rule_check(const struct rule *r, char why[static RULE_WHY])
 {
 	static int (*const checks[])(const struct rule *, char *) = {
 		check_name,  check_target, check_to,	check_via,
-		check_ports, check_domain, check_allow, check_limits,
+		check_ports, check_domain, check_allow, rule_check_limits,
 	};
 
 	*why = 0;
@@ -338,6 +351,11 @@ int rule_check_place(const struct rule *r, const struct rule_place *place, char 
 
 	*why = 0;
 	addr_format_ip(&r->local, text);
+	if (r->scope == RULE_PUBLIC && place->name && !strcmp(r->via, place->name))
+		return rule_refuse(why,
+				   "%s is this node itself: name in via another member, one that was started "
+				   "with --gateway",
+				   r->via);
 	if (addr_in_prefix(&r->local, &place->prefix4, place->bits4) ||
 	    addr_in_prefix(&r->local, &place->prefix6, place->bits6))
 		return rule_refuse(

@@ -1,6 +1,6 @@
 /* A forwarding rule: what a person asked for, checked; as JSON and back. Pure.
  *
- * As JSON, in the local API, in `portmap show`, in the file that keeps them and (without "state" to "addresses") in what a
+ * As JSON, in the local API, in `portmap show`, in the file that keeps them and (without "state" and what follows it) in what a
  * person asks for; only "local" is needed there:
  *   forward_id "0198...": UUIDv7     name "till-lyon-3306"          local "192.168.50.10:3306", "...:80,443,9000-9099"
  *   proto "tcp|udp|both"             scope "org|nodes|public"       to ["NODE", ...]         via "GATEWAY"
@@ -11,7 +11,8 @@
  *   declared true: by p2pd.yaml, which keeps it so; left out of all others
  *   state "active|pending|paused|expired|failed|removed"            why "": what it waits for, or why it failed
  *   mode "kernel|user"               mode_why "": why not the kernel
- *   addresses ["203.0.113.5:8443/tcp", ...]: where visitors go      removed_at UNIX-SECONDS, of a tombstone */
+ *   addresses ["203.0.113.5:8443/tcp", ...]: where visitors go      removed_at UNIX-SECONDS, of a tombstone
+ *   conflict "0198...": the rule, of another member perhaps, that has its port at the gateway; only where there is one */
 #ifndef P2PD_APPS_P2PD_FORWARD_RULE_H
 #define P2PD_APPS_P2PD_FORWARD_RULE_H
 
@@ -37,7 +38,7 @@ enum {
 	RULE_IDLE_MAX_S = 7 * 86400,
 	RULE_RATE_MIN = 1000, /* bytes a second: less lets no packet through */
 };
-#define RULE_RATE_MAX 125000000000ull /* 1 Tbit/s */
+#define RULE_RATE_MAX 12500000000ull /* 100 Gbit/s: what the kernel can limit (tun/nat_change.c) */
 
 enum rule_scope { RULE_ORG, RULE_NODES, RULE_PUBLIC };
 enum rule_source { RULE_KERNEL, RULE_PROXY_V2, RULE_NAT };
@@ -72,6 +73,7 @@ struct rule {
 
 /* Where a rule's owner is: what rule_check_place() has to know of it. */
 struct rule_place {
+	const char *name;	      /* of the owner; NULL: not known */
 	struct addr prefix4, prefix6; /* the overlay's */
 	unsigned bits4, bits6;
 	struct forward_prefix links[RULE_LINKS_MAX]; /* networks that an interface of this host is in */
@@ -86,16 +88,18 @@ static inline bool rule_restricted(const struct rule *r)
 
 /* What must hold for any rule: RULE_WHY says what does not, in words for who typed it. 0 or -EINVAL. */
 int rule_check(const struct rule *r, char why[static RULE_WHY]);
+/* The part of it that is about max_conn, idle_s and rate. */
+int rule_check_limits(const struct rule *r, char why[static RULE_WHY]);
 /* The same of what a person must say twice (--force): -EPERM for a public rule that lets in everybody. To be asked when
  * a rule is made, and when a change makes it so. */
 int rule_check_open(const struct rule *r, char why[static RULE_WHY]);
 /* Of the target, before packets are sent there: not in the overlay, and if it is no private address, in a network of this
- * host, so that no rule makes it a proxy to the internet. 0 or -EINVAL. */
+ * host, so that no rule makes it a proxy to the internet. Of the gateway: another node than the owner. 0 or -EINVAL. */
 int rule_check_place(const struct rule *r, const struct rule_place *place, char why[static RULE_WHY]);
 /* The defaults. */
 void rule_init(struct rule *r);
 /* Reads what `spec` has over what is in `r` (so rule_init() first, or the rule to be changed); unknown keys and wrong
- * types are errors, and so is a forward_id other than that of `r`, if it has one. Does not check. 0 or -EINVAL, then `r`
+ * types are errors, and so is a forward_id other than that of `r`, if it has one. Checks nothing but limits. 0 or -EINVAL, then `r`
  * is spoilt. */
 int rule_read(struct rule *r, const struct json_t *spec, char why[static RULE_WHY]);
 /* All but state, why, mode, mode_why, addresses. A new reference, NULL without memory. */
@@ -105,7 +109,11 @@ int rule_read_local(struct rule *r, const char *text, char why[static RULE_WHY])
 const char *rule_local_text(const struct rule *r, char out[static RULE_LOCAL]);
 /* "198.51.100.0/24", or one address. 0 or -EINVAL with `why`: host bits that are not zero, IPv4-mapped. */
 int rule_read_prefix(struct forward_prefix *out, const char *text, char why[static RULE_WHY]);
+/* "2027-01-31", "2027-01-31T18:00:00Z" as Unix seconds: nothing else, and only days that there are. 0 or -EINVAL. */
+int rule_read_date(uint64_t *unix_s, const char *text);
 const char *rule_prefix_text(const struct forward_prefix *p, char out[static RULE_PREFIX]);
+/* Words that stand in the local API where a rule's name does: no rule is called so. */
+bool rule_is_reserved(const char *name);
 /* The port that visitors use for the first of range `i`. */
 uint16_t rule_public_port(const struct rule *r, unsigned i);
 /* Whether both claim a port at the same place: the owner's overlay address, or one gateway. */

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "apps/p2pd/forward/rule.h"
 
@@ -164,6 +165,27 @@ const char *rule_prefix_text(const struct forward_prefix *p, char out[static RUL
 	return out;
 }
 
+/* It is printed again and compared: else a 30th of February would pass for the 2nd of March. */
+static bool read_date(uint64_t *unix_s, const char *text, const char *form)
+{
+	struct tm tm = { 0 };
+	char again[32];
+	const char *end = strptime(text, form, &tm);
+	time_t t = end && !*end ? timegm(&tm) : -1;
+
+	if (t <= 0 || !gmtime_r(&t, &tm) || !strftime(again, sizeof again, form, &tm) || strcmp(again, text))
+		return false;
+	*unix_s = (uint64_t)t;
+	return true;
+}
+
+int rule_read_date(uint64_t *unix_s, const char *text)
+{
+	bool read = read_date(unix_s, text, "%Y-%m-%d") || read_date(unix_s, text, "%Y-%m-%dT%H:%M:%SZ");
+
+	return read ? 0 : -EINVAL;
+}
+
 /* --- Values */
 
 static int read_text(char *out, size_t cap, const json_t *v, const char *key, char *why)
@@ -186,6 +208,18 @@ static int read_number(uint64_t *out, uint64_t max, const json_t *v, const char 
 	if (n < 0 || (uint64_t)n > max)
 		return rule_refuse(why, "%s takes a number from 0 to %llu", key, (unsigned long long)max);
 	*out = (uint64_t)n;
+	return 0;
+}
+
+/* Of a limit, which rule_check_limits() says in better words: what is too large for the field is so for the limit. */
+static int read_limit(uint64_t *out, uint64_t field_max, uint64_t max, const json_t *v, const char *key,
+		      char *why)
+{
+	json_int_t n = json_is_integer(v) ? json_integer_value(v) : -1;
+
+	if (n < 0)
+		return read_number(out, max, v, key, why);
+	*out = (uint64_t)n < field_max ? (uint64_t)n : field_max;
 	return 0;
 }
 
@@ -352,24 +386,26 @@ static int read_public_port(struct rule *r, const json_t *v, char *why)
 static int read_max_conn(struct rule *r, const json_t *v, char *why)
 {
 	uint64_t n = 0;
-	int rc = read_number(&n, RULE_CONN_MAX, v, "max_conn", why);
+	int rc = read_limit(&n, UINT32_MAX, RULE_CONN_MAX, v, "max_conn", why);
 
 	r->max_conn = (uint32_t)n;
-	return rc;
+	return rc ? rc : rule_check_limits(r, why);
 }
 
 static int read_idle(struct rule *r, const json_t *v, char *why)
 {
 	uint64_t n = 0;
-	int rc = read_number(&n, RULE_IDLE_MAX_S, v, "idle_s", why);
+	int rc = read_limit(&n, UINT32_MAX, RULE_IDLE_MAX_S, v, "idle_s", why);
 
 	r->idle_s = (uint32_t)n;
-	return rc;
+	return rc ? rc : rule_check_limits(r, why);
 }
 
 static int read_rate(struct rule *r, const json_t *v, char *why)
 {
-	return read_number(&r->rate, RULE_RATE_MAX, v, "rate", why);
+	int rc = read_limit(&r->rate, UINT64_MAX, RULE_RATE_MAX, v, "rate", why);
+
+	return rc ? rc : rule_check_limits(r, why);
 }
 
 static int read_expires(struct rule *r, const json_t *v, char *why)

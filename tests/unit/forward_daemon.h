@@ -1,7 +1,7 @@
-/* The forwarder by its API, on loopback, for tests: our overlay address is 127.0.0.77 on the device lo, and the kernel's NAT
- * is not asked for. Include it after cmocka.h. */
-#ifndef P2PD_TESTS_UNIT_FORWARD_BENCH_H
-#define P2PD_TESTS_UNIT_FORWARD_BENCH_H
+/* The forwarder by its API, on loopback: our overlay address is one of 127.0.0.0/8 on the device lo, and the kernel's NAT is not
+ * asked for. Include it after cmocka.h. */
+#ifndef P2PD_TESTS_UNIT_FORWARD_DAEMON_H
+#define P2PD_TESTS_UNIT_FORWARD_DAEMON_H
 
 #include <net/if.h>
 #include <pthread.h>
@@ -18,6 +18,7 @@
 #include "relay/http_client.h"
 
 static char dir_path[64], socket_path[96];
+static char own_ip[ADDR_TEXT_MAX]; /* of this process alone: tests may run side by side */
 static struct tun_device tun = { .name = "lo" };
 static struct loop *loop;
 static struct loop_wake *wake;
@@ -29,12 +30,13 @@ static struct engine_peer members[3];
 static bool read_only;
 static const struct gateway_config *as_gateway; /* NULL: it is none */
 static int dir;
-static int service; /* listens at 127.0.0.1 */
+static void (*settle)(void *arg); /* the forwarder's, for who wants it */
+static int service;		  /* listens at 127.0.0.1 */
 static uint16_t service_port;
 
 /* ---- The daemon */
 
-static inline void on_request(void *arg, struct http_exchange *x)
+static void on_request(void *arg, struct http_exchange *x)
 {
 	(void)arg;
 	forward_api_handle(api, x, read_only);
@@ -42,7 +44,7 @@ static inline void on_request(void *arg, struct http_exchange *x)
 
 static const struct http_route routes[] = { { "*", FORWARD_API_PATH, on_request } };
 
-static inline void on_wake(void *arg)
+static void on_wake(void *arg)
 {
 	(void)arg;
 	loop_stop(loop);
@@ -50,9 +52,12 @@ static inline void on_wake(void *arg)
 
 static inline void start_daemon(void)
 {
-	const struct forwarder_config config = {
-		.loop = loop, .engine = &engine, .tun = &tun, .state_dir = dir, .gateway = as_gateway
-	};
+	const struct forwarder_config config = { .loop = loop,
+						 .engine = &engine,
+						 .tun = &tun,
+						 .state_dir = dir,
+						 .gateway = as_gateway,
+						 .settle = settle };
 	char why[FILE_WHY];
 
 	if (forwarder_start(&forwarder, &config, why))
@@ -91,7 +96,8 @@ static inline int begin(void **state)
 	if (make_node(state))
 		return -1;
 	engine.joined = true;
-	engine.ip4 = at("127.0.0.77");
+	snprintf(own_ip, sizeof own_ip, "127.%d.%d.77", getpid() >> 8 & 0x7f, getpid() & 0xff);
+	engine.ip4 = at(own_ip);
 	engine.ip6 = (struct addr) { 0 };
 	memset(members, 0, sizeof members);
 	tun.ifindex = if_nametoindex("lo");
@@ -206,7 +212,7 @@ static inline void state_is(const char *id, const char *wanted)
 
 static inline int connect_to(uint16_t port)
 {
-	struct addr a = at("127.0.0.77");
+	struct addr a = at(own_ip);
 	struct sockaddr_storage sa;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -216,6 +222,17 @@ static inline int connect_to(uint16_t port)
 		return fd;
 	close(fd);
 	return -1;
+}
+
+static inline bool has_event(json_t *entries, const char *event, const char *outcome)
+{
+	json_t *entry;
+	size_t i;
+
+	json_array_foreach(entries, i, entry) if (!strcmp(text_at(entry, "event"), event) &&
+						  !strcmp(text_at(entry, "outcome"), outcome) &&
+						  !strncmp(text_at(entry, "actor"), "uid ", 4)) return true;
+	return false;
 }
 
 #define with_daemon(test) cmocka_unit_test_setup_teardown(test, begin, end)
