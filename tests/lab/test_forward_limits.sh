@@ -1,7 +1,7 @@
 #!/bin/bash
 # Each limit of a rule, carried by the kernel (MODES=user: by our own sockets): who is allowed, connections at a time, idle, rate, expiry; what is turned away is counted
 # by its reason, and connections that live go on.
-# Timeout: 240 s
+# Timeout: 280 s
 . "$(dirname "$0")/p2pd.sh"
 . "$(dirname "$0")/forward.sh"
 MODES=${MODES:-kernel}
@@ -76,6 +76,24 @@ idle() {
 	lab_kill idle
 }
 
+# Nobody asks for counts, at which the kernel is looked at, too. What its owner's kernel forgets by itself is ended at no end; it can
+# be seen for 15 s before.
+ended() { lab_in n nft -j list ruleset | jq '[.nftables[].set? // empty | select(.name | startswith("ended")) | .elem // [] | length] | add // 0'; }
+forgotten() {
+	[ "$1" = kernel ] || return 0
+	local before
+	limited "$1" --proto tcp --allow 198.51.100.0/24 --allow 203.0.113.0/24 --idle 4s
+	before=$(ended)
+	hold_start one v tcp "$gw" $port --every 120
+	sleep 15
+	hold_start two v tcp "$gw" $port --every 120
+	sleep 22
+	[ "$(($(ended) - before))" = 2 ] || lab_fail "$1: of two idle connections the owner ended $(($(ended) - before))"
+	lab_note "$1: idle connections are ended when nobody asks for counts, too"
+	lab_kill one
+	lab_kill two
+}
+
 # Bytes that the service has got so far, of connections that live.
 received() {
 	lab_in n ss -Htin "sport = :7001" | grep -o 'bytes_received:[0-9]*' | awk -F: '{ n += $2 } END { print n + 0 }'
@@ -110,7 +128,7 @@ expiry() {
 
 port=8000 service=7000
 for mode in $MODES; do
-	for limit in ${LIMITS:-allow cap idle rate expiry}; do
+	for limit in ${LIMITS:-allow cap idle forgotten rate expiry}; do
 		port=$((port + 1))
 		$limit "$mode"
 		forward n rm "$ID" >"$LAB/out"

@@ -86,7 +86,9 @@ static void a_port_of_no_matter_stays_the_same(void **state)
 	assert_true(first + 100 <= second || second + 50 <= first);
 	reopen(b);
 	r.paused = true;
+	b->asked = b->looked = 0;
 	assert_int_equal(ask(b, 1, &r), 0);
+	assert_int_equal(b->asked + b->looked, 0);
 	assert_int_equal(b->grant.ports[0], first);
 	assert_int_equal(b->grant.ports[1], second);
 }

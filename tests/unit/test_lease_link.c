@@ -287,6 +287,23 @@ static void who_asks_too_often_waits(void **state)
 	assert_string_equal(b->node[RECEIVER].refused_why, "asked too often");
 }
 
+/* 4,096 ports are as much as 17 asks. */
+static void who_asks_for_many_ports_waits_sooner(void **state)
+{
+	enum { ASKS = 100 };
+	struct bench *b = *state;
+	struct lease_request r = made_request(5);
+
+	r.ranges[0].count = RULE_PORTS_MAX;
+	for (unsigned i = 0; i < ASKS; i++)
+		assert_int_equal(
+			lease_link_put(b->node[SENDER].link, &b->node[RECEIVER].ip, &r, on_done, b, NULL), 0);
+	b->awaited = ASKS;
+	run(b);
+	assert_in_range(b->asked, LEASE_ASKS_BURST / 17, ASKS - 20);
+	assert_string_equal(b->node[RECEIVER].refused_why, "asked too often");
+}
+
 static void who_has_no_member_address_is_refused(void **state)
 {
 	struct bench *b = *state;
@@ -408,6 +425,7 @@ int main(void)
 		TEST(a_refusal_arrives_with_its_reason),
 		TEST(hundreds_may_be_under_way),
 		TEST(who_asks_too_often_waits),
+		TEST(who_asks_for_many_ports_waits_sooner),
 		TEST(who_has_no_member_address_is_refused),
 		TEST(a_members_address_without_its_key_is_not_enough),
 		TEST(what_is_not_done_here_is_said),

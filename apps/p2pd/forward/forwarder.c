@@ -8,11 +8,14 @@
 
 #include "apps/p2pd/forward/forwarder_internal.h"
 #include "core/log.h"
+#include "tun/nat_change.h"
 
 enum {
 	CLOCK_LOOK_MS = 60000, /* the wall clock may be set anew */
 	CHANGES_MS = 50,       /* of who is in the network: taken together */
 };
+_Static_assert(FORWARDER_CHECK_MS < NAT_IDLE_GRACE_S * 1000,
+	       "an idle connection is seen before it is forgotten");
 
 uint64_t forwarder_unix_s(void)
 {
@@ -178,7 +181,6 @@ void forwarder_on_change(struct forwarder *f)
 static void keep(struct forwarder *f, uint64_t now_ms)
 {
 	f->keep_ms = now_ms + FORWARDER_KEEP_MS;
-	forwarder_kernel_look(f);
 	forwarder_count(f);
 	forwarder_counts_keep(f);
 	audit_tick(f->audit, forwarder_unix_s());
@@ -194,6 +196,7 @@ static void on_due(void *arg)
 		keep(f, now);
 	if (now >= f->check_ms) {
 		f->check_ms = now + FORWARDER_CHECK_MS;
+		forwarder_kernel_look(f);
 		f->can_round++;
 		f->refresh_wanted = true;
 		if (*f->declared_why)

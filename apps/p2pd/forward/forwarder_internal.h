@@ -17,7 +17,7 @@
 #include "tun/host_nat.h"
 
 enum {
-	FORWARDER_CHECK_MS = 10000, /* what the host can is looked at anew */
+	FORWARDER_CHECK_MS = 10000, /* the kernel, and what the host can, are looked at anew */
 	FORWARDER_KEEP_MS = 30000,  /* counts are written so often at most */
 	FORWARDER_NODE_WHY = RULE_WHY,
 };

@@ -151,7 +151,7 @@ static int take_wanted(struct choice *c, unsigned i, uint8_t conflict[static FOR
 	return 0;
 }
 
-/* Which ports cannot be chosen. Not only those of other leases: the ranges of one must not meet either. */
+/* Which ports cannot be chosen, be it that this lease has them already. */
 static void fill_blocked(struct choice *c, uint8_t blocked[static GATEWAY_PORT_BYTES])
 {
 	memset(blocked, 0, GATEWAY_PORT_BYTES);
@@ -223,8 +223,17 @@ static const struct gateway_given *given_before(const struct choice *c)
 	return NULL;
 }
 
+/* Not only of other leases: the ranges of one must not meet either. */
+static bool is_free(struct choice *c, unsigned port)
+{
+	for (unsigned i = 0; i < c->r->range_count; i++)
+		if (c->ports[i] && port >= c->ports[i] && port - c->ports[i] < c->r->ranges[i].count)
+			return false;
+	return allowed(c->v->config, port) && look(c, port) == PORT_FREE;
+}
+
 /* The ports that the lease has already, where none are asked for and their number is still right. */
-static void keep_chosen(struct choice *c, uint8_t blocked[static GATEWAY_PORT_BYTES])
+static void keep_chosen(struct choice *c)
 {
 	const struct gateway_given *old = given_before(c);
 
@@ -232,12 +241,18 @@ static void keep_chosen(struct choice *c, uint8_t blocked[static GATEWAY_PORT_BY
 		const struct lease_range *g = &c->r->ranges[i];
 		bool still = g->wanted == 0 && g->count == old->request.ranges[i].count;
 		for (unsigned k = 0; still && k < g->count; k++)
-			still = !in_set(blocked, old->ports[i] + k);
-		if (!still || first_used(c, old->ports[i], g->count) != PORTS_ALL)
-			continue;
-		c->ports[i] = old->ports[i];
-		set_add(blocked, old->ports[i], g->count);
+			still = is_free(c, old->ports[i] + k);
+		if (still)
+			c->ports[i] = old->ports[i];
 	}
+}
+
+static bool wants_more(const struct choice *c)
+{
+	for (unsigned i = 0; i < c->r->range_count; i++)
+		if (!c->ports[i])
+			return true;
+	return false;
 }
 
 static int choose_rest(struct choice *c, char why[static RULE_WHY])
@@ -245,20 +260,14 @@ static int choose_rest(struct choice *c, char why[static RULE_WHY])
 	uint8_t blocked[GATEWAY_PORT_BYTES];
 	int rc = 0;
 
+	keep_chosen(c);
+	if (!wants_more(c))
+		return 0;
 	fill_blocked(c, blocked);
-	keep_chosen(c, blocked);
 	for (unsigned i = 0; rc == 0 && i < c->r->range_count; i++)
 		if (!c->ports[i])
 			rc = find_free(c, i, blocked, why);
 	return rc;
-}
-
-static bool wants_any(const struct choice *c)
-{
-	for (unsigned i = 0; i < c->r->range_count; i++)
-		if (!c->ports[i])
-			return true;
-	return false;
 }
 
 int gateway_ports_choose(const struct gateway_ports *v, const struct lease_request *r,
@@ -274,5 +283,5 @@ int gateway_ports_choose(const struct gateway_ports *v, const struct lease_reque
 	for (unsigned i = 0; rc == 0 && i < r->range_count; i++)
 		if (r->ranges[i].wanted)
 			rc = take_wanted(&c, i, conflict, why);
-	return rc || !wants_any(&c) ? rc : choose_rest(&c, why);
+	return rc ? rc : choose_rest(&c, why);
 }

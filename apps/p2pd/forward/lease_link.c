@@ -142,6 +142,19 @@ static json_t *body_of(const struct http_exchange *x)
 
 /* --- What they ask. */
 
+/* Many ports are as much work as many asks. */
+static void charge_ports(struct lease_link *k, const struct addr *peer, const struct lease_request *r)
+{
+	const uint8_t *key = k->config.handler.key_of(k->config.arg, peer);
+	struct bucket *b = key ? map_find(&k->buckets, key) : NULL;
+	uint32_t ports = 0;
+
+	for (unsigned i = 0; i < r->range_count; i++)
+		ports += r->ranges[i].count;
+	if (b)
+		bucket_charge(b, LEASE_ASKS_PER_S, ports / LEASE_PORTS_AN_ASK, loop_now_ms());
+}
+
 static void on_put(void *arg, struct http_exchange *x)
 {
 	struct lease_link *k = arg;
@@ -160,8 +173,10 @@ static void on_put(void *arg, struct http_exchange *x)
 		refuse(q, &peer, -EINVAL, "path and body name different rules");
 	else if (!k->config.handler.on_lease)
 		lease_answer_error(q, -ENOTSUP, "this node is no gateway", NULL);
-	else
+	else {
+		charge_ports(k, &peer, &r);
 		k->config.handler.on_lease(k->config.arg, q, &peer, &r);
+	}
 	json_decref(json);
 }
 

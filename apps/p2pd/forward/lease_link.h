@@ -11,11 +11,12 @@
 #include "core/stream.h"
 
 enum {
-	LEASE_ASK_MS = 10000,	 /* for a request to be answered, connecting included */
-	LEASE_ASKS_MAX = 1024,	 /* of ours that are under way, and of others' that we have not answered */
-	LEASE_ASKS_PER_S = 20,	 /* that a peer may make, */
-	LEASE_ASKS_BURST = 400,	 /* a rule each after a restart */
-	LEASE_REPLY_MAX = 16384, /* bytes of an answer */
+	LEASE_ASK_MS = 10000,	  /* for a request to be answered, connecting included */
+	LEASE_ASKS_MAX = 1024,	  /* of ours that are under way, and of others' that we have not answered */
+	LEASE_ASKS_PER_S = 20,	  /* that a peer may make, */
+	LEASE_ASKS_BURST = 400,	  /* a rule each after a restart */
+	LEASE_PORTS_AN_ASK = 256, /* as many ports count as one more */
+	LEASE_REPLY_MAX = 16384,  /* bytes of an answer */
 };
 
 struct lease_link; /* opaque */
