@@ -326,6 +326,16 @@ static void a_policy_that_is_refused_names_the_place_and_is_audited(void **state
 	assert_int_equal(book_count(forwarder_book(forwarder)), 0);
 }
 
+static void a_body_that_is_no_object_is_told_why(void **state)
+{
+	(void)state;
+	expect_only("POST", RULES "/apply", "{\"policy\": \"portmap:\\u0000\"}", 400, "u0000 is not allowed");
+	expect_only("POST", RULES, "{\"local\": \"127.0.0.1:80\", \"local\": \"127.0.0.1:81\"}", 400,
+		    "duplicate object key");
+	expect_only("POST", RULES, "{\xe2\x82", 400, "must be a JSON object: ");
+	expect_only("POST", RULES, "[]", 400, "must be a JSON object\"");
+}
+
 static void a_policy_tells_what_changes_from_and_to(void **state)
 {
 	char body[256];
@@ -364,6 +374,7 @@ int main(void)
 		with_daemon(more_rules_than_are_kept_are_refused),
 		with_daemon(what_cannot_be_kept_is_not_done),
 		with_daemon(a_policy_that_is_refused_names_the_place_and_is_audited),
+		with_daemon(a_body_that_is_no_object_is_told_why),
 		with_daemon(a_policy_tells_what_changes_from_and_to),
 	};
 

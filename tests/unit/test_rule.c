@@ -191,7 +191,7 @@ static const struct {
 	{ "{'local':'10.0.0.1:80','max_conn':1.5}", "takes a number" },
 	{ "{'local':'10.0.0.1:80','idle_s':604801}", "idle is at most 7 days" },
 	{ "{'local':'10.0.0.1:80','idle_s':9223372036854775807}", "idle is at most 7 days" },
-	{ "{'local':'10.0.0.1:80','rate':12500000001}", "rate is from 1000 to 12500000000" },
+	{ "{'local':'10.0.0.1:80','rate':12500000001}", "rate is from 1000 to 12500000000 bytes" },
 	{ "{'local':'10.0.0.1:80','rate':'10mbit'}", "rate takes a number" },
 	{ "{'local':'10.0.0.1:80','expires_at':'2027-01-31'}", "expires_at takes a number" },
 	{ "{'local':'10.0.0.1:80','expires_at':-1}", "expires_at takes a number" },

@@ -324,12 +324,15 @@ static bool find_rule(struct api_call *c)
 static bool read_body(struct api_call *c)
 {
 	const struct http_message *m = http_request(c->x);
+	json_error_t e = { 0 };
+	char why[RULE_WHY];
 
-	c->body = m->body_len ? json_loadb(m->body, m->body_len, JSON_REJECT_DUPLICATES, NULL)
-			      : json_object();
+	c->body = m->body_len ? json_loadb(m->body, m->body_len, JSON_REJECT_DUPLICATES, &e) : json_object();
 	if (json_is_object(c->body))
 		return true;
-	api_error(c, 400, EXIT_USAGE, "the body must be a JSON object");
+	/* It quotes the body, by halves of a character, too. */
+	rule_refuse(why, "the body must be a JSON object%s%s", *e.text ? ": " : "", e.text);
+	api_error(c, 400, EXIT_USAGE, "%s", why);
 	return false;
 }
 
