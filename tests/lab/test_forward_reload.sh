@@ -86,6 +86,8 @@ gets "1 [0-9.]+" v tcp "$gw" 7003
 lab_until 20 "the other port is refused" forward_is n r2 failed
 
 # A file without forwards, or no file: none is declared.
-settings n <<<'log: {level: info}'
+settings n <<<'audit: {retention: 1min}'
 lab_until 5 "no rule is left" has_rules ""
+says n "audit.retention: 30d -> 1min" || lab_fail "the log does not say that the audit stays for less long"
+! says n "audit.retention: .* after a restart" || lab_fail "the audit's retention wants a restart"
 lab_note "rules of p2pd.yaml come and go with the file: $(grep -c "forwards: '" "$LAB/n.log") changes told"
