@@ -146,7 +146,8 @@ static void base_inlets(FILE *out, const struct nat_frame *f)
 	fprintf(out, "}\n");
 }
 
-static void base_dispatch(FILE *out, const struct nat_frame *f, const char *ours)
+/* Most packets of the host are none of ours, those that carry the tunnel among them: for them two rules must do. */
+static void base_dispatch(FILE *out, const struct nat_frame *f, const char *ours, const char *route)
 {
 	base_inlets(out, f);
 	fprintf(out, "chain live {\n");
@@ -154,12 +155,17 @@ static void base_dispatch(FILE *out, const struct nat_frame *f, const char *ours
 		fprintf(out, "meta l4proto %s ct original %s daddr . ct original proto-dst vmap @%s%c\n",
 			nat_protos[i % 2].name, nat_families[i / 2].ip, nat_protos[i % 2].name,
 			nat_families[i / 2].digit);
-	fprintf(out, "}\nchain enter { type filter hook prerouting priority mangle - 5; policy accept;\n");
-	fprintf(out, "%s goto live\n", ours);
+	fprintf(out,
+		"}\nchain known { iifname != \"%s\" ct direction reply %s\ngoto live\n}\nchain fresh {\n",
+		f->tun, route);
 	for (size_t i = 0; i < 4; i++)
-		fprintf(out, "ct state new %s daddr . %s dport vmap @%s%c\n", nat_families[i / 2].ip,
+		fprintf(out, "%s daddr . %s dport vmap @%s%c\n", nat_families[i / 2].ip,
 			nat_protos[i % 2].name, nat_protos[i % 2].name, nat_families[i / 2].digit);
-	fprintf(out, "ct state new jump inlets\n}\n");
+	fprintf(out,
+		"jump inlets\n}\nchain enter { type filter hook prerouting priority mangle - 5; policy "
+		"accept;\n"
+		"%s goto known\nct state new goto fresh\n}\n",
+		ours);
 }
 
 static void base_forward(FILE *out, const struct nat_frame *f, const char *ours)
@@ -168,8 +174,11 @@ static void base_forward(FILE *out, const struct nat_frame *f, const char *ours)
 	for (size_t i = 0; i < 2; i++)
 		fprintf(out, "%s saddr . th sport . %s daddr . th dport @ended%c goto refuse\n",
 			nat_families[i].ip, nat_families[i].ip, nat_families[i].digit);
-	fprintf(out, "}\nchain through { type filter hook forward priority filter - 5; policy accept;\n");
-	fprintf(out, "%s tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\n%s accept\n", ours,
+	fprintf(out, "}\nchain pass { tcp flags & (syn|rst) == syn tcp option maxseg size set rt "
+		     "mtu\naccept\n}\n");
+	fprintf(out,
+		"chain through { type filter hook forward priority filter - 5; policy accept;\n%s goto "
+		"pass\n",
 		ours);
 	fprintf(out, "meta l4proto tcp jump refuse_ended\n");
 	for (size_t i = 0; i < 2; i++)
@@ -190,13 +199,16 @@ static void base_leave(FILE *out, const struct nat_frame *f, const char *ours, c
 	const unsigned bits[] = { f->bits4, f->bits6 };
 	char ip[ADDR_TEXT_MAX];
 
-	fprintf(out, "chain leave { type route hook output priority mangle - 5; policy accept;\n");
+	fprintf(out, "chain answer {\n");
 	for (size_t i = 0; i < 2; i++)
 		if (prefixes[i]->family)
-			fprintf(out, "%s ct direction reply ct original %s daddr %s/%u %s\n", ours,
-				nat_families[i].ip, addr_format_ip(prefixes[i], ip), bits[i], route);
-	fprintf(out, "%s ct state related accept\n%s goto live\nmeta l4proto tcp jump refuse_ended\n}\n}\n",
-		ours, ours);
+			fprintf(out, "ct direction reply ct original %s daddr %s/%u %s\n", nat_families[i].ip,
+				addr_format_ip(prefixes[i], ip), bits[i], route);
+	fprintf(out,
+		"ct state related accept\ngoto live\n}\n"
+		"chain leave { type route hook output priority mangle - 5; policy accept;\n"
+		"%s goto answer\nmeta l4proto tcp jump refuse_ended\n}\n}\n",
+		ours);
 }
 
 void nat_table_base(FILE *out, const struct nat_frame *f, unsigned mark_value)
@@ -210,8 +222,7 @@ void nat_table_base(FILE *out, const struct nat_frame *f, unsigned mark_value)
 	/* To who comes to a port where nothing is, the kernel answers the same. */
 	fprintf(out, "chain refuse { meta l4proto tcp reject with tcp reset\n"
 		     "reject with icmpx type port-unreachable\n}\n");
-	fprintf(out, "chain answers { iifname != \"%s\" ct direction reply %s %s\n}\n", f->tun, ours, route);
-	base_dispatch(out, f, ours);
+	base_dispatch(out, f, ours, route);
 	fprintf(out, "chain turn { type nat hook prerouting priority dstnat - 5; policy accept;\n");
 	for (size_t i = 0; i < 2; i++)
 		fprintf(out, "%s dnat %s to %s daddr . meta l4proto . th dport map @to%c\n", ours,
@@ -219,7 +230,6 @@ void nat_table_base(FILE *out, const struct nat_frame *f, unsigned mark_value)
 	fprintf(out, "}\n");
 	base_forward(out, f, ours);
 	base_leave(out, f, ours, route);
-	fprintf(out, "insert rule inet %s enter jump answers\n", f->table);
 }
 
 /* --- Switches */
