@@ -126,7 +126,9 @@ static void on_stats(void *arg, struct lease_ask *q, const struct addr *peer,
 static void on_admit(void *arg, struct lease_ask *q, const struct addr *peer, const struct admit_request *r)
 {
 	struct node *n = arg;
-	const struct admit_grant grant = { .until = 1800000000, .for_s = 43200, .name = "till" };
+	const struct admit_grant grant = {
+		.full = true, .until = 1800000000, .for_s = 43200, .name = "till"
+	};
 
 	n->bench->admit = *r;
 	if (take(n, q, peer))
@@ -243,6 +245,7 @@ static void what_is_asked_is_answered(void **state)
 	assert_int_equal(lease_link_admit(from, to, &admit, on_done, b, NULL), 0);
 	b->done = 0;
 	run(b);
+	assert_true(b->reply.admit.full);
 	assert_int_equal(b->reply.admit.for_s, 43200);
 	assert_string_equal(b->reply.admit.name, "till");
 	assert_string_equal(b->admit.token, "abc");

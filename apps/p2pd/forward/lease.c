@@ -351,11 +351,13 @@ int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[
 {
 	const char *name;
 	json_int_t until, for_s;
-	int rc = unpack(json, why, "{s:I, s:I, s:s}", "until", &until, "for_s", &for_s, "name", &name);
+	int full;
+	int rc = unpack(json, why, "{s:b, s:I, s:I, s:s}", "full", &full, "until", &until, "for_s", &for_s,
+			"name", &name);
 
 	if (rc)
 		return rc;
-	*g = (struct admit_grant) { 0 };
+	*g = (struct admit_grant) { .full = full };
 	if ((rc = take_u64(&g->until, until, "until", why)) ||
 	    (rc = take_u32(&g->for_s, for_s, "for_s", why)))
 		return rc;
@@ -364,8 +366,8 @@ int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[
 
 struct json_t *admit_grant_json(const struct admit_grant *g)
 {
-	return json_pack("{s:I, s:I, s:s}", "until", (json_int_t)g->until, "for_s", (json_int_t)g->for_s,
-			 "name", g->name);
+	return json_pack("{s:b, s:I, s:I, s:s}", "full", g->full, "until", (json_int_t)g->until, "for_s",
+			 (json_int_t)g->for_s, "name", g->name);
 }
 
 /* --- Counts. */

@@ -55,6 +55,7 @@ struct admit_request {
 };
 
 struct admit_grant {
+	bool full; /* nobody is admitted or burnt: the rule has as many visitors as it can, one of them to go at... */
 	uint64_t until; /* Unix seconds; of a look: 0 */
 	uint32_t for_s; /* for how long */
 	char name[RULE_NAME];
