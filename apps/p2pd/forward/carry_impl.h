@@ -119,6 +119,7 @@ struct carry_entry {
 	enum forward_side side;
 	enum forward_proto proto;
 	struct addr listen, target, gateway4, gateway6;
+	uint8_t secret[FORWARD_SECRET];
 	uint16_t count;
 	struct carry_listener *listeners; /* `count` of them */
 	struct carry_visit *visits;
@@ -143,6 +144,8 @@ bool carry_rule_allows(const struct carry_rule *r, const struct addr *visitor);
 bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *visitor);
 /* Where a gateway is named nobody else may come. False: counted. */
 bool carry_may_enter(const struct carry_entry *e, const struct addr *from);
+/* Whether what came as a gateway's header is its own, and names one who may be a visitor. False: counted. */
+bool carry_believes(const struct carry *c, const struct carry_entry *e, const struct proxy_header *h);
 /* How long a visit may be idle; 0: for ever. */
 uint64_t carry_rule_idle_ms(const struct carry_rule *r);
 
@@ -223,6 +226,8 @@ void carry_pipes_free(struct carry *c);
 extern const struct carry_kind carry_udp_listener;
 struct carry_flow;
 void carry_flow_end(struct carry *c, struct carry_flow *f);
+/* The entry's secret is another one. */
+void carry_flow_renew(struct carry_flow *f);
 
 /* --- carry */
 
@@ -244,6 +249,8 @@ struct carry {
 	unsigned pipe_count; /* of these */
 	struct carry_rule *rules;
 	struct map rule_by_id, entry_by_key, flow_by_key;
+	bool (*may_come)(void *arg, const struct addr *visitor);
+	void *may_come_arg;
 	uint64_t logged_ms;
 	uint8_t buffer[CARRY_BUFFER];
 };

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "apps/p2pd/forward/carry_impl.h"
+#include "core/crypto.h"
 
 enum {
 	BURSTS_A_SECOND = 10, /* of the rate, what may go at once */
@@ -248,6 +249,17 @@ bool carry_may_enter(const struct carry_entry *e, const struct addr *from)
 	return false;
 }
 
+bool carry_believes(const struct carry *c, const struct carry_entry *e, const struct proxy_header *h)
+{
+	bool good = h->proto == e->proto && h->has_secret && !crypto_is_zero(e->secret, sizeof e->secret) &&
+		    crypto_equal(h->secret, e->secret, sizeof e->secret) &&
+		    (!c->may_come || c->may_come(c->may_come_arg, &h->from));
+
+	if (!good)
+		e->rule->stats.rejected[FORWARD_BAD_HEADER]++;
+	return good;
+}
+
 bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *visitor)
 {
 	enum forward_reject why = FORWARD_REJECTS;
@@ -332,7 +344,11 @@ int carry_target_socket(struct carry *c, const struct carry_entry *e, int type)
 size_t carry_header(const struct carry_entry *e, const struct addr *visitor, const struct addr *local,
 		    uint8_t out[static PROXY_HEADER_MAX])
 {
-	struct proxy_header h = { e->proto, *visitor, *local };
+	struct proxy_header h = {
+		.proto = e->proto, .from = *visitor, .to = *local, .has_secret = e->side == FORWARD_GATEWAY
+	};
 
+	if (h.has_secret) /* never to the service */
+		memcpy(h.secret, e->secret, sizeof h.secret);
 	return e->header_out ? proxy_header_write(out, &h) : 0;
 }

@@ -302,6 +302,13 @@ static int start_link(struct forwarder *f)
 	return lease_link_start(&f->link, &config);
 }
 
+static bool may_visit(void *arg, const struct addr *visitor)
+{
+	const struct forwarder *f = arg;
+
+	return engine_is_outside(f->config.engine, visitor);
+}
+
 int forwarder_start(struct forwarder **out, const struct forwarder_config *config, char why[static FILE_WHY])
 {
 	struct forwarder *f = calloc(1, sizeof *f);
@@ -318,6 +325,8 @@ int forwarder_start(struct forwarder **out, const struct forwarder_config *confi
 	rng_init_system(&f->rng);
 	f->timer = loop_timer_create(config->loop, on_due, f);
 	f->carry = carry_create(config->loop, config->tun->name);
+	if (f->carry)
+		carry_visitors(f->carry, may_visit, f);
 	int ret = f->timer && f->carry ? open_files(f, why) : -ENOMEM;
 	if (!ret && (ret = start_link(f)))
 		snprintf(why, FILE_WHY, "the link to other nodes: %s", strerror(-ret));
@@ -355,6 +364,7 @@ void forwarder_stop(struct forwarder *f)
 	forwarder_kernel_stop(f);
 	for (struct forwarder_item *it = f->items, *next; it; it = next) {
 		next = it->next;
+		crypto_wipe(&it->lease, sizeof it->lease);
 		free(it);
 	}
 	forward_list_free(&f->user);

@@ -186,6 +186,9 @@ void forwarder_recompute(struct forwarder *f);
 /* What is to be had of the gateway; asks if that is not what it was. */
 void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *gateway,
 			  const struct lease_request *r);
+/* The secret of the lease that it has or will have there: a new one where it has none. */
+void forwarder_lease_secret(struct forwarder_item *it, const struct engine_peer *gateway,
+			    uint8_t out[static FORWARD_SECRET]);
 /* Nothing is to be had any more of the gateway of before. */
 void forwarder_lease_drop(struct forwarder_item *it);
 /* Who is in the network changed. */

@@ -369,6 +369,8 @@ static void add_family(struct entry_list *list, const struct gateway *g, const s
 	struct forward_entry e = entry_of(g, n);
 	enum addr_family other = family == ADDR_V4 ? ADDR_V6 : ADDR_V4;
 
+	if (!n->kernel || n->request.family != family)
+		memcpy(e.secret, n->request.secret, sizeof e.secret);
 	e.listen = *public_of(g, family);
 	e.target = *overlay_of(&n->owner, family);
 	if (e.target.family == ADDR_NONE)

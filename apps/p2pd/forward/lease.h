@@ -32,9 +32,10 @@ struct lease_request {
 	uint32_t max_conn, idle_s;
 	uint64_t rate, expires_at;
 	bool paused;
-	bool kernel;		 /* the owner can and wants to use its kernel's NAT; else sockets */
-	enum addr_family family; /* of the service: the kernel carries only that one */
-	bool tokens;		 /* visitors may be admitted by token */
+	bool kernel;			/* the owner can and wants to use its kernel's NAT; else sockets */
+	enum addr_family family;	/* of the service: the kernel carries only that one */
+	bool tokens;			/* visitors may be admitted by token */
+	uint8_t secret[FORWARD_SECRET]; /* of the lease, made by the owner: see struct forward_entry */
 };
 
 struct lease_grant {
