@@ -50,16 +50,18 @@ struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, 
 	struct engine_peer *found = NULL;
 
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (!ep->peer.own_kind || strcmp(ep->peer.name, name))
+		if (!ep->peer.own_kind || !rule_node_is(name, ep->peer.name, &ep->ip6))
 			continue;
 		if (found) {
-			snprintf(why, RULE_WHY, "two nodes are called '%s': give one of them another --name",
+			snprintf(why, RULE_WHY,
+				 "two nodes are called '%s': give one of them another --name, or name it by "
+				 "its overlay IPv6 address",
 				 name);
 			return NULL;
 		}
 		found = ep;
 	}
-	if (!found && !strcmp(e->config.name, name))
+	if (!found && rule_node_is(name, e->config.name, &e->ip6))
 		snprintf(why, RULE_WHY, "'%s' is this node itself", name);
 	else if (!found)
 		snprintf(why, RULE_WHY, "no node is called '%s' so far; `p2pd status` lists them", name);

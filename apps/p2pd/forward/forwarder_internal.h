@@ -167,7 +167,7 @@ uint64_t forwarder_in_seconds(uint64_t unix_s, uint64_t now_ms);
 struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t id[static FORWARD_ID]);
 /* Brings about what has been noted. Ends every callback. */
 void forwarder_step(struct forwarder *f);
-/* The member of that name. NULL, with `why` for a person: there is none (yet), or two. */
+/* The member of that name or overlay IPv6 address. NULL, with `why` for a person: there is none (yet), or two. */
 struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, char why[static RULE_WHY]);
 struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
 /* NULL for a key of zeros. */

@@ -126,7 +126,7 @@ static const struct engine_peer *gateway_of(struct forwarder_item *it)
 {
 	const struct engine_peer *ep = forwarder_peer_by_key(it->f, it->lease.gateway.ik);
 
-	if (ep && !strcmp(ep->peer.name, it->rule.via))
+	if (ep && rule_node_is(it->rule.via, ep->peer.name, &ep->ip6))
 		return ep;
 	return forwarder_peer(it->f, it->rule.via, it->why);
 }

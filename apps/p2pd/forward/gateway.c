@@ -14,7 +14,7 @@ enum { STEP_MAX_S = 2 * LEASE_RENEW_S };
 
 static bool still_allowed(const struct gateway_config *config, const struct gateway_given *g)
 {
-	if (!gateway_has_address(config) || !gateway_owner_allowed(config, g->owner.name))
+	if (!gateway_has_address(config) || !gateway_owner_allowed(config, &g->owner))
 		return false;
 	for (unsigned i = 0; i < g->request.range_count; i++)
 		if (!gateway_ports_allowed(config, g->ports[i], g->request.ranges[i].count))
