@@ -55,6 +55,7 @@ struct forward_entry {
 	/* What only gateway and owner know: it is in the headers between them, for any user of the gateway's machine can
 	 * connect from its address. Without one (zeros) no header that comes is taken. */
 	uint8_t secret[FORWARD_SECRET];
+	uint64_t owner; /* at a gateway: whose it is, the same of all that is his; 0: ours */
 };
 
 /* Ports `at`.port to + count - 1 where sockets of ours wait, for visitors or for other nodes. */

@@ -340,6 +340,53 @@ static void without_descriptors_new_ones_are_reset_and_the_old_are_carried_by_co
 	with_few_descriptors(come_in_too_great_number);
 }
 
+/* At a gateway; of two members, the first wants all. */
+static void come_to_one_members_in_too_great_number(struct end *n)
+{
+	enum { HALF_VISITORS = (FEW / 4 - 1) / 2 };
+	struct forward_entry both[2];
+	int visitors[HALF_VISITORS + 1];
+	char why[CARRY_WHY];
+	size_t failed;
+
+	n->e.side = FORWARD_GATEWAY;
+	n->e.header_out = true;
+	apply(&n->w, NULL, 0);
+	both[0] = both[1] = n->e;
+	both[0].owner = 1;
+	both[1].owner = 2;
+	both[1].id[0]++;
+	both[1].listen = free_at("127.0.0.2", SOCK_STREAM);
+	apply(&n->w, both, 2);
+	for (int i = 0; i <= HALF_VISITORS; i++)
+		visitors[i] = come(n, "127.0.0.1");
+	expect_rejects(&n->w, ID, FORWARD_FULL, 1);
+	expect_reset(&n->w, visitors[HALF_VISITORS]);
+	expect_connections(&n->w, ID, HALF_VISITORS);
+	int other = visit_from("127.0.0.1", SOCK_STREAM, &both[1].listen);
+	expect_connections(&n->w, ID + 1, 1);
+	assert_int_equal(stats_of(&n->w, ID + 1).rejected[FORWARD_FULL], 0);
+	/* What ends is given back. */
+	setsockopt(visitors[0], SOL_SOCKET, SO_LINGER, &(struct linger) { .l_onoff = 1 },
+		   sizeof(struct linger));
+	close(visitors[0]);
+	expect_connections(&n->w, ID, HALF_VISITORS - 1);
+	visitors[0] = come(n, "127.0.0.1");
+	expect_connections(&n->w, ID, HALF_VISITORS);
+	/* Ports count, too. */
+	both[1].listen.port = both[1].target.port = 20000;
+	both[1].count = FEW / 4 + 1;
+	assert_int_equal(carry_apply(n->w.carry, both, 2, &failed, why), -EMFILE);
+	assert_int_equal(failed, 1);
+	close(other);
+}
+
+static void one_members_leases_leave_descriptors_to_the_others(void **state)
+{
+	(void)state;
+	with_few_descriptors(come_to_one_members_in_too_great_number);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -353,6 +400,7 @@ int main(void)
 		cmocka_unit_test(the_rate_holds_all_of_an_id_back_together),
 		cmocka_unit_test(who_waits_for_the_rate_goes_on_when_there_is_none_any_more),
 		cmocka_unit_test(who_comes_not_by_the_tunnel_is_not_heard),
+		cmocka_unit_test(one_members_leases_leave_descriptors_to_the_others),
 		cmocka_unit_test(too_many_ports_say_what_to_do),
 		cmocka_unit_test(without_descriptors_new_ones_are_reset_and_the_old_are_carried_by_copying),
 	};

@@ -342,6 +342,7 @@ static struct forward_entry entry_of(const struct gateway *g, const struct gatew
 				   .header_out = true };
 
 	memcpy(e.id, n->request.id, sizeof e.id);
+	memcpy(&e.owner, n->owner.ik, sizeof e.owner);
 	set_allow(&e, n);
 	return e;
 }
