@@ -388,6 +388,19 @@ static void a_closed_door_leaves_visits_answerable(void **state)
 	assert_int_equal(b->event_count, 0);
 }
 
+static void who_comes_too_often_gets_no_handshake(void **state)
+{
+	struct bench *b = *state;
+	unsigned n = 0;
+
+	while (visit(b, "GET", "/", "") && n < 10 * DOOR_COMES_BURST)
+		n++;
+	assert_in_range(n, DOOR_COMES_BURST, 10 * DOOR_COMES_BURST - 1);
+	assert_int_equal(b->status, 0);
+	assert_int_equal(b->event_count, 1);
+	assert_int_equal(b->events[0], DOOR_LIMITED);
+}
+
 static void its_key_stays_over_restarts(void **state)
 {
 	struct bench *b = *state;
@@ -440,6 +453,7 @@ int main(void)
 		TEST(there_is_nothing_else),
 		TEST(a_visitor_that_goes_is_let_in_all_the_same),
 		TEST(a_closed_door_leaves_visits_answerable),
+		TEST(who_comes_too_often_gets_no_handshake),
 		TEST(its_key_stays_over_restarts),
 		TEST(the_administrators_certificate_is_used),
 	};

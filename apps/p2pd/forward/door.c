@@ -201,6 +201,22 @@ static const struct http_route routes[] = { { "GET", "/t/*", on_token },
 					    { "POST", "/t/*", on_token },
 					    { "*", "/*", on_other } };
 
+/* --- Connections. */
+
+static bool may_come(void *arg, const struct addr *from)
+{
+	struct door *d = arg;
+	struct addr who = *from;
+	bool say;
+
+	who.port = 0;
+	if (door_limit_come(&d->limit, &who, loop_now_ms(), &say))
+		return true;
+	if (say)
+		tell(d, DOOR_LIMITED, &who, "");
+	return false;
+}
+
 /* --- Life. */
 
 static int read_key(const struct door_config *c, struct tls_key *key, char why[static RULE_WHY])
@@ -268,6 +284,8 @@ static int listen_at(struct door *d, unsigned i, const struct addr *at, char why
 	int rc = stream_listen(&d->listeners[i], d->config.loop, at, d->tls, http_server_accept, d->http);
 	if (rc)
 		snprintf(why, RULE_WHY, "cannot listen at %s: %s", addr_format(at, text), strerror(-rc));
+	else
+		stream_listener_set_gate(d->listeners[i], may_come, d);
 	return rc;
 }
 
