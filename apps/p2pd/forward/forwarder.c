@@ -357,7 +357,7 @@ void forwarder_stop(struct forwarder *f)
 	if (f->book) {
 		forwarder_kernel_last_look(f);
 		forwarder_count(f);
-		forwarder_counts_keep(f);
+		forwarder_counts_save(f);
 	}
 	forwarder_lease_stop(f);
 	forwarder_gate_stop(f);

@@ -155,7 +155,8 @@ struct forwarder {
 	struct forwarder_ping *pings;
 	uint64_t can_round; /* another number whenever the host is to be looked at anew; from 1 */
 	bool refresh_wanted, stepping, stopping;
-	bool news; /* who waits is to be looked at */
+	bool news;    /* who waits is to be looked at */
+	bool keeping; /* counts are being written */
 	/* When the host is looked at anew, counts are kept, all is computed anew. */
 	uint64_t check_ms, keep_ms, retry_ms;
 };
@@ -265,8 +266,10 @@ struct forward_stats forwarder_counted(const struct forwarder_item *it);
 bool forwarder_counts_kept(const struct forwarder *f, const uint8_t id[static FORWARD_ID],
 			   struct forward_stats *out);
 void forwarder_counts_restore(struct forwarder_item *it);
-/* To the book, with what was refused since to the audit. */
+/* To the book, with what was refused since to the audit. On disk later: a work thread sees to it. */
 void forwarder_counts_keep(struct forwarder *f);
+/* The same, on disk when it returns. */
+void forwarder_counts_save(struct forwarder *f);
 void forwarder_counts_drop(struct forwarder_item *it);
 bool forwarder_stats_of(struct forwarder *f, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
 
