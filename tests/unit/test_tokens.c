@@ -1,110 +1,14 @@
 /* Links that admit a visitor, and above all: a link for one use is used once, whatever ends the process. */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
+
+#include "token_bench.h"
 
 #include "apps/p2pd/forward/read_token.h"
-#include "apps/p2pd/forward/tokens.h"
-#include "core/file.h"
-
-enum { NOW = 1800000000, HOUR = 3600, ROOM = FORWARD_PREFIXES_MAX };
-
-static const uint8_t rule_a[FORWARD_ID] = { 1, [6] = 0x70, [8] = 0x80 },
-		     rule_b[FORWARD_ID] = { 2, [6] = 0x70, [8] = 0x80 };
-static char folder[64];
-static int dir;
-static struct rng rng;
-static struct tokens *tokens;
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/tokens-XXXXXX");
-	assert_non_null(mkdtemp(folder));
-	dir = file_open_dir(folder);
-	rng_init_seed(&rng, 1);
-	return tokens_open(&tokens, dir);
-}
-
-static int tear_down(void **state)
-{
-	DIR *d = opendir(folder);
-
-	(void)state;
-	tokens_close(tokens);
-	for (struct dirent *e; (e = readdir(d));)
-		unlinkat(dirfd(d), e->d_name, 0);
-	closedir(d);
-	close(dir);
-	return rmdir(folder);
-}
-
-static void reopen(void)
-{
-	tokens_close(tokens);
-	assert_int_equal(tokens_open(&tokens, dir), 0);
-}
-
-static struct addr from(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 4242), 0);
-	return a;
-}
-
-static struct token make(const uint8_t *id, uint32_t uses, uint64_t expires_at, char *text)
-{
-	struct token t = { .uses = uses, .expires_at = expires_at, .for_s = 12 * HOUR };
-
-	memcpy(t.id, id, FORWARD_ID);
-	assert_int_equal(tokens_new(tokens, &t, text, NOW, &rng), 0);
-	return t;
-}
-
-static int admit_at(const uint8_t *id, const char *text, const char *visitor, uint64_t now)
-{
-	struct addr a = from(visitor);
-	struct token_visit visit;
-	struct token token;
-	int ret = tokens_admit(tokens, id, text, &a, ROOM, now, &visit, &token);
-
-	if (!ret) {
-		assert_true(addr_same_ip(&visit.visitor, &a));
-		assert_int_equal(visit.visitor.port, 0);
-		assert_memory_equal(visit.id, id, FORWARD_ID);
-		assert_string_equal(visit.token_id, token.token_id);
-	}
-	return ret;
-}
-
-static int admit(const uint8_t *id, const char *text, const char *visitor)
-{
-	return admit_at(id, text, visitor, NOW);
-}
-
-static unsigned allowed(const uint8_t *id, uint64_t now)
-{
-	struct forward_prefix list[8];
-	unsigned count = 0;
-
-	tokens_allow(tokens, id, now, list, &count, 8);
-	return count;
-}
 
 /* --- */
 
@@ -158,62 +62,6 @@ static void a_look_burns_nothing(void **state)
 	assert_int_equal(admit(rule_a, text, "198.51.100.7"), 0);
 	assert_int_equal(tokens_look(tokens, rule_a, text, &first, ROOM, NOW, &token), 0);
 	assert_int_equal(tokens_look(tokens, rule_a, text, &second, ROOM, NOW, &token), -EACCES);
-}
-
-/* Who comes by the link when the rule has as many as it can: nobody is pushed out, no use is lost. */
-static void nobody_is_pushed_out_by_a_later_visitor(void **state)
-{
-	char text[TOKEN_TEXT], other[TOKEN_TEXT], b_text[TOKEN_TEXT];
-	struct addr visitor = from("198.51.100.0"), late = from("203.0.113.9");
-	struct token_visit visit;
-	struct token token;
-	const unsigned room = 5;
-
-	(void)state;
-	make(rule_a, 1000, 0, text);
-	make(rule_a, 1000, 0, other);
-	make(rule_b, 1000, 0, b_text);
-	assert_int_equal(admit(rule_b, b_text, "192.0.2.1"), 0);
-	for (unsigned i = 0; i < room; i++) {
-		visitor.ip[3] = (uint8_t)i;
-		assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, room, NOW + i, &visit, &token),
-				 0);
-	}
-	assert_int_equal(tokens_admit(tokens, rule_a, text, &late, room, NOW + 10, &visit, &token), -EUSERS);
-	assert_int_equal(tokens_look(tokens, rule_a, text, &late, room, NOW + 10, &token), -EUSERS);
-	assert_int_equal(tokens_at(tokens, 0)->used, room);
-	assert_int_equal(allowed(rule_a, NOW + 10), room);
-	assert_int_equal(tokens_full_until(tokens, rule_a, &late, room, NOW + 10), NOW + 12 * HOUR);
-	/* Who is in is still so, and takes no second place by another link. */
-	assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, room, NOW + 10, &visit, &token), 0);
-	assert_int_equal(tokens_admit(tokens, rule_a, other, &visitor, room, NOW + 10, &visit, &token), 0);
-	assert_int_equal(allowed(rule_a, NOW + 10), room);
-	assert_int_equal(tokens_full_until(tokens, rule_b, &late, room, NOW + 10), 0);
-	/* The first one's time is over. */
-	assert_int_equal(tokens_admit(tokens, rule_a, text, &late, room, NOW + 12 * HOUR, &visit, &token), 0);
-	assert_int_equal(allowed(rule_a, NOW + 12 * HOUR), room);
-}
-
-static void no_more_visitors_than_the_file_takes(void **state)
-{
-	struct addr visitor = from("10.0.0.0");
-	char text[TOKEN_TEXT];
-	struct token_visit visit;
-	struct token token;
-	unsigned n = 0;
-	int ret = 0;
-
-	(void)state;
-	make(rule_a, 1000, 0, text);
-	for (; !ret && n <= TOKENS_VISITS_MAX; n++) {
-		visitor.ip[2] = (uint8_t)(n >> 8);
-		visitor.ip[3] = (uint8_t)n;
-		ret = tokens_admit(tokens, rule_a, text, &visitor, 1000, NOW, &visit, &token);
-	}
-	assert_int_equal(ret, -EUSERS);
-	assert_int_equal(n, TOKENS_VISITS_MAX + 1);
-	assert_int_equal(tokens_full_until(tokens, rule_b, &visitor, 1000, NOW), NOW + 12 * HOUR);
-	reopen();
 }
 
 static void a_visit_ends_when_its_time_is_over(void **state)
@@ -604,8 +452,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_link_for_one_use_admits_one_visitor, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_is_admitted_may_load_the_page_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_look_burns_nothing, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(nobody_is_pushed_out_by_a_later_visitor, set_up, tear_down),
-		cmocka_unit_test_setup_teardown(no_more_visitors_than_the_file_takes, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_visit_ends_when_its_time_is_over, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_valid_token_is_refused_in_one_way, set_up,
 						tear_down),
