@@ -96,6 +96,38 @@ int file_write(int dir, const char *name, const void *data, size_t len)
 	return fsync(dir) ? -errno : 0;
 }
 
+static int prepared_name(const char *name, char out[static FILE_NAME_CAP + 8])
+{
+	snprintf(out, FILE_NAME_CAP + 8, ".%s.next", name);
+	return name_is_valid(name) ? 0 : -EINVAL;
+}
+
+int file_prepare(int dir, const char *name, const void *data, size_t len)
+{
+	char next[FILE_NAME_CAP + 8];
+	int rc = prepared_name(name, next);
+
+	if (!rc && (rc = write_temporary(dir, next, data, len)))
+		unlinkat(dir, next, 0);
+	return rc;
+}
+
+int file_adopt(int dir, const char *name)
+{
+	char next[FILE_NAME_CAP + 8];
+	int rc = prepared_name(name, next);
+
+	return !rc && renameat(dir, next, dir, name) ? -errno : rc;
+}
+
+void file_forget(int dir, const char *name)
+{
+	char next[FILE_NAME_CAP + 8];
+
+	if (!prepared_name(name, next))
+		unlinkat(dir, next, 0);
+}
+
 static ssize_t read_all(int fd, uint8_t *out, size_t len)
 {
 	size_t got = 0;

@@ -21,6 +21,12 @@ int file_open_dir(const char *path);
 /* 0 or a negative errno; the old content stays on any failure before the last fsync of the folder. A name is one
  * path component (else -EINVAL). One writer per folder at a time: hold file_lock. */
 int file_write(int dir, const char *name, const void *data, size_t len);
+/* The same in two steps, for who must not wait: file_prepare() on a work thread writes a file beside it, which is on disk when
+ * it returns 0; file_adopt() puts that in its place, whole, but it may be the old one after a power loss; file_forget() takes
+ * it away. One at a time of each name; file_write() may come between. */
+int file_prepare(int dir, const char *name, const void *data, size_t len);
+int file_adopt(int dir, const char *name);
+void file_forget(int dir, const char *name);
 /* The length read, -ENOENT, -EFBIG when it does not fit, -EPERM for a wrong owner or mode, -ELOOP for a link. */
 ssize_t file_read(int dir, const char *name, void *out, size_t cap);
 /* Why file_read() refused it: the file's path, what is wrong with it, and what to do. Returns `out`. */

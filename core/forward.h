@@ -10,7 +10,8 @@
 #include "core/addr.h"
 
 enum {
-	FORWARD_ID = 16,	   /* bytes of a UUIDv7 (RFC 9562 section 5.7) */
+	FORWARD_ID = 16, /* bytes of a UUIDv7 (RFC 9562 section 5.7) */
+	FORWARD_SECRET = 16,
 	FORWARD_PREFIXES_MAX = 64, /* in an allow-list, admitted visitors among them */
 	FORWARD_CONN_DEFAULT = 200,
 	FORWARD_IDLE_DEFAULT_S = 90,
@@ -51,6 +52,10 @@ struct forward_entry {
 	/* Carried by our own sockets: a PROXY protocol v2 header comes first from the gateway (owner's side), or is to be
 	 * sent first to the target. At a gateway header_out is always set. For UDP each datagram has one. */
 	bool header_in, header_out;
+	/* What only gateway and owner know: it is in the headers between them, for any user of the gateway's machine can
+	 * connect from its address. Without one (zeros) no header that comes is taken. */
+	uint8_t secret[FORWARD_SECRET];
+	uint64_t owner; /* at a gateway: whose it is, the same of all that is his; 0: ours */
 };
 
 /* Ports `at`.port to + count - 1 where sockets of ours wait, for visitors or for other nodes. */

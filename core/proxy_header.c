@@ -1,6 +1,7 @@
 #include "core/proxy_header.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "core/bytes.h"
 
@@ -12,6 +13,8 @@ enum {
 	INET6 = 0x20,
 	STREAM = 0x01,
 	DGRAM = 0x02,
+	TLV_HEAD = 3,
+	TLV_SECRET = 0xe0,
 };
 
 static const uint8_t signature[SIGNATURE] = "\r\n\r\n\0\r\nQUIT\n";
@@ -31,11 +34,16 @@ size_t proxy_header_write(uint8_t out[static PROXY_HEADER_MAX], const struct pro
 	write_bytes(&w, signature, SIGNATURE);
 	write_u8(&w, VERSION_2_PROXY);
 	write_u8(&w, (h->from.family == ADDR_V4 ? INET : INET6) | (h->proto == FORWARD_TCP ? STREAM : DGRAM));
-	write_be16(&w, (uint16_t)(2 * ip + 4));
+	write_be16(&w, (uint16_t)(2 * ip + 4 + (h->has_secret ? TLV_HEAD + FORWARD_SECRET : 0)));
 	write_bytes(&w, h->from.ip, ip);
 	write_bytes(&w, h->to.ip, ip);
 	write_be16(&w, h->from.port);
 	write_be16(&w, h->to.port);
+	if (h->has_secret) {
+		write_u8(&w, TLV_SECRET);
+		write_be16(&w, FORWARD_SECRET);
+		write_bytes(&w, h->secret, FORWARD_SECRET);
+	}
 	return w.len;
 }
 
@@ -72,6 +80,22 @@ static int read_addresses(struct proxy_header *h, enum addr_family family, struc
 	return r->bad || h->from.family != family || h->to.family != family ? -EBADMSG : 0;
 }
 
+/* Where they stop to make sense, so do we: what is missing then is missed by the caller. */
+static void read_tlvs(struct proxy_header *h, struct reader *r)
+{
+	for (;;) {
+		uint8_t type = read_u8(r);
+		uint16_t len = read_be16(r);
+		const uint8_t *value = read_bytes(r, len);
+		if (!value)
+			return;
+		if (type != TLV_SECRET || len != FORWARD_SECRET)
+			continue;
+		h->has_secret = true;
+		memcpy(h->secret, value, FORWARD_SECRET);
+	}
+}
+
 int proxy_header_read(struct proxy_header *h, const uint8_t *data, size_t len)
 {
 	enum addr_family family;
@@ -90,5 +114,8 @@ int proxy_header_read(struct proxy_header *h, const uint8_t *data, size_t len)
 		return -EAGAIN;
 	struct reader r = reader_over(data + FIXED, rest);
 	int rc = read_addresses(h, family, &r);
-	return rc ? rc : (int)(FIXED + rest);
+	if (rc)
+		return rc;
+	read_tlvs(h, &r);
+	return (int)(FIXED + rest);
 }

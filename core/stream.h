@@ -111,6 +111,9 @@ struct addr stream_listener_addr(const struct stream_listener *ln);
 /* Connections accepted from now on are made with `tls`; the others go on as they are. Only where stream_listen() was given
  * one. */
 void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls);
+/* Is asked of each connection before anything is done for it, its TLS handshake above all: false closes it. */
+void stream_listener_set_gate(struct stream_listener *ln,
+			      bool (*may_come)(void *arg, const struct addr *from), void *arg);
 struct stream_listener_stats {
 	unsigned half_open; /* now */
 	uint64_t accepted;  /* handed out by on_accept */

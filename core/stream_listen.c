@@ -20,6 +20,8 @@ struct stream_listener {
 	struct tls_config *tls;
 	void (*on_accept)(void *arg, struct stream *s);
 	void *arg;
+	bool (*may_come)(void *arg, const struct addr *from); /* NULL: whoever does */
+	void *may_come_arg;
 	struct stream *half_open, **half_open_tail;
 	struct loop_timer *turn; /* the loop's next one */
 	unsigned accepted;	 /* in this turn */
@@ -87,14 +89,14 @@ void stream_listener_up(struct stream *s)
 	ln->on_accept(ln->arg, s);
 }
 
-static void name_remote(struct stream *s)
+static struct addr remote_of(const struct stream_io *io)
 {
 	struct sockaddr_storage sa;
 	int len = sizeof sa;
 
-	stream_io_tune(s->io);
-	if (uv_tcp_getpeername(&s->io->tcp, (struct sockaddr *)&sa, &len) == 0)
-		s->remote = addr_from_sockaddr((struct sockaddr *)&sa);
+	if (uv_tcp_getpeername(&io->tcp, (struct sockaddr *)&sa, &len) != 0)
+		return (struct addr) { 0 };
+	return addr_from_sockaddr((struct sockaddr *)&sa);
 }
 
 static bool is_our_user(struct stream_io *io)
@@ -128,8 +130,11 @@ static void accept_one(struct stream_listener *ln)
 	if (!io)
 		return;
 	bool wanted = uv_accept(&ln->io->stream, &io->stream) == 0 && (!ln->is_unix || is_our_user(io));
+	struct addr from = wanted && !ln->is_unix ? remote_of(io) : (struct addr) { 0 };
 	if (ln->tls && wanted)
 		wanted = !has_given_up(io);
+	if (ln->may_come && wanted)
+		wanted = ln->may_come(ln->may_come_arg, &from);
 	struct stream *s = wanted ? stream_create(ln->loop, ln->tls, NULL) : NULL;
 	if (!s) {
 		stream_io_close(io);
@@ -137,8 +142,9 @@ static void accept_one(struct stream_listener *ln)
 	}
 	s->io = io;
 	io->owner = s;
+	s->remote = from;
 	if (!ln->is_unix)
-		name_remote(s);
+		stream_io_tune(io);
 	half_open_add(ln, s);
 	stream_start(s);
 }
@@ -305,6 +311,13 @@ struct addr stream_listener_addr(const struct stream_listener *ln)
 void stream_listener_set_tls(struct stream_listener *ln, struct tls_config *tls)
 {
 	ln->tls = tls;
+}
+
+void stream_listener_set_gate(struct stream_listener *ln,
+			      bool (*may_come)(void *arg, const struct addr *from), void *arg)
+{
+	ln->may_come = may_come;
+	ln->may_come_arg = arg;
 }
 
 struct stream_listener_stats stream_listener_stats(const struct stream_listener *ln)

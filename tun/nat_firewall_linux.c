@@ -87,12 +87,28 @@ static bool old_filters(size_t i)
 
 static const char *const hooks[] = { "INPUT", "FORWARD" };
 
+/* Nothing else can open it, and our own way does not depend on it. Said once, for it is tried at each change. */
+static void warn_of_old(const char *program, const char *chain)
+{
+	static bool warned;
+
+	if (!warned)
+		log_warn("host_nat",
+			 "%s, whose tables are in use here, does not take our rule in %s: if its rules drop "
+			 "what "
+			 "is forwarded, let connections with p2pd's mark pass there (it needs root, or "
+			 "CAP_NET_ADMIN and CAP_NET_RAW)",
+			 program, chain);
+	warned = true;
+}
+
 static void open_old(const char *comment, uint32_t mark, uint32_t mask, int hold)
 {
 	for (size_t i = 0; i < 2; i++)
 		for (size_t h = 0; h < 2 && old_filters(i); h++)
-			if (iptables(old[i].program, "-C", hooks[h], comment, mark, mask, hold) == 1)
-				iptables(old[i].program, "-I", hooks[h], comment, mark, mask, hold);
+			if (iptables(old[i].program, "-C", hooks[h], comment, mark, mask, hold) != 0 &&
+			    iptables(old[i].program, "-I", hooks[h], comment, mark, mask, hold) != 0)
+				warn_of_old(old[i].program, hooks[h]);
 }
 
 static void close_old(const char *comment, uint32_t mark, uint32_t mask)

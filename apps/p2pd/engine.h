@@ -242,6 +242,9 @@ void engine_on_tun(struct engine *e, struct pkt *p, uint64_t now_ms);
 /* Interface addresses (port 0) of the host, our own device left out; at start and after each change. `moved`: the
  * default route or an address changed, so all mappings are to be measured anew. */
 void engine_on_hosts(struct engine *e, const struct addr *addrs, size_t count, bool moved, uint64_t now_ms);
+/* Where a visitor may be: not a member, nobody that a stock peer is or leads to, not this host, nor what only this host or
+ * its link knows: a gateway must not pass for one of them, nor an owner reach it through us. */
+bool engine_is_outside(const struct engine *e, const struct addr *visitor);
 /* What the gateways map to us, whenever that changed. */
 void engine_on_portmap(struct engine *e, const struct portmap_view *view, uint64_t now_ms);
 /* The machine slept: all mappings may be gone: measures and punches anew. */

@@ -21,14 +21,20 @@ static bool is_host(const struct engine *e, const struct addr *a)
 	return false;
 }
 
-/* Where a visitor may be: not a member, nobody that a stock peer is or leads to, not this host, nor what only this host or
- * its link knows: a gateway must not pass for one of them, nor an owner reach it through us. */
+bool engine_is_outside(const struct engine *e, const struct addr *visitor)
+{
+	struct addr a = *visitor;
+
+	a.port = 1; /* without one no address is usable */
+	return !addr_is_unusable(&a) && !addr_is_link_local(&a) && !engine_in_overlay(e, &a) &&
+	       !lpm_find(&e->allowed, a.family, a.ip) && !is_host(e, &a);
+}
+
 static bool is_outside(const struct engine *e, enum addr_family family, const uint8_t *ip)
 {
-	struct addr a = addr_from_ip(family, ip, 1); /* a port: without, no address is usable */
+	struct addr a = addr_from_ip(family, ip, 1);
 
-	return a.family == family && !addr_is_unusable(&a) && !addr_is_link_local(&a) &&
-	       !engine_in_overlay(e, &a) && !lpm_find(&e->allowed, family, ip) && !is_host(e, &a);
+	return a.family == family && engine_is_outside(e, &a);
 }
 
 static bool is_ours(const struct engine *e, enum addr_family family, const uint8_t *ip)

@@ -147,14 +147,6 @@ static bool take_ports(void *arg, const char *text)
 	return g->port_count < GATEWAY_PORT_SETS && read_ports(text, &g->ports[g->port_count++]);
 }
 
-static bool is_member(const char *text)
-{
-	char name[CERT_NAME_MAX + 1];
-
-	cert_name_from(name, text);
-	return !strcmp(name, text);
-}
-
 static bool take_owner(void *arg, const char *text)
 {
 	struct gateway_config *g = arg;
@@ -240,8 +232,8 @@ const struct config_entry node_settings_entries[] = {
 	  .takes = "a public IPv4 or IPv6 address of this machine, without a port", .fits = is_public },
 	{ "gateway.ports", WORDS(gateway_ports), .takes = "ports such as 443 or 10000-19999",
 	  .fits = is_ports, .live = true },
-	{ "gateway.owners", WORDS(gateway_owners), .takes = "names of members", .fits = is_member,
-	  .live = true },
+	{ "gateway.owners", WORDS(gateway_owners), .fits = rule_is_node, .live = true,
+	  .takes = "names of members, or their overlay IPv6 addresses" },
 	{ "gateway.max_rate", CONFIG_RATE, AT(gateway_rate), .none = "unlimited", .live = true },
 	{ "gateway.max_conn", CONFIG_NUMBER, AT(gateway_conn), .min = 1, .max = 1000000, .live = true },
 	{ "gateway.max_ports", CONFIG_NUMBER, AT(gateway_owner_ports), .min = 1, .max = 65535, .live = true },

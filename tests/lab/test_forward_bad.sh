@@ -95,6 +95,17 @@ denied n "does not give out" --local "$own:8000"
 denied n "use|taken|has" --local "$own:9090" --proto tcp
 denied n "ports|many" --local "$own:7100-7300"
 denied x "not|may|owner" --local "$(own4 x):7000"
+# A member that takes the name which the gateway lets have ports: of the two neither is meant.
+node_stop x
+node_start x --name n
+lab_until 30 "x has joined" is_joined x
+lab_until 30 "the gateway knows two of that name" eval '[ "$(status gw "[.peers[] | select(.name == \"n\")] | length")" = 2 ]'
+denied x "two nodes are called" --local "$(own4 x):7000"
+denied n "two nodes are called" --local "$own:7000"
+node_stop x
+node_start x
+lab_until 30 "x has joined" is_joined x
+lab_until 30 "n has its name for itself" eval '[ "$(status gw "[.peers[] | select(.name == \"n\")] | length")" = 1 ]'
 audited() { [ "$(local_api gw /audit | jq '[.entries[] | select(.outcome == "refused")] | length')" -ge "$1" ]; }
 lab_until 20 "the gateway audits what it refuses" audited 4
 unchanged || lab_fail "something was opened: $(diff <(echo "$before") <(for host in gw n; do listening $host; ruleset $host; done))"

@@ -33,6 +33,10 @@ reader="Authorization: Bearer $(tail -n 1 "$LAB/api-token")"
 [[ $(api POST "/portmap/$kernel/pause" -H "$reader") = 40? ]] || lab_fail "the token may do more than read"
 [[ $(api GET /portmap -H "$reader" -H "Host: evil.example") = 4?? ]] || lab_fail "any Host is taken: a web page could ask"
 forward_is n "$kernel" active || lab_fail "the token has paused a rule"
+# Who guesses is slowed down, and does not keep out who has the token.
+lab_in n curl -s -o /dev/null -w '%{http_code}\n' --max-time 20 -H "Authorization: Bearer wrong" "http://$API/api/v1/portmap?[1-60]" >"$LAB/guesses"
+[ "$(grep -c '^429' "$LAB/guesses")" -ge 10 ] || lab_fail "guesses are not slowed down: $(sort "$LAB/guesses" | uniq -c | paste -sd,)"
+[[ $(api GET /portmap -H "$reader") = 200 ]] || lab_fail "guesses keep out who has the token: $(api GET /portmap -H "$reader")"
 
 for mode in kernel user; do
 	id=${!mode} port=7000

@@ -88,6 +88,25 @@ for port in $tunnel_ports; do
 	gets "1 (refused|reset|closed|silent|unreachable)" l tcp "$owner" "$port" --wait 2
 done
 [ -n "$tunnel_ports" ] || lab_fail "the owner listens at no tunnel port"
+# Nor does any user of the gateway's machine, whose address is the gateway's, by telling what the gateway would tell.
+forged=$(lab_in gw python3 - "$owner" "$v" $tunnel_ports <<'END'
+import socket, struct, sys
+owner, visitor, ports = sys.argv[1], sys.argv[2], sys.argv[3:]
+header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + socket.inet_aton(visitor) + socket.inet_aton(owner) + struct.pack("!HH", 50000, 80)
+for port in ports:
+    try:
+        with socket.create_connection((owner, int(port)), 5) as s:
+            s.settimeout(5)
+            s.sendall(header + b"GET / HTTP/1.0\r\n\r\n")
+            print("open" if s.recv(100) else "closed")
+    except OSError as e:
+        print("reset" if isinstance(e, ConnectionResetError) else e)
+END
+)
+[ "$(sort -u <<<"$forged")" = reset ] || lab_fail "a forged header at the owner's tunnel ports: $forged"
+[ "$(for id in "$web" "$both" "$loop" "$range" "$nat" "$gone"; do forward_count n "$id" .rejected.bad_header; done | paste -sd+ | bc)" -ge 1 ] ||
+	lab_fail "forged headers are not counted"
+lab_note "a user of the gateway's machine cannot pass for a visitor"
 
 bytes=$(visitor v push "$gw" 7100 2)
 [ "$bytes" -gt 100000 ] || lab_fail "only $bytes bytes a second go through"

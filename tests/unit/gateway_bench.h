@@ -99,7 +99,9 @@ static inline int end(void **state)
 
 static inline struct gateway_owner owner(uint8_t n)
 {
-	struct gateway_owner o = { .ik = { n, 1 }, .ip4 = made_ip("100.64.0.0"), .ip6 = made_ip("fd00::") };
+	struct gateway_owner o = {
+		.ik = { n, 1 }, .sole = true, .ip4 = made_ip("100.64.0.0"), .ip6 = made_ip("fd00::")
+	};
 
 	snprintf(o.name, sizeof o.name, "node-%u", n);
 	o.ip4.ip[3] = n;
@@ -107,16 +109,21 @@ static inline struct gateway_owner owner(uint8_t n)
 	return o;
 }
 
+static inline int ask_as(struct bench *b, const struct gateway_owner *o, const struct lease_request *r)
+{
+	b->why[0] = 0;
+	b->grant = (struct lease_grant) { 0 };
+	int rc = gateway_lease(b->g, o, r, "", NOW, &b->grant, b->conflict, b->why);
+	if (rc && !*b->why)
+		fail_msg("refused with %d and no reason", rc);
+	return rc;
+}
+
 static inline int ask(struct bench *b, uint8_t who, const struct lease_request *r)
 {
 	struct gateway_owner o = owner(who);
 
-	b->why[0] = 0;
-	b->grant = (struct lease_grant) { 0 };
-	int rc = gateway_lease(b->g, &o, r, "", NOW, &b->grant, b->conflict, b->why);
-	if (rc && !*b->why)
-		fail_msg("refused with %d and no reason", rc);
-	return rc;
+	return ask_as(b, &o, r);
 }
 
 static inline int ask_one(struct bench *b, uint8_t who, uint8_t rule)

@@ -30,6 +30,7 @@ static inline struct lease_request made_request(uint8_t n)
 	/* A UUIDv7: RFC 9562 section 5.7. */
 	memcpy(r.id, (uint8_t[FORWARD_ID]) { 1, 0x98, 0, 0, 0, 0, 0x70, 0, 0x80 }, FORWARD_ID);
 	r.id[FORWARD_ID - 1] = n;
+	memset(r.secret, n | 0x80, sizeof r.secret);
 	snprintf(r.name, sizeof r.name, "rule-%u", n);
 	return r;
 }

@@ -2,51 +2,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "carry_world.h"
-
-enum { ID = 7 };
-
-/* An owner's end, at which `from` are the visitors' own addresses or, with a header, the gateway's. */
-struct end {
-	struct world w;
-	int service;
-	struct forward_entry e;
-};
-
-static void end_begin(struct end *n)
-{
-	struct addr target;
-
-	world_begin(&n->w);
-	n->service = service_at("127.0.0.1", &target);
-	n->e = entry(ID, FORWARD_TCP, free_at("127.0.0.1", SOCK_STREAM), target);
-	apply(&n->w, &n->e, 1);
-}
-
-static void end_close(struct end *n)
-{
-	close(n->service);
-	world_end(&n->w);
-}
-
-static int come(struct end *n, const char *from)
-{
-	return visit_from(from, SOCK_STREAM, &n->e.listen);
-}
-
-static void expect_carried(struct end *n, int visitor, int served)
-{
-	send_text(visitor, "in");
-	expect_text(&n->w, served, "in");
-	send_text(served, "out");
-	expect_text(&n->w, visitor, "out");
-}
-
-static void allow(struct end *n, const char *prefix, uint8_t bits)
-{
-	n->e.restricted = true;
-	n->e.allow[n->e.allow_count++] = (struct forward_prefix) { at(prefix, 0), bits };
-}
+#include "carry_end.h"
 
 /* --- The allow-list. */
 
@@ -184,13 +140,6 @@ static void who_says_nothing_for_too_long_is_reset(void **state)
 
 /* --- Paused. */
 
-static bool counted_out(void *arg)
-{
-	int *turns = arg;
-
-	return --*turns == 0;
-}
-
 static void expect_silence(struct end *n, int fd)
 {
 	int turns = 50;
@@ -309,140 +258,7 @@ static void who_waits_for_the_rate_goes_on_when_there_is_none_any_more(void **st
 	end_close(&n);
 }
 
-/* --- The header. */
-
-static const uint8_t foreign[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"
-				 "\xc6\x33\x64\x07\xcb\x00\x71\x05\xc3\x50\x01\xbb"
-				 "hello";
-enum { FOREIGN = sizeof foreign - 1, FOREIGN_HEADER = 28 };
-
-static void gateway_only(struct end *n)
-{
-	n->e.gateway4 = at("127.0.0.9", 0);
-	n->e.header_in = n->e.header_out = true;
-	apply(&n->w, &n->e, 1);
-}
-
-static void a_header_passes_both_ends_and_names_the_visitor(void **state)
-{
-	(void)state;
-	struct end n;
-	uint8_t header[PROXY_HEADER_MAX];
-
-	end_begin(&n);
-	n.e.gateway4 = at("127.0.0.1", 0);
-	n.e.header_in = n.e.header_out = true;
-	struct forward_entry gateway = n.e;
-	gateway.id[0] = ID + 1;
-	gateway.side = FORWARD_GATEWAY;
-	gateway.header_in = false;
-	gateway.gateway4 = (struct addr) { 0 };
-	gateway.target = n.e.listen;
-	gateway.listen = free_at("127.0.0.3", SOCK_STREAM);
-	struct forward_entry both[] = { n.e, gateway };
-	apply(&n.w, both, 2);
-	int visitor = visit_from("127.0.0.44", SOCK_STREAM, &gateway.listen);
-	int served = world_accept(&n.w, n.service);
-	struct proxy_header h = { FORWARD_TCP, local_of(visitor), gateway.listen };
-	expect_bytes(&n.w, served, header, proxy_header_write(header, &h));
-	expect_carried(&n, visitor, served);
-	for (uint8_t id = ID; id <= ID + 1; id++) {
-		struct forward_stats s = stats_of(&n.w, id);
-		assert_true(addr_equal(&s.last_visitor, &h.from));
-		assert_int_equal(s.bytes_in, 2);
-		assert_int_equal(s.bytes_out, 3);
-	}
-	close(visitor);
-	close(served);
-	end_close(&n);
-}
-
-static void a_header_may_come_in_pieces(void **state)
-{
-	(void)state;
-	struct end n;
-	struct addr want = at("198.51.100.7", 50000);
-
-	end_begin(&n);
-	gateway_only(&n);
-	int gateway = come(&n, "127.0.0.9");
-	for (int i = 0; i < FOREIGN; i++) {
-		int turns = 2;
-		assert_int_equal(send(gateway, foreign + i, 1, 0), 1);
-		world_await(&n.w, counted_out, &turns);
-	}
-	int served = world_accept(&n.w, n.service);
-	expect_bytes(&n.w, served, foreign, FOREIGN);
-	struct forward_stats s = stats_of(&n.w, ID);
-	assert_true(addr_equal(&s.last_visitor, &want));
-	close(gateway);
-	close(served);
-	end_close(&n);
-}
-
-static void the_list_sees_the_visitor_not_the_gateway(void **state)
-{
-	(void)state;
-	struct end n;
-
-	end_begin(&n);
-	allow(&n, "198.51.100.8", 32);
-	allow(&n, "127.0.0.0", 8);
-	gateway_only(&n);
-	int gateway = come(&n, "127.0.0.9");
-	assert_int_equal(send(gateway, foreign, FOREIGN, 0), FOREIGN);
-	expect_reset(&n.w, gateway);
-	assert_int_equal(stats_of(&n.w, ID).rejected[FORWARD_NOT_ALLOWED], 1);
-	assert_int_equal(stats_of(&n.w, ID).total, 0);
-	close(gateway);
-	end_close(&n);
-}
-
-static void nobody_but_the_gateway_enters(void **state)
-{
-	(void)state;
-	struct end n;
-
-	end_begin(&n);
-	gateway_only(&n);
-	int other = come(&n, "127.0.0.8");
-	expect_reset(&n.w, other);
-	assert_int_equal(stats_of(&n.w, ID).rejected[FORWARD_NOT_ALLOWED], 1);
-	close(other);
-	end_close(&n);
-}
-
-static const struct {
-	const char *what;
-	size_t at;
-	uint8_t value;
-} spoilt[] = {
-	{ "no header at all", 0, 'G' },
-	{ "version 3", 12, 0x31 },
-	{ "datagrams announced on a stream", 13, 0x12 },
-	{ "too short for its addresses", 15, 4 },
-};
-
-static void a_spoilt_header_is_reset_and_counted(void **state)
-{
-	(void)state;
-	struct end n;
-
-	end_begin(&n);
-	gateway_only(&n);
-	for (size_t i = 0; i < sizeof spoilt / sizeof *spoilt; i++) {
-		uint8_t data[FOREIGN];
-		memcpy(data, foreign, FOREIGN);
-		data[spoilt[i].at] = spoilt[i].value;
-		int gateway = come(&n, "127.0.0.9");
-		assert_int_equal(send(gateway, data, FOREIGN, 0), FOREIGN);
-		expect_reset(&n.w, gateway);
-		expect_rejects(&n.w, ID, FORWARD_BAD_HEADER, i + 1);
-		close(gateway);
-	}
-	assert_int_equal(stats_of(&n.w, ID).connections, 0);
-	end_close(&n);
-}
+/* --- The device. */
 
 static void who_comes_not_by_the_tunnel_is_not_heard(void **state)
 {
@@ -524,6 +340,53 @@ static void without_descriptors_new_ones_are_reset_and_the_old_are_carried_by_co
 	with_few_descriptors(come_in_too_great_number);
 }
 
+/* At a gateway; of two members, the first wants all. */
+static void come_to_one_members_in_too_great_number(struct end *n)
+{
+	enum { HALF_VISITORS = (FEW / 4 - 1) / 2 };
+	struct forward_entry both[2];
+	int visitors[HALF_VISITORS + 1];
+	char why[CARRY_WHY];
+	size_t failed;
+
+	n->e.side = FORWARD_GATEWAY;
+	n->e.header_out = true;
+	apply(&n->w, NULL, 0);
+	both[0] = both[1] = n->e;
+	both[0].owner = 1;
+	both[1].owner = 2;
+	both[1].id[0]++;
+	both[1].listen = free_at("127.0.0.2", SOCK_STREAM);
+	apply(&n->w, both, 2);
+	for (int i = 0; i <= HALF_VISITORS; i++)
+		visitors[i] = come(n, "127.0.0.1");
+	expect_rejects(&n->w, ID, FORWARD_FULL, 1);
+	expect_reset(&n->w, visitors[HALF_VISITORS]);
+	expect_connections(&n->w, ID, HALF_VISITORS);
+	int other = visit_from("127.0.0.1", SOCK_STREAM, &both[1].listen);
+	expect_connections(&n->w, ID + 1, 1);
+	assert_int_equal(stats_of(&n->w, ID + 1).rejected[FORWARD_FULL], 0);
+	/* What ends is given back. */
+	setsockopt(visitors[0], SOL_SOCKET, SO_LINGER, &(struct linger) { .l_onoff = 1 },
+		   sizeof(struct linger));
+	close(visitors[0]);
+	expect_connections(&n->w, ID, HALF_VISITORS - 1);
+	visitors[0] = come(n, "127.0.0.1");
+	expect_connections(&n->w, ID, HALF_VISITORS);
+	/* Ports count, too. */
+	both[1].listen.port = both[1].target.port = 20000;
+	both[1].count = FEW / 4 + 1;
+	assert_int_equal(carry_apply(n->w.carry, both, 2, &failed, why), -EMFILE);
+	assert_int_equal(failed, 1);
+	close(other);
+}
+
+static void one_members_leases_leave_descriptors_to_the_others(void **state)
+{
+	(void)state;
+	with_few_descriptors(come_to_one_members_in_too_great_number);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -536,12 +399,8 @@ int main(void)
 		cmocka_unit_test(while_paused_the_old_stand_still_and_the_new_are_reset),
 		cmocka_unit_test(the_rate_holds_all_of_an_id_back_together),
 		cmocka_unit_test(who_waits_for_the_rate_goes_on_when_there_is_none_any_more),
-		cmocka_unit_test(a_header_passes_both_ends_and_names_the_visitor),
-		cmocka_unit_test(a_header_may_come_in_pieces),
-		cmocka_unit_test(the_list_sees_the_visitor_not_the_gateway),
-		cmocka_unit_test(nobody_but_the_gateway_enters),
-		cmocka_unit_test(a_spoilt_header_is_reset_and_counted),
 		cmocka_unit_test(who_comes_not_by_the_tunnel_is_not_heard),
+		cmocka_unit_test(one_members_leases_leave_descriptors_to_the_others),
 		cmocka_unit_test(too_many_ports_say_what_to_do),
 		cmocka_unit_test(without_descriptors_new_ones_are_reset_and_the_old_are_carried_by_copying),
 	};

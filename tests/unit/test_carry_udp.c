@@ -228,6 +228,7 @@ static struct forward_entry through_gateway(struct end *n)
 
 	n->e.gateway4 = at("127.0.0.1", 0);
 	n->e.header_in = n->e.header_out = true;
+	memset(n->e.secret, 0x5e, sizeof n->e.secret);
 	g = n->e;
 	g.id[0] = GATEWAY_ID;
 	g.side = FORWARD_GATEWAY;
@@ -242,7 +243,7 @@ static struct forward_entry through_gateway(struct end *n)
 static struct addr expect_headed(struct end *n, int visitor, const struct addr *came_to, const char *text)
 {
 	uint8_t want[PROXY_HEADER_MAX + 100];
-	struct proxy_header h = { FORWARD_UDP, local_of(visitor), *came_to };
+	struct proxy_header h = { .proto = FORWARD_UDP, .from = local_of(visitor), .to = *came_to };
 	size_t len = proxy_header_write(want, &h);
 
 	memcpy(want + len, text, strlen(text));
@@ -299,6 +300,31 @@ static void a_gateway_that_began_anew_goes_on_with_the_flow(void **state)
 	end_close(&n);
 }
 
+static void a_flow_goes_on_with_another_secret(void **state)
+{
+	(void)state;
+	struct end n;
+
+	end_begin(&n, "127.0.0.1");
+	struct forward_entry g = through_gateway(&n);
+	apply(&n.w, (struct forward_entry[]) { n.e, g }, 2);
+	int a = visit_from("127.0.0.44", SOCK_DGRAM, &g.listen);
+	send_text(a, "before");
+	struct addr flow = expect_headed(&n, a, &g.listen, "before");
+	n.e.secret[0]++;
+	apply(&n.w, (struct forward_entry[]) { n.e, g }, 2);
+	send_text(a, "between");
+	expect_rejects(&n.w, ID, FORWARD_BAD_HEADER, 1);
+	g.secret[0]++;
+	apply(&n.w, (struct forward_entry[]) { n.e, g }, 2);
+	send_text(a, "after");
+	struct addr again = expect_headed(&n, a, &g.listen, "after");
+	assert_true(addr_equal(&flow, &again));
+	assert_int_equal(stats_of(&n.w, GATEWAY_ID).total, 1);
+	close(a);
+	end_close(&n);
+}
+
 static void datagrams_without_a_header_or_from_elsewhere_are_dropped(void **state)
 {
 	(void)state;
@@ -333,6 +359,7 @@ int main(void)
 		cmocka_unit_test(removed_flows_are_gone),
 		cmocka_unit_test(a_header_goes_before_each_datagram_and_none_before_answers),
 		cmocka_unit_test(a_gateway_that_began_anew_goes_on_with_the_flow),
+		cmocka_unit_test(a_flow_goes_on_with_another_secret),
 		cmocka_unit_test(datagrams_without_a_header_or_from_elsewhere_are_dropped),
 	};
 

@@ -84,7 +84,8 @@ static void on_event(void *arg, enum door_event event, const struct addr *visito
 	struct bench *b = arg;
 
 	assert_int_equal(visitor->family, ADDR_V4);
-	assert_string_equal(name, event == DOOR_LOOKED || event == DOOR_ADMITTED ? "till" : "");
+	assert_string_equal(
+		name, event == DOOR_LOOKED || event == DOOR_ADMITTED || event == DOOR_FULL ? "till" : "");
 	if (b->event_count < 64)
 		b->events[b->event_count++] = event;
 }
@@ -256,6 +257,22 @@ static void a_page_needs_nothing_from_elsewhere_and_stays_nowhere(void **state)
 	assert_string_not_equal(first, b->csp);
 }
 
+static void a_full_rule_says_when_to_come_again(void **state)
+{
+	struct bench *b = *state;
+	static const char *const methods[] = { "GET", "POST" };
+
+	b->grant.full = true;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(visit(b, methods[i], "/t/abc", ""), 503);
+		assert_non_null(strstr(b->body, "2027-01-15 08:00 UTC"));
+		assert_non_null(strstr(b->body, "<b>till</b>"));
+		assert_non_null(strstr(b->body, "as good as it was"));
+		assert_null(strstr(b->body, "<form"));
+		assert_int_equal(b->events[i], DOOR_FULL);
+	}
+}
+
 static void another_site_cannot_press_the_button(void **state)
 {
 	struct bench *b = *state;
@@ -371,6 +388,19 @@ static void a_closed_door_leaves_visits_answerable(void **state)
 	assert_int_equal(b->event_count, 0);
 }
 
+static void who_comes_too_often_gets_no_handshake(void **state)
+{
+	struct bench *b = *state;
+	unsigned n = 0;
+
+	while (visit(b, "GET", "/", "") && n < 10 * DOOR_COMES_BURST)
+		n++;
+	assert_in_range(n, DOOR_COMES_BURST, 10 * DOOR_COMES_BURST - 1);
+	assert_int_equal(b->status, 0);
+	assert_int_equal(b->event_count, 1);
+	assert_int_equal(b->events[0], DOOR_LIMITED);
+}
+
 static void its_key_stays_over_restarts(void **state)
 {
 	struct bench *b = *state;
@@ -415,6 +445,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(looking_asks_and_pressing_admits),
 		TEST(a_page_needs_nothing_from_elsewhere_and_stays_nowhere),
+		TEST(a_full_rule_says_when_to_come_again),
 		TEST(another_site_cannot_press_the_button),
 		TEST(tokens_that_are_not_good_all_look_the_same),
 		TEST(who_guesses_is_stopped),
@@ -422,6 +453,7 @@ int main(void)
 		TEST(there_is_nothing_else),
 		TEST(a_visitor_that_goes_is_let_in_all_the_same),
 		TEST(a_closed_door_leaves_visits_answerable),
+		TEST(who_comes_too_often_gets_no_handshake),
 		TEST(its_key_stays_over_restarts),
 		TEST(the_administrators_certificate_is_used),
 	};

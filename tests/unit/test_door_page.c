@@ -34,6 +34,13 @@ static bool knock(struct limited *l, const char *who, uint64_t now_ms)
 	return door_limit_knock(&l->limit, &a, now_ms, &l->tell);
 }
 
+static bool come(struct limited *l, const char *who, uint64_t now_ms)
+{
+	struct addr a = made_ip(who);
+
+	return door_limit_come(&l->limit, &a, now_ms, &l->tell);
+}
+
 static void wrong(struct limited *l, const char *who, uint64_t now_ms)
 {
 	struct addr a = made_ip(who);
@@ -111,6 +118,68 @@ static void all_together_are_limited_too(void **state)
 	door_limit_free(&l.limit);
 }
 
+/* Whoever has a /48 has 65,536 sources: others are heard all the same, and he fills no more places than he has turns. */
+static void one_network_does_not_use_up_what_is_for_all(void **state)
+{
+	(void)state;
+	struct limited l;
+	char who[40];
+	unsigned let_in = 0;
+
+	limit_begin(&l);
+	for (unsigned i = 0; i < 10000; i++) {
+		snprintf(who, sizeof who, "2001:db8:1:%x::1", i);
+		let_in += knock(&l, who, NOW);
+	}
+	assert_int_equal(let_in, DOOR_NET_BURST);
+	assert_true(l.limit.sources.count <= DOOR_NET_BURST + 1);
+	assert_true(knock(&l, "2001:db8:2::1", NOW));
+	assert_true(knock(&l, "203.0.113.1", NOW));
+	assert_true(knock(&l, "2001:db8:1:ffff::1", NOW + 1000));
+	door_limit_free(&l.limit);
+}
+
+static void all_of_ipv6_do_not_use_up_what_is_for_ipv4(void **state)
+{
+	(void)state;
+	struct limited l;
+	char who[40];
+
+	limit_begin(&l);
+	for (unsigned i = 0; i < 2 * DOOR_ALL_BURST; i++) {
+		snprintf(who, sizeof who, "2001:db8:%x::1", i);
+		assert_int_equal(knock(&l, who, NOW), i < DOOR_ALL_BURST);
+	}
+	assert_true(knock(&l, "203.0.113.1", NOW));
+	door_limit_free(&l.limit);
+}
+
+static void connections_are_limited_before_they_cost_anything(void **state)
+{
+	(void)state;
+	struct limited l;
+	char who[40];
+	unsigned let_in = 0;
+
+	limit_begin(&l);
+	for (unsigned i = 0; i < 2 * DOOR_COMES_BURST; i++)
+		let_in += come(&l, "198.51.100.7", NOW);
+	assert_int_equal(let_in, DOOR_COMES_BURST);
+	assert_true(come(&l, "198.51.100.7", NOW + 1000));
+	assert_true(knock(&l, "198.51.100.7", NOW + 1000)); /* one that it still has may go on */
+	for (unsigned i = let_in = 0; i < 1000; i++) {
+		snprintf(who, sizeof who, "2001:db8:1:%x::1", i);
+		let_in += come(&l, who, NOW);
+	}
+	assert_int_equal(let_in, DOOR_NET_COMES_BURST);
+	for (unsigned i = let_in = 0; i < 1000; i++) {
+		snprintf(who, sizeof who, "2001:db9:%x::1", i);
+		let_in += come(&l, who, NOW);
+	}
+	assert_int_equal(let_in, DOOR_ALL_COMES_BURST - DOOR_NET_COMES_BURST);
+	door_limit_free(&l.limit);
+}
+
 static void a_flood_of_sources_takes_bounded_memory(void **state)
 {
 	(void)state;
@@ -119,12 +188,13 @@ static void a_flood_of_sources_takes_bounded_memory(void **state)
 
 	limit_begin(&l);
 	for (unsigned i = 0; i < 3 * DOOR_SOURCES_MAX; i++) {
-		snprintf(who, sizeof who, "2001:db8:%x:%x::1", i >> 12, i & 0xfff);
+		snprintf(who, sizeof who, "2001:db8:%x::1", i);
 		knock(&l, who, NOW);
-		assert_true(l.limit.sources.count <= DOOR_SOURCES_MAX + 1);
+		assert_true(l.limit.sources.count <= DOOR_SOURCES_MAX + 2);
 	}
-	assert_false(knock(&l, "203.0.113.1", NOW + 100));
-	assert_true(knock(&l, "203.0.113.1", NOW + 10000)); /* the quiet ones have made way */
+	assert_false(knock(&l, "2001:dba::1", NOW + 100));
+	assert_true(knock(&l, "203.0.113.1", NOW + 100));
+	assert_true(knock(&l, "2001:dba::1", NOW + 10000)); /* the quiet ones have made way */
 	door_limit_free(&l.limit);
 }
 
@@ -192,6 +262,9 @@ int main(void)
 		cmocka_unit_test(all_addresses_of_a_network_are_one_source),
 		cmocka_unit_test(being_turned_away_is_told_once_a_minute),
 		cmocka_unit_test(all_together_are_limited_too),
+		cmocka_unit_test(one_network_does_not_use_up_what_is_for_all),
+		cmocka_unit_test(all_of_ipv6_do_not_use_up_what_is_for_ipv4),
+		cmocka_unit_test(connections_are_limited_before_they_cost_anything),
 		cmocka_unit_test(a_flood_of_sources_takes_bounded_memory),
 		cmocka_unit_test(spans_are_said_in_two_units_at_most),
 		cmocka_unit_test(a_page_says_what_will_happen),

@@ -37,6 +37,7 @@ static int begin(void **state)
 		.ip6 = ip("fd00::1"),
 		.gateway = { .ik = { 9 }, .ip4 = ip("10.77.0.9"), .ip6 = ip("fd00::9") },
 		.tunnel = 12000,
+		.secret = "known to both",
 		.members = members,
 		.admitted = admitted,
 	};
@@ -202,6 +203,7 @@ static void public_rules_come_out_at_the_tunnels_ports(void **state)
 	assert_string_equal(shown(&user.items[1]), "10.77.0.1:12001+3 tcp -> 192.168.50.10:9000");
 	for (size_t i = 0; i < 4; i++) {
 		assert_true(user.items[i].header_in);
+		assert_memory_equal(user.items[i].secret, plan.secret, FORWARD_SECRET);
 		assert_true(addr_same_ip(&user.items[i].gateway4, &plan.gateway.ip4));
 		assert_true(addr_same_ip(&user.items[i].gateway6, &plan.gateway.ip6));
 	}
@@ -215,6 +217,7 @@ static void the_kernel_needs_no_header(void **state)
 	compute();
 	assert_int_equal(kernel.count, 2);
 	assert_false(kernel.items[0].header_in);
+	assert_int_equal(kernel.items[0].secret[0], 0);
 	assert_true(user.items[0].header_in); /* IPv6 visitors come by the gateway's sockets */
 }
 
@@ -326,6 +329,7 @@ static void any_change_is_told_to_the_gateway(void **state)
 	DIFFERS(b.ranges[0].wanted++);
 	DIFFERS(b.range_count--);
 	DIFFERS(strcpy(b.name, "other"));
+	DIFFERS(b.secret[15]++);
 	DIFFERS(strcpy(b.domain, "example.org"));
 	DIFFERS(b.allow[b.allow_count++] = admitted[0]);
 #undef DIFFERS

@@ -163,6 +163,34 @@ static void only_members_that_the_administrator_names_get_any(void **state)
 	assert_int_equal(gateway_entries(b->g, NULL, 0) + gateway_user_entries(b->g, NULL, 0), 2);
 }
 
+static void of_two_with_the_name_that_was_named_neither_gets_any(void **state)
+{
+	struct bench *b = *state;
+	struct lease_request r = made_request(1);
+	struct gateway_owner o = owner(2);
+
+	strcpy(b->config.owners[0], "node-2");
+	b->config.owner_count = 1;
+	gateway_configure(b->g, &b->config);
+	o.sole = false;
+	assert_int_equal(ask_as(b, &o, &r), -EACCES);
+	assert_non_null(strstr(b->why, "two nodes are called 'node-2'"));
+	/* Nobody has another's address. */
+	strcpy(b->config.owners[0], "FD00:0::2");
+	gateway_configure(b->g, &b->config);
+	assert_int_equal(ask_as(b, &o, &r), 0);
+	assert_int_equal(ask_one(b, 1, 3), -EACCES);
+	strcpy(o.name, "fd00::2");
+	o.ip6 = made_ip("fd00::3");
+	assert_int_equal(ask_as(b, &o, &r), -EACCES);
+	/* That it did not have the name for itself is still known after a restart. */
+	reopen(b);
+	assert_non_null(gateway_owner(b->g, r.id));
+	strcpy(b->config.owners[0], "node-2");
+	gateway_configure(b->g, &b->config);
+	assert_null(gateway_owner(b->g, r.id));
+}
+
 static void nobody_touches_anothers_lease(void **state)
 {
 	struct bench *b = *state;
@@ -274,6 +302,7 @@ int main(void)
 		TEST(ports_are_chosen_from_what_is_allowed_and_free),
 		TEST(only_ports_that_the_administrator_gives_are_given),
 		TEST(only_members_that_the_administrator_names_get_any),
+		TEST(of_two_with_the_name_that_was_named_neither_gets_any),
 		TEST(nobody_touches_anothers_lease),
 		TEST(an_owner_has_no_more_ports_than_it_may),
 		TEST(an_owner_has_no_more_leases_than_it_may),

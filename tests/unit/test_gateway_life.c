@@ -196,6 +196,44 @@ static void the_owners_next_word_is_the_last_on_visitors(void **state)
 	assert_int_equal(allowed(b), 0);
 }
 
+/* The owner's next word was faster than its answer to the door. */
+static void only_sockets_get_the_leases_secret(void **state)
+{
+	struct bench *b = *state;
+	struct lease_request r = made_request(1);
+
+	r.kernel = true;
+	assert_int_equal(ask(b, 1, &r), 0);
+	uint64_t version = gateway_version(b->g);
+	assert_int_equal(gateway_entries(b->g, b->entries, ENTRIES), 1);
+	assert_int_equal(b->entries[0].secret[0], 0);
+	assert_int_equal(gateway_user_entries(b->g, b->entries, ENTRIES), 1);
+	assert_memory_equal(b->entries[0].secret, r.secret, FORWARD_SECRET);
+	/* The owner began anew. */
+	r.secret[0]++;
+	assert_int_equal(ask(b, 1, &r), 0);
+	assert_int_not_equal(gateway_version(b->g), version);
+	reopen(b);
+	assert_int_equal(gateway_user_entries(b->g, b->entries, ENTRIES), 1);
+	assert_memory_equal(b->entries[0].secret, r.secret, FORWARD_SECRET);
+}
+
+static void whom_the_owner_has_allowed_already_is_in(void **state)
+{
+	struct bench *b = *state;
+	struct lease_request r = made_request(1);
+	struct addr visitor = made_ip("198.51.100.0"), other = made_ip("203.0.113.9");
+
+	r.restricted = r.tokens = true;
+	for (r.allow_count = 0; r.allow_count < FORWARD_PREFIXES_MAX; r.allow_count++) {
+		visitor.ip[3] = (uint8_t)r.allow_count;
+		r.allow[r.allow_count] = (struct forward_prefix) { visitor, 32 };
+	}
+	assert_int_equal(ask(b, 1, &r), 0);
+	assert_int_equal(gateway_admit(b->g, r.id, &visitor, NOW + 100), 0);
+	assert_int_equal(gateway_admit(b->g, r.id, &other, NOW + 100), -ENOSPC);
+}
+
 static void visitors_are_bounded(void **state)
 {
 	struct bench *b = *state;
@@ -298,6 +336,8 @@ int main(void)
 		TEST(an_expired_rule_ends_at_its_second),
 		TEST(visitors_come_until_their_time_is_over),
 		TEST(the_owners_next_word_is_the_last_on_visitors),
+		TEST(only_sockets_get_the_leases_secret),
+		TEST(whom_the_owner_has_allowed_already_is_in),
 		TEST(visitors_are_bounded),
 		TEST(the_kernel_carries_the_services_family_and_sockets_the_other),
 		TEST(why_the_kernel_is_not_used_is_said),

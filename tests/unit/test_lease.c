@@ -60,6 +60,7 @@ static void a_request_comes_out_as_it_went_in(void **state)
 	assert_true(addr_equal(&back.allow[1].prefix, &r.allow[1].prefix));
 	assert_int_equal(back.allow[1].bits, 128);
 	assert_int_equal(back.rate, 1u << 31);
+	assert_memory_equal(back.secret, r.secret, FORWARD_SECRET);
 	json_decref(json);
 	json_decref(again);
 }
@@ -118,6 +119,10 @@ static void requests_with_wrong_values_are_refused(void **state)
 		{ "kernel", NULL },
 		{ "family", "5" },
 		{ "tokens", "\"yes\"" },
+		{ "secret", NULL },
+		{ "secret", "\"\"" },
+		{ "secret", "\"AAAAAAAAAAAAAAAAAAAAAA\"" },
+		{ "secret", "\"Zm9yIHR3byBvbmx5\"" },
 		{ "more", "1" },
 	};
 

@@ -42,7 +42,9 @@ static void what_is_written_is_as_the_protocol_has_it(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-		struct proxy_header h = { known[i].proto, addr(known[i].from), addr(known[i].to) };
+		struct proxy_header h = { .proto = known[i].proto,
+					  .from = addr(known[i].from),
+					  .to = addr(known[i].to) };
 		uint8_t out[PROXY_HEADER_MAX];
 		assert_int_equal(proxy_header_write(out, &h), known[i].len);
 		assert_memory_equal(out, known[i].bytes, known[i].len);
@@ -66,7 +68,9 @@ static void nothing_is_written_of_two_families_or_none(void **state)
 {
 	(void)state;
 	uint8_t out[PROXY_HEADER_MAX];
-	struct proxy_header mixed = { FORWARD_TCP, addr("198.51.100.7:1"), addr("[2001:db8::5]:2") };
+	struct proxy_header mixed = { .proto = FORWARD_TCP,
+				      .from = addr("198.51.100.7:1"),
+				      .to = addr("[2001:db8::5]:2") };
 	struct proxy_header none = { .proto = FORWARD_TCP };
 
 	assert_int_equal(proxy_header_write(out, &mixed), 0);
@@ -81,6 +85,53 @@ static void each_piece_of_a_header_asks_for_the_rest(void **state)
 			struct proxy_header h;
 			assert_int_equal(proxy_header_read(&h, known[i].bytes, n), -EAGAIN);
 		}
+}
+
+static const uint8_t secret4[] = { SIGNATURE, 0x21, 0x11, 0, 12 + 19,
+				   /* 198.51.100.7 -> 203.0.113.5, 50000 -> 443 */
+				   198, 51, 100, 7, 203, 0, 113, 5, 0xc3, 0x50, 0x01, 0xbb,
+				   /* Type, length, value. */
+				   0xe0, 0, 16, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 };
+
+static void a_secret_goes_along(void **state)
+{
+	(void)state;
+	struct proxy_header h = { FORWARD_TCP,
+				  addr("198.51.100.7:50000"),
+				  addr("203.0.113.5:443"),
+				  true,
+				  { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16 } },
+			    back;
+	uint8_t out[PROXY_HEADER_MAX];
+
+	assert_int_equal(proxy_header_write(out, &h), sizeof secret4);
+	assert_memory_equal(out, secret4, sizeof secret4);
+	assert_int_equal(proxy_header_read(&back, out, sizeof secret4), sizeof secret4);
+	assert_true(back.has_secret);
+	assert_memory_equal(back.secret, h.secret, FORWARD_SECRET);
+	assert_int_equal(proxy_header_read(&back, out, sizeof secret4 - 1), -EAGAIN);
+	h = (struct proxy_header) {
+		FORWARD_UDP, addr("[2001:db8::7]:1"), addr("[2001:db8::5]:2"), true, { 0 }
+	};
+	assert_int_equal(proxy_header_write(out, &h), PROXY_HEADER_MAX);
+}
+
+static void a_secret_of_another_type_or_length_is_none(void **state)
+{
+	(void)state;
+	static const struct {
+		size_t at;
+		uint8_t value;
+	} cases[] = { { 28, 0xe1 }, { 30, 15 }, { 30, 17 }, { 29, 1 }, { 15, 12 + 18 }, { 15, 12 + 2 } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+		uint8_t data[sizeof secret4];
+		struct proxy_header h;
+		memcpy(data, secret4, sizeof data);
+		data[cases[i].at] = cases[i].value;
+		assert_int_equal(proxy_header_read(&h, data, sizeof data), 16 + data[15]);
+		assert_false(h.has_secret);
+	}
 }
 
 static void what_follows_is_not_the_headers(void **state)
@@ -165,6 +216,8 @@ int main(void)
 		cmocka_unit_test(what_is_read_is_what_was_written),
 		cmocka_unit_test(nothing_is_written_of_two_families_or_none),
 		cmocka_unit_test(each_piece_of_a_header_asks_for_the_rest),
+		cmocka_unit_test(a_secret_goes_along),
+		cmocka_unit_test(a_secret_of_another_type_or_length_is_none),
 		cmocka_unit_test(what_follows_is_not_the_headers),
 		cmocka_unit_test(tlvs_are_skipped_as_far_as_a_segment_holds_them),
 		cmocka_unit_test(a_spoilt_header_is_refused),

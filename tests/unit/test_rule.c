@@ -63,13 +63,29 @@ static void local_alone_is_enough(void **state)
 	assert_false(rule_restricted(&r));
 }
 
+static void a_member_is_meant_by_its_name_or_by_its_address(void **state)
+{
+	(void)state;
+	struct addr ip6;
+
+	assert_int_equal(addr_parse(&ip6, "fd00::7", 0), 0);
+	assert_true(rule_node_is("nas.home", "nas.home", &ip6));
+	assert_false(rule_node_is("nas", "nas.home", &ip6));
+	assert_true(rule_node_is("fd00:0:0::7", "nas.home", &ip6));
+	assert_false(rule_node_is("fd00::8", "nas.home", &ip6));
+	assert_false(rule_node_is("fd00::8", "fd00::8", &ip6)); /* what calls itself an address is not it */
+	assert_false(rule_node_is("fd00::8", "nas.home", &(struct addr) { 0 }));
+}
+
 static void what_is_printed_reads_the_same(void **state)
 {
 	(void)state;
 	static const char *const specs[] = {
 		"{'local':'192.168.50.10:80,443,9000-9099','proto':'both'}",
 		"{'local':'[2001:db8::1]:1-2','proto':'udp','name':'cam-attic-554','source_ip':'nat'}",
-		"{'local':'127.0.0.1:65535','scope':'nodes','to':['till-1','nas.home'],'paused':true}",
+		"{'local':'127.0.0.1:65535','scope':'nodes','to':['till-1','nas.home','fd00::7'],'paused':"
+		"true}",
+		"{'local':'127.0.0.1:1','scope':'public','via':'fd12:3456:789a:1:2:3:4:5','allow':['token']}",
 		"{'local':'10.1.2.3:22','scope':'public','via':'gate','public_port':2222,"
 		"'domain':'shop.example.org','allow':['198.51.100.0/24','2001:db8::/32','token',"
 		"'203.0.113.7'],'max_conn':0,'idle_s':0,'rate':1250000,'expires_at':1900000000,"
@@ -153,6 +169,7 @@ static const struct {
 	{ "{'local':'10.0.0.1:80','to':['a']}", "scope is org" },
 	{ "{'local':'10.0.0.1:80','scope':'nodes','to':['Till']}", "name of a member" },
 	{ "{'local':'10.0.0.1:80','scope':'nodes','to':['']}", "name of a member" },
+	{ "{'local':'10.0.0.1:80','scope':'nodes','to':['[fd00::7]:1']}", "name of a member" },
 	{ "{'local':'10.0.0.1:80','scope':'nodes','to':'a'}", "list" },
 	{ "{'local':'10.0.0.1:80','scope':'nodes','to':['a'],'allow':['token']}", "scope is nodes" },
 	{ "{'local':'10.0.0.1:80','scope':'public'}", "gateway" },
@@ -506,6 +523,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(local_alone_is_enough),
+		cmocka_unit_test(a_member_is_meant_by_its_name_or_by_its_address),
 		cmocka_unit_test(what_is_printed_reads_the_same),
 		cmocka_unit_test(bad_input_is_refused_with_a_reason),
 		cmocka_unit_test(what_is_at_its_longest_is_taken_and_no_longer),

@@ -226,6 +226,7 @@ static void wrong_settings_of_the_node_are_refused(void **state)
 					   "gateway: {ports: [10, x]}",
 					   "gateway: {ports: 99999999999999999999}",
 					   "gateway: {owners: [a_b]}",
+					   "gateway: {owners: ['[fd00::7]:80']}",
 					   "gateway: {max_rate: 5}",
 					   "gateway: {max_conn: 0}",
 					   "gateway: {max_ports: 65536}",
@@ -292,7 +293,7 @@ static void a_gateway_is_what_its_settings_say(void **state)
 	(void)state;
 	static const char text[] =
 		"gateway:\n  address: [2001:db8::5, 203.0.113.5]\n  ports: [80, 10000-19999, 1-65535]\n"
-		"  owners: [shop-1, nas.home]\n  max_rate: 8mbit\n  max_conn: 7\n  max_ports: 9\n"
+		"  owners: [shop-1, nas.home, fd00::7]\n  max_rate: 8mbit\n  max_conn: 7\n  max_ports: 9\n"
 		"  door: {port: 444, cert: /c, key: /k, name: gw.example.org}\n"
 		"api: {listen: '[::1]:5'}\n";
 	char shown[ADDR_TEXT_MAX];
@@ -307,7 +308,8 @@ static void a_gateway_is_what_its_settings_say(void **state)
 	assert_true(g.ports[0].first == 80 && g.ports[0].count == 1);
 	assert_true(g.ports[1].first == 10000 && g.ports[1].count == 10000);
 	assert_true(g.ports[2].first == 1 && g.ports[2].count == 65535);
-	assert_int_equal(g.owner_count, 2);
+	assert_int_equal(g.owner_count, 3);
+	assert_string_equal(g.owners[2], "fd00::7");
 	assert_string_equal(g.owners[1], "nas.home");
 	assert_true(g.max_rate == 1000000 && g.max_conn == 7 && g.max_ports == 9 && g.door_port == 444);
 	assert_string_equal(g.door_cert, "/c");

@@ -1,110 +1,14 @@
 /* Links that admit a visitor, and above all: a link for one use is used once, whatever ends the process. */
-#include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <unistd.h>
-#include <cmocka.h>
+
+#include "token_bench.h"
 
 #include "apps/p2pd/forward/read_token.h"
-#include "apps/p2pd/forward/tokens.h"
-#include "core/file.h"
-
-enum { NOW = 1800000000, HOUR = 3600 };
-
-static const uint8_t rule_a[FORWARD_ID] = { 1, [6] = 0x70, [8] = 0x80 },
-		     rule_b[FORWARD_ID] = { 2, [6] = 0x70, [8] = 0x80 };
-static char folder[64];
-static int dir;
-static struct rng rng;
-static struct tokens *tokens;
-
-static int set_up(void **state)
-{
-	(void)state;
-	strcpy(folder, "/tmp/tokens-XXXXXX");
-	assert_non_null(mkdtemp(folder));
-	dir = file_open_dir(folder);
-	rng_init_seed(&rng, 1);
-	return tokens_open(&tokens, dir);
-}
-
-static int tear_down(void **state)
-{
-	DIR *d = opendir(folder);
-
-	(void)state;
-	tokens_close(tokens);
-	for (struct dirent *e; (e = readdir(d));)
-		unlinkat(dirfd(d), e->d_name, 0);
-	closedir(d);
-	close(dir);
-	return rmdir(folder);
-}
-
-static void reopen(void)
-{
-	tokens_close(tokens);
-	assert_int_equal(tokens_open(&tokens, dir), 0);
-}
-
-static struct addr from(const char *text)
-{
-	struct addr a;
-
-	assert_int_equal(addr_parse(&a, text, 4242), 0);
-	return a;
-}
-
-static struct token make(const uint8_t *id, uint32_t uses, uint64_t expires_at, char *text)
-{
-	struct token t = { .uses = uses, .expires_at = expires_at, .for_s = 12 * HOUR };
-
-	memcpy(t.id, id, FORWARD_ID);
-	assert_int_equal(tokens_new(tokens, &t, text, NOW, &rng), 0);
-	return t;
-}
-
-static int admit_at(const uint8_t *id, const char *text, const char *visitor, uint64_t now)
-{
-	struct addr a = from(visitor);
-	struct token_visit visit;
-	struct token token;
-	int ret = tokens_admit(tokens, id, text, &a, now, &visit, &token);
-
-	if (!ret) {
-		assert_true(addr_same_ip(&visit.visitor, &a));
-		assert_int_equal(visit.visitor.port, 0);
-		assert_memory_equal(visit.id, id, FORWARD_ID);
-		assert_string_equal(visit.token_id, token.token_id);
-	}
-	return ret;
-}
-
-static int admit(const uint8_t *id, const char *text, const char *visitor)
-{
-	return admit_at(id, text, visitor, NOW);
-}
-
-static unsigned allowed(const uint8_t *id, uint64_t now)
-{
-	struct forward_prefix list[8];
-	unsigned count = 0;
-
-	tokens_allow(tokens, id, now, list, &count, 8);
-	return count;
-}
 
 /* --- */
 
@@ -132,8 +36,8 @@ static void who_is_admitted_may_load_the_page_again(void **state)
 
 	(void)state;
 	make(rule_a, 1, 0, text);
-	assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, NOW, &first, &token), 0);
-	assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, NOW + HOUR, &again, &token), 0);
+	assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, ROOM, NOW, &first, &token), 0);
+	assert_int_equal(tokens_admit(tokens, rule_a, text, &visitor, ROOM, NOW + HOUR, &again, &token), 0);
 	assert_int_equal(again.until, first.until);
 	assert_int_equal(token.used, 1);
 	assert_int_equal(allowed(rule_a, NOW), 1);
@@ -149,15 +53,15 @@ static void a_look_burns_nothing(void **state)
 	(void)state;
 	make(rule_a, 1, 0, text);
 	for (int i = 0; i < 3; i++)
-		assert_int_equal(tokens_look(tokens, rule_a, text, &first, NOW, &token), 0);
+		assert_int_equal(tokens_look(tokens, rule_a, text, &first, ROOM, NOW, &token), 0);
 	assert_int_equal(token.for_s, 12 * HOUR);
 	assert_int_equal(token.used, 0);
 	assert_int_equal(allowed(rule_a, NOW), 0);
-	assert_int_equal(tokens_look(tokens, rule_b, text, &first, NOW, &token), -EACCES);
-	assert_int_equal(tokens_look(tokens, rule_a, "", &first, NOW, &token), -EACCES);
+	assert_int_equal(tokens_look(tokens, rule_b, text, &first, ROOM, NOW, &token), -EACCES);
+	assert_int_equal(tokens_look(tokens, rule_a, "", &first, ROOM, NOW, &token), -EACCES);
 	assert_int_equal(admit(rule_a, text, "198.51.100.7"), 0);
-	assert_int_equal(tokens_look(tokens, rule_a, text, &first, NOW, &token), 0);
-	assert_int_equal(tokens_look(tokens, rule_a, text, &second, NOW, &token), -EACCES);
+	assert_int_equal(tokens_look(tokens, rule_a, text, &first, ROOM, NOW, &token), 0);
+	assert_int_equal(tokens_look(tokens, rule_a, text, &second, ROOM, NOW, &token), -EACCES);
 }
 
 static void a_visit_ends_when_its_time_is_over(void **state)
@@ -461,7 +365,7 @@ static void admit_traced(int to, const char *text)
 	if (ptrace(PTRACE_TRACEME, 0, NULL, NULL))
 		_exit(77);
 	raise(SIGSTOP);
-	int ret = tokens_admit(tokens, rule_a, text, &visitor, NOW, &visit, &token);
+	int ret = tokens_admit(tokens, rule_a, text, &visitor, ROOM, NOW, &visit, &token);
 	_exit(write(to, "", 1) == 1 ? ret : 1);
 }
 

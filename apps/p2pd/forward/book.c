@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "apps/p2pd/forward/book_impl.h"
+#include "core/file.h"
 #include "core/log.h"
 #include "core/uuid7.h"
 
@@ -19,6 +20,7 @@ struct book {
 	int dir;
 	struct list now, before; /* the change; and since it began */
 	bool changing, several;
+	uint64_t writes;
 	int error; /* of a change among several */
 };
 
@@ -96,7 +98,7 @@ static void go_back(struct book *b)
 /* What a write may return must not be taken for what a change may. */
 static int write_all(struct book *b)
 {
-	int rc = book_file_write(b->dir, b->now.items, b->now.count);
+	int rc = book_save(b);
 
 	switch (rc) {
 	case -EEXIST:
@@ -433,7 +435,47 @@ bool book_stats(const struct book *b, const uint8_t id[static FORWARD_ID], struc
 
 int book_save(struct book *b)
 {
+	b->writes++;
 	return book_file_write(b->dir, b->now.items, b->now.count);
+}
+
+struct book_draft {
+	int dir, error;
+	uint64_t writes; /* of the book when it was begun */
+	char *text;
+};
+
+struct book_draft *book_draft(const struct book *b)
+{
+	struct book_draft *d = b->changing ? NULL : calloc(1, sizeof *d);
+
+	if (!d)
+		return NULL;
+	d->dir = b->dir;
+	d->writes = b->writes;
+	d->text = book_file_text(b->now.items, b->now.count);
+	if (d->text)
+		return d;
+	free(d);
+	return NULL;
+}
+
+void book_draft_write(struct book_draft *d)
+{
+	d->error = file_prepare(d->dir, BOOK_FILE, d->text, strlen(d->text));
+}
+
+int book_draft_keep(struct book *b, struct book_draft *d, bool left_out)
+{
+	int rc = d->error;
+
+	if (!rc && !left_out && d->writes == b->writes)
+		rc = file_adopt(d->dir, BOOK_FILE);
+	else if (!rc && !left_out)
+		file_forget(d->dir, BOOK_FILE);
+	free(d->text);
+	free(d);
+	return rc;
 }
 
 /* --- The whole */

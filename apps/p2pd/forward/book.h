@@ -56,5 +56,12 @@ void book_keep_stats(struct book *b, const uint8_t id[static FORWARD_ID], const 
 /* False for an unknown id; zeros for one that has none yet. */
 bool book_stats(const struct book *b, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
 int book_save(struct book *b);
+/* The same, where nobody waits for it and the loop must not: book_draft() on the loop, book_draft_write() on a work thread,
+ * book_draft_keep() on the loop again, which leaves all as it is when the book was written meanwhile. NULL: without memory,
+ * or while a change is under way; one at a time. */
+struct book_draft *book_draft(const struct book *b);
+void book_draft_write(struct book_draft *d);
+/* Frees it. 0 or why it could not be written; not written at all (`left_out`): 0. */
+int book_draft_keep(struct book *b, struct book_draft *d, bool left_out);
 
 #endif

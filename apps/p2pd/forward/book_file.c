@@ -55,7 +55,7 @@ static int add_item(json_t *list, const struct book_item *item)
 	return json_array_append_new(list, json) ? -ENOMEM : 0;
 }
 
-static char *text_of(struct book_item *const *items, size_t count)
+char *book_file_text(struct book_item *const *items, size_t count)
 {
 	json_t *list = json_array(), *json = json_pack("{ss so}", "schema", SCHEMA, "forwards", list);
 	int rc = json ? 0 : -ENOMEM;
@@ -69,7 +69,7 @@ static char *text_of(struct book_item *const *items, size_t count)
 
 int book_file_write(int dir, struct book_item *const *items, size_t count)
 {
-	char *text = text_of(items, count);
+	char *text = book_file_text(items, count);
 	int rc = text ? file_write(dir, BOOK_FILE, text, strlen(text)) : -ENOMEM;
 
 	free(text);

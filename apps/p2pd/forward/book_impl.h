@@ -12,6 +12,8 @@ struct book_item {
 
 /* 0 or a negative errno. */
 int book_file_write(int dir, struct book_item *const *items, size_t count);
+/* What would be written, to be freed; NULL without memory. */
+char *book_file_text(struct book_item *const *items, size_t count);
 /* Each item to be freed, also on an error. 0, no file being an empty book; -EBADMSG after it was put aside; or another
  * negative errno. */
 int book_file_read(int dir, struct book_item *items[static BOOK_RULES_MAX], size_t *count);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "apps/p2pd/forward/carry_impl.h"
+#include "core/crypto.h"
 #include "core/log.h"
 
 /* Where an entry is found again; no padding. */
@@ -40,6 +41,12 @@ struct carry *carry_create(struct loop *l, const char *tun)
 	return c;
 }
 
+void carry_visitors(struct carry *c, bool (*may_come)(void *arg, const struct addr *visitor), void *arg)
+{
+	c->may_come = may_come;
+	c->may_come_arg = arg;
+}
+
 void carry_visit_reset(struct carry *c, struct carry_visit *v)
 {
 	if (v->entry->proto == FORWARD_TCP)
@@ -59,6 +66,7 @@ static struct key key_of(const uint8_t id[static FORWARD_ID], const struct addr 
 
 static void entry_free(struct carry_entry *e)
 {
+	crypto_wipe(e->secret, sizeof e->secret);
 	*e->at = e->next;
 	if (e->next)
 		e->next->at = e->at;
@@ -161,6 +169,7 @@ static struct carry_entry *entry_create(struct carry_rule *r, const struct forwa
 				    .gateway4 = f->gateway4,
 				    .gateway6 = f->gateway6,
 				    .count = f->count };
+	memcpy(e->secret, f->secret, sizeof e->secret);
 	if (e->next)
 		e->next->at = &e->next;
 	r->entries = e;
@@ -226,6 +235,16 @@ static void end_empty_rules(struct carry *c)
 	}
 }
 
+/* What was begun with the one of before goes on. */
+static void renew_secret(struct carry_entry *e, const struct forward_entry *f)
+{
+	if (crypto_equal(e->secret, f->secret, sizeof e->secret))
+		return;
+	memcpy(e->secret, f->secret, sizeof e->secret);
+	for (struct carry_visit *v = e->visits; v && e->proto == FORWARD_UDP; v = v->next)
+		carry_flow_renew((struct carry_flow *)v);
+}
+
 static int make(struct carry *c, const struct forward_entry *f, char why[static CARRY_WHY])
 {
 	struct carry_rule *r = get_rule(c, f->id);
@@ -237,8 +256,10 @@ static int make(struct carry *c, const struct forward_entry *f, char why[static 
 		return rc;
 	r->wanted = true;
 	struct carry_entry *e = find_entry(c, f);
-	if (e && is_same(e, f))
+	if (e && is_same(e, f)) {
+		renew_secret(e, f);
 		return 0;
+	}
 	if (e || !ports_fit(&f->listen, f->count) || !ports_fit(&f->target, f->count)) {
 		snprintf(why, CARRY_WHY, e ? "the same ports twice" : "no such ports");
 		return e ? -EADDRINUSE : -EINVAL;

@@ -21,6 +21,8 @@ enum {
 /* `tun`: what comes to an owner's entry must come by this device, what goes to an owner must leave by it. Raises the limit
  * on descriptors as far as this process may. NULL without memory. */
 struct carry *carry_create(struct loop *l, const char *tun);
+/* Whom a gateway may name as a visitor: where it is not asked (the beginning), anybody. */
+void carry_visitors(struct carry *c, bool (*may_come)(void *arg, const struct addr *visitor), void *arg);
 void carry_destroy(struct carry *c); /* ends all at once; NULL is allowed */
 /* Makes these entries so. Connections of what is gone are reset, and of visitors that are not allowed any more; the others
  * live on. What an id's entries share is taken from the first of them. Listens on each port of each entry. 0; or the first

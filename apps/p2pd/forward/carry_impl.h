@@ -3,6 +3,7 @@
  *   carry          what is to be, made so: rules (all that has one id) and their entries
  *   carry_turn     who has the next turn: an epoll of our own, deadlines, a bounded share of work for each
  *   carry_fd       descriptors: counted, and kept above those that others need
+ *   carry_share    how many of them the leases of one member may have
  *   carry_rule     what the entries of one id share: who may come, how many, how fast
  *   carry_listen   the sockets that visitors come to
  *   carry_tcp      the life of a connection: header, connecting, open, ended
@@ -85,7 +86,27 @@ void carry_fd_close(struct carry *c, int fd);
 /* Whether `count` more may be had. */
 bool carry_fd_room(const struct carry *c, size_t count);
 
+/* --- carry_share */
+
+struct carry_share {
+	struct carry_share *next;
+	uint64_t owner;
+	unsigned rules;
+	size_t held; /* of listeners, and what visits may come to have */
+};
+
+/* For one rule more of that owner. NULL without memory. */
+struct carry_share *carry_share_join(struct carry *c, uint64_t owner);
+/* NULL, here and below: no share, all may be had. */
+void carry_share_leave(struct carry *c, struct carry_share *s);
+void carry_share_hold(struct carry_share *s, size_t fds);
+void carry_share_drop(struct carry_share *s, size_t fds);
+/* Whether he may have so many descriptors more. */
+bool carry_share_room(const struct carry *c, const struct carry_share *s, size_t fds);
+
 /* --- carry_rule */
+
+enum { CARRY_VISIT_FDS = 2 };
 
 struct carry_way;
 
@@ -99,6 +120,7 @@ struct carry_rule {
 	struct carry_job job; /* first; due when a rate has something to give again */
 	struct carry_rule *next, **at;
 	uint8_t id[FORWARD_ID];
+	struct carry_share *share;
 	bool wanted;
 	bool paused, restricted;
 	struct forward_prefix *allow;
@@ -119,6 +141,7 @@ struct carry_entry {
 	enum forward_side side;
 	enum forward_proto proto;
 	struct addr listen, target, gateway4, gateway6;
+	uint8_t secret[FORWARD_SECRET];
 	uint16_t count;
 	struct carry_listener *listeners; /* `count` of them */
 	struct carry_visit *visits;
@@ -136,13 +159,15 @@ struct carry_visit {
 /* NULL without memory. */
 struct carry_rule *carry_rule_create(struct carry *c, const uint8_t id[static FORWARD_ID]);
 void carry_rule_destroy(struct carry *c, struct carry_rule *r);
-/* What `e` says of its id. 0 or -ENOMEM. */
+/* What `e` says of its id; whose it is, when there are no entries yet. 0 or -ENOMEM. */
 int carry_rule_set(struct carry *c, struct carry_rule *r, const struct forward_entry *e);
 bool carry_rule_allows(const struct carry_rule *r, const struct addr *visitor);
 /* Whether one more may come, from there (ADDR_NONE: will be known later). False: counted why not. */
 bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *visitor);
 /* Where a gateway is named nobody else may come. False: counted. */
 bool carry_may_enter(const struct carry_entry *e, const struct addr *from);
+/* Whether what came as a gateway's header is its own, and names one who may be a visitor. False: counted. */
+bool carry_believes(const struct carry *c, const struct carry_entry *e, const struct proxy_header *h);
 /* How long a visit may be idle; 0: for ever. */
 uint64_t carry_rule_idle_ms(const struct carry_rule *r);
 
@@ -223,6 +248,8 @@ void carry_pipes_free(struct carry *c);
 extern const struct carry_kind carry_udp_listener;
 struct carry_flow;
 void carry_flow_end(struct carry *c, struct carry_flow *f);
+/* The entry's secret is another one. */
+void carry_flow_renew(struct carry_flow *f);
 
 /* --- carry */
 
@@ -243,7 +270,10 @@ struct carry {
 	struct carry_pipe *pipes;
 	unsigned pipe_count; /* of these */
 	struct carry_rule *rules;
+	struct carry_share *shares;
 	struct map rule_by_id, entry_by_key, flow_by_key;
+	bool (*may_come)(void *arg, const struct addr *visitor);
+	void *may_come_arg;
 	uint64_t logged_ms;
 	uint8_t buffer[CARRY_BUFFER];
 };

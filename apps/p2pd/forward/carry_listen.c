@@ -157,6 +157,7 @@ static void unlisten_first(struct carry *c, struct carry_entry *e, unsigned coun
 		carry_job_end(c, &e->listeners[i].job);
 		carry_watch_end(c, &e->listeners[i].watch);
 	}
+	carry_share_drop(e->rule->share, count);
 	free(e->listeners);
 	e->listeners = NULL;
 }
@@ -194,7 +195,7 @@ static void explain(char why[static CARRY_WHY], const struct carry_entry *e, uns
 
 int carry_listen(struct carry *c, struct carry_entry *e, char why[static CARRY_WHY])
 {
-	if (!carry_fd_room(c, e->count)) {
+	if (!carry_fd_room(c, e->count) || !carry_share_room(c, e->rule->share, e->count)) {
 		explain(why, e, 0, -EMFILE);
 		return -EMFILE;
 	}
@@ -203,8 +204,10 @@ int carry_listen(struct carry *c, struct carry_entry *e, char why[static CARRY_W
 		return -ENOMEM;
 	for (unsigned i = 0; i < e->count; i++) {
 		int rc = listen_one(c, e, i);
-		if (rc == 0)
+		if (rc == 0) {
+			carry_share_hold(e->rule->share, 1);
 			continue;
+		}
 		explain(why, e, i, rc);
 		unlisten_first(c, e, i);
 		return rc == -EPERM ? -EACCES : rc;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "apps/p2pd/forward/carry_impl.h"
+#include "core/crypto.h"
 
 enum {
 	BURSTS_A_SECOND = 10, /* of the rate, what may go at once */
@@ -162,6 +163,7 @@ void carry_rule_destroy(struct carry *c, struct carry_rule *r)
 	if (r->next)
 		r->next->at = r->at;
 	carry_job_end(c, &r->job);
+	carry_share_leave(c, r->share);
 	free(r->allow);
 	free(r);
 }
@@ -195,13 +197,25 @@ static uint32_t rate_of(uint64_t rate)
 	return rate > UINT32_MAX ? UINT32_MAX : (uint32_t)rate;
 }
 
+/* Ids do not go from one owner to another while something of them is carried. */
+static int set_share(struct carry *c, struct carry_rule *r, uint64_t owner)
+{
+	if (r->entries)
+		return 0;
+	carry_share_leave(c, r->share);
+	r->share = owner ? carry_share_join(c, owner) : NULL;
+	return owner && !r->share ? -ENOMEM : 0;
+}
+
 int carry_rule_set(struct carry *c, struct carry_rule *r, const struct forward_entry *e)
 {
 	unsigned count = e->allow_count < FORWARD_PREFIXES_MAX ? e->allow_count : FORWARD_PREFIXES_MAX;
 	struct forward_prefix *allow = count ? malloc(count * sizeof *allow) : NULL;
 
-	if (count && !allow)
+	if ((count && !allow) || set_share(c, r, e->owner)) {
+		free(allow);
 		return -ENOMEM;
+	}
 	if (count)
 		memcpy(allow, e->allow, count * sizeof *allow);
 	free(r->allow);
@@ -248,6 +262,17 @@ bool carry_may_enter(const struct carry_entry *e, const struct addr *from)
 	return false;
 }
 
+bool carry_believes(const struct carry *c, const struct carry_entry *e, const struct proxy_header *h)
+{
+	bool good = h->proto == e->proto && h->has_secret && !crypto_is_zero(e->secret, sizeof e->secret) &&
+		    crypto_equal(h->secret, e->secret, sizeof e->secret) &&
+		    (!c->may_come || c->may_come(c->may_come_arg, &h->from));
+
+	if (!good)
+		e->rule->stats.rejected[FORWARD_BAD_HEADER]++;
+	return good;
+}
+
 bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *visitor)
 {
 	enum forward_reject why = FORWARD_REJECTS;
@@ -258,7 +283,7 @@ bool carry_rule_admit(struct carry *c, struct carry_rule *r, const struct addr *
 		why = FORWARD_NOT_ALLOWED;
 	else if (r->max_conn && r->stats.connections >= r->max_conn)
 		why = FORWARD_FULL;
-	else if (!carry_fd_room(c, 1))
+	else if (!carry_fd_room(c, 1) || !carry_share_room(c, r->share, CARRY_VISIT_FDS))
 		why = FORWARD_FULL;
 	if (why == FORWARD_REJECTS)
 		return true;
@@ -277,6 +302,7 @@ void carry_visit_begin(struct carry_visit *v, struct carry_entry *e)
 		v->next->at = &v->next;
 	e->visits = v;
 	e->rule->stats.connections++;
+	carry_share_hold(e->rule->share, CARRY_VISIT_FDS);
 }
 
 void carry_visit_end(struct carry_visit *v)
@@ -285,6 +311,7 @@ void carry_visit_end(struct carry_visit *v)
 	if (v->next)
 		v->next->at = v->at;
 	v->entry->rule->stats.connections--;
+	carry_share_drop(v->entry->rule->share, CARRY_VISIT_FDS);
 }
 
 void carry_visit_count(struct carry *c, struct carry_visit *v, const struct addr *visitor)
@@ -332,7 +359,11 @@ int carry_target_socket(struct carry *c, const struct carry_entry *e, int type)
 size_t carry_header(const struct carry_entry *e, const struct addr *visitor, const struct addr *local,
 		    uint8_t out[static PROXY_HEADER_MAX])
 {
-	struct proxy_header h = { e->proto, *visitor, *local };
+	struct proxy_header h = {
+		.proto = e->proto, .from = *visitor, .to = *local, .has_secret = e->side == FORWARD_GATEWAY
+	};
 
+	if (h.has_secret) /* never to the service */
+		memcpy(h.secret, e->secret, sizeof h.secret);
 	return e->header_out ? proxy_header_write(out, &h) : 0;
 }

@@ -128,8 +128,12 @@ static void take_header(struct carry *c, struct carry_tcp *t)
 		t->visitor.readable = false;
 		return;
 	}
-	if (len < 0 || h.proto != FORWARD_TCP || recv(t->visitor.fd, data, (size_t)len, 0) != len) {
+	if (len < 0 || recv(t->visitor.fd, data, (size_t)len, 0) != len) {
 		reject(c, t, FORWARD_BAD_HEADER);
+		return;
+	}
+	if (!carry_believes(c, t->visit.entry, &h)) {
+		carry_tcp_reset(c, t);
 		return;
 	}
 	if (!carry_rule_allows(t->visit.entry->rule, &h.from)) {

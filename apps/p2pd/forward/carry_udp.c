@@ -3,6 +3,7 @@
  * a gateway that begins anew goes on with the flow. */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -54,6 +55,15 @@ void carry_flow_end(struct carry *c, struct carry_flow *f)
 	carry_visit_end(&f->visit);
 	carry_job_end(c, &f->visit.job);
 	free(f);
+}
+
+/* It is the last of the header. */
+void carry_flow_renew(struct carry_flow *f)
+{
+	const struct carry_entry *e = f->visit.entry;
+
+	if (e->side == FORWARD_GATEWAY && f->header_len)
+		memcpy(f->header + f->header_len - sizeof e->secret, e->secret, sizeof e->secret);
 }
 
 static uint64_t patience_ms(const struct carry_flow *f)
@@ -166,7 +176,7 @@ static void carry_in(struct carry *c, struct carry_listener *ln, const struct da
 }
 
 /* Who it is from. False: counted why nobody whom we know. */
-static bool read_sender(struct carry_listener *ln, struct datagram *d)
+static bool read_sender(const struct carry *c, struct carry_listener *ln, struct datagram *d)
 {
 	struct carry_entry *e = ln->entry;
 	struct proxy_header h;
@@ -179,10 +189,12 @@ static bool read_sender(struct carry_listener *ln, struct datagram *d)
 	if (!e->header_in)
 		return true;
 	int len = proxy_header_read(&h, d->data, d->len);
-	if (len < 0 || h.proto != FORWARD_UDP) {
+	if (len < 0) {
 		e->rule->stats.rejected[FORWARD_BAD_HEADER]++;
 		return false;
 	}
+	if (!carry_believes(c, e, &h))
+		return false;
 	d->visitor = h.from;
 	d->local = h.to;
 	d->data += len;
@@ -216,7 +228,7 @@ static void listener_turn(struct carry *c, struct carry_job *j)
 	struct datagram d;
 
 	for (size_t work = 0; ln->watch.readable && work < CARRY_SHARE_WORK; work += CARRY_WORK_DATAGRAM)
-		if (receive(c, &ln->watch, &d) && read_sender(ln, &d))
+		if (receive(c, &ln->watch, &d) && read_sender(c, ln, &d))
 			carry_in(c, ln, &d);
 	if (ln->watch.readable)
 		carry_queue(c, j);

@@ -1,9 +1,11 @@
 #include "apps/p2pd/forward/door.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "apps/p2pd/forward/door_limit.h"
 #include "apps/p2pd/forward/door_page.h"
@@ -15,6 +17,7 @@ enum {
 	CERT_LOOK_MS = 60000, /* whether certificate files were renewed */
 	PER_SOURCE_MAX = 32,  /* connections */
 	STAMP = 32,
+	RETRY_TEXT = 48,
 };
 
 static const char key_file[] = "door.key";
@@ -42,12 +45,25 @@ struct door_visit {
 
 /* --- Pages. */
 
+static const char *retry_after(enum door_page page, const struct admit_grant *grant,
+			       char out[static RETRY_TEXT])
+{
+	uint64_t now = (uint64_t)time(NULL), wait = 60;
+
+	out[0] = 0;
+	if (page == DOOR_PAGE_FULL)
+		wait = grant->until > now ? grant->until - now : 1;
+	if (page == DOOR_PAGE_LIMITED || page == DOOR_PAGE_BUSY || page == DOOR_PAGE_FULL)
+		snprintf(out, RETRY_TEXT, "Retry-After: %" PRIu64 "\r\n", wait);
+	return out;
+}
+
 static void answer_page(struct door *d, struct http_exchange *x, enum door_page page,
 			const struct admit_grant *grant)
 {
 	struct door_page_facts f = { .visitor = http_remote(x) };
 	uint8_t random[16];
-	char headers[384];
+	char headers[384], retry[RETRY_TEXT];
 
 	rng_fill(&d->rng, random, sizeof random);
 	crypto_base64url(f.nonce, random, sizeof random);
@@ -57,7 +73,7 @@ static void answer_page(struct door *d, struct http_exchange *x, enum door_page 
 		 "Content-Security-Policy: default-src 'none'; style-src 'nonce-%s'; form-action 'self'; "
 		 "frame-ancestors 'none'; base-uri 'none'\r\nReferrer-Policy: no-referrer\r\n"
 		 "X-Robots-Tag: noindex, nofollow\r\nCross-Origin-Opener-Policy: same-origin\r\n%s",
-		 f.nonce, page == DOOR_PAGE_LIMITED || page == DOOR_PAGE_BUSY ? "Retry-After: 60\r\n" : "");
+		 f.nonce, retry_after(page, grant, retry));
 	char *text = door_page_text(page, &f);
 	http_answer_with(x, text ? door_page_status(page) : 500, "text/html; charset=utf-8", headers,
 			 text ? text : "", text ? strlen(text) : 0);
@@ -95,10 +111,10 @@ static struct door_visit *visit_create(struct door *d, struct http_exchange *x, 
 	return v;
 }
 
-static enum door_page page_for(const struct door_visit *v, int error)
+static enum door_page page_for(const struct door_visit *v, int error, const struct admit_grant *grant)
 {
 	switch (error) {
-	case 0: return v->look ? DOOR_PAGE_ASK : DOOR_PAGE_ADMITTED;
+	case 0: return grant->full ? DOOR_PAGE_FULL : v->look ? DOOR_PAGE_ASK : DOOR_PAGE_ADMITTED;
 	case -ENOENT:
 	case -EACCES: return DOOR_PAGE_WRONG;
 	default: return DOOR_PAGE_BUSY;
@@ -109,6 +125,7 @@ static void note(struct door *d, const struct door_visit *v, enum door_page page
 {
 	static const enum door_event events[] = { [DOOR_PAGE_ASK] = DOOR_LOOKED,
 						  [DOOR_PAGE_ADMITTED] = DOOR_ADMITTED,
+						  [DOOR_PAGE_FULL] = DOOR_FULL,
 						  [DOOR_PAGE_WRONG] = DOOR_WRONG,
 						  [DOOR_PAGE_BUSY] = DOOR_FAILED };
 
@@ -120,7 +137,7 @@ static void note(struct door *d, const struct door_visit *v, enum door_page page
 void door_answer(struct door_visit *v, int error, const struct admit_grant *grant)
 {
 	struct door *d = v->door;
-	enum door_page page = page_for(v, error);
+	enum door_page page = page_for(v, error, grant);
 
 	if (d) {
 		*v->at = v->next;
@@ -183,6 +200,22 @@ static void on_other(void *arg, struct http_exchange *x)
 static const struct http_route routes[] = { { "GET", "/t/*", on_token },
 					    { "POST", "/t/*", on_token },
 					    { "*", "/*", on_other } };
+
+/* --- Connections. */
+
+static bool may_come(void *arg, const struct addr *from)
+{
+	struct door *d = arg;
+	struct addr who = *from;
+	bool say;
+
+	who.port = 0;
+	if (door_limit_come(&d->limit, &who, loop_now_ms(), &say))
+		return true;
+	if (say)
+		tell(d, DOOR_LIMITED, &who, "");
+	return false;
+}
 
 /* --- Life. */
 
@@ -251,6 +284,8 @@ static int listen_at(struct door *d, unsigned i, const struct addr *at, char why
 	int rc = stream_listen(&d->listeners[i], d->config.loop, at, d->tls, http_server_accept, d->http);
 	if (rc)
 		snprintf(why, RULE_WHY, "cannot listen at %s: %s", addr_format(at, text), strerror(-rc));
+	else
+		stream_listener_set_gate(d->listeners[i], may_come, d);
 	return rc;
 }
 

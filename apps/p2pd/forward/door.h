@@ -19,6 +19,7 @@ struct door_visit; /* opaque: a visitor that waits for an answer */
 enum door_event {
 	DOOR_LOOKED,   /* the page was shown for a token that is good */
 	DOOR_ADMITTED, /* the address may come now */
+	DOOR_FULL,     /* the token is good, but the rule has as many visitors as it can */
 	DOOR_WRONG,    /* a token that is not good (any more) */
 	DOOR_LIMITED, /* too many of them from there: nobody was asked. Told of once a minute for each source */
 	DOOR_FAILED, /* the owner could not be asked */
@@ -46,7 +47,7 @@ struct door_config {
 /* 0, or a negative errno with `why` for the administrator. */
 int door_open(struct door **out, const struct door_config *config, char why[static RULE_WHY]);
 void door_close(struct door *d); /* NULL is allowed */
-/* 0 and the grant; -ENOENT and -EACCES: the token is not good; any other negative errno: try again later. */
+/* 0 and the grant, which may say that the rule is full; -ENOENT and -EACCES: the token is not good; any other negative errno: try again later. */
 void door_answer(struct door_visit *v, int error, const struct admit_grant *grant);
 
 #endif

@@ -13,6 +13,7 @@ static const struct {
 } fixed[DOOR_PAGES] = {
 	[DOOR_PAGE_ASK] = { 200, "May this address in?", NULL },
 	[DOOR_PAGE_ADMITTED] = { 200, "Your address may in", NULL },
+	[DOOR_PAGE_FULL] = { 503, "No place is free just now", NULL },
 	[DOOR_PAGE_WRONG] = { 404, "This link is not valid",
 			      "<p>It may have been used already, have expired or been taken back, or a part "
 			      "of it "
@@ -79,6 +80,17 @@ static const char *escape(const char *text, char out[static ESCAPED_MAX])
 	return out;
 }
 
+static const char *time_text(uint64_t unix_s, char out[static TIME_TEXT])
+{
+	time_t t = (time_t)unix_s;
+	struct tm tm;
+
+	out[0] = 0;
+	if (gmtime_r(&t, &tm))
+		strftime(out, TIME_TEXT, "%Y-%m-%d %H:%M UTC", &tm);
+	return out;
+}
+
 static void write_ask(char out[static BODY_MAX], const char *ip, const char *name, const char *span)
 {
 	snprintf(out, BODY_MAX,
@@ -96,20 +108,27 @@ static void write_ask(char out[static BODY_MAX], const char *ip, const char *nam
 		 ip, name, span);
 }
 
+static void write_full(char out[static BODY_MAX], const char *name, uint64_t until)
+{
+	char at[TIME_TEXT];
+
+	snprintf(out, BODY_MAX,
+		 "<p>As many visitors as <b>%s</b> can have at a time are let in. Your address was not, and "
+		 "your link is as good as it was.</p>"
+		 "<p>The next place is free after <b>%s</b>: open the link again then.</p>",
+		 name, time_text(until, at));
+}
+
 static void write_admitted(char out[static BODY_MAX], const char *ip, const char *name, uint64_t until)
 {
-	char at[TIME_TEXT] = "";
-	time_t t = (time_t)until;
-	struct tm tm;
+	char at[TIME_TEXT];
 
-	if (gmtime_r(&t, &tm))
-		strftime(at, sizeof at, "%Y-%m-%d %H:%M UTC", &tm);
 	snprintf(out, BODY_MAX,
 		 "<p>From the internet address <b>%s</b>, <b>%s</b> can be reached until <b>%s</b>.</p>"
 		 "<p>You can close this page. If your internet address changes, as it does when you go to "
 		 "another "
 		 "network, the link may be used up: ask for another one then.</p>",
-		 ip, name, at);
+		 ip, name, time_text(until, at));
 }
 
 static void write_body(char out[static BODY_MAX], enum door_page page, const struct door_page_facts *f)
@@ -122,6 +141,8 @@ static void write_body(char out[static BODY_MAX], enum door_page page, const str
 		write_ask(out, ip, name, door_page_span(f->grant.for_s, span));
 	else if (page == DOOR_PAGE_ADMITTED)
 		write_admitted(out, ip, name, f->grant.until);
+	else if (page == DOOR_PAGE_FULL)
+		write_full(out, name, f->grant.until);
 	else
 		snprintf(out, BODY_MAX, "%s", fixed[page].body);
 }

@@ -7,6 +7,7 @@
 enum door_page {
 	DOOR_PAGE_ASK,	    /* what the button will do */
 	DOOR_PAGE_ADMITTED, /* it has done it */
+	DOOR_PAGE_FULL,	    /* as many visitors as can be are in: when to try again */
 	DOOR_PAGE_WRONG,    /* the same for a token that was used, has run out, was revoked or never was */
 	DOOR_PAGE_LIMITED,
 	DOOR_PAGE_BUSY,	 /* the owner cannot be asked now */
@@ -19,7 +20,7 @@ enum { DOOR_NONCE = 23, DOOR_SPAN = 64 };
 struct door_page_facts {
 	char nonce[DOOR_NONCE]; /* of the style: base64url of 16 random bytes */
 	struct addr visitor;
-	struct admit_grant grant; /* of DOOR_PAGE_ASK and DOOR_PAGE_ADMITTED */
+	struct admit_grant grant; /* of DOOR_PAGE_ASK, DOOR_PAGE_ADMITTED and DOOR_PAGE_FULL */
 };
 
 int door_page_status(enum door_page page);

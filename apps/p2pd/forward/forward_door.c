@@ -10,7 +10,7 @@
 #include "core/stream.h"
 
 enum {
-	GUESSES_PER_S = 5, /* without the token; no token is found that way, and the log stays short */
+	GUESSES_PER_S = 5, /* refused ones; no token is found that way, and the audit stays short */
 	GUESSES_BURST = 20,
 	HOST_TEXT = 64,
 };
@@ -36,8 +36,13 @@ static bool is_local_name(const char *host)
 	return addr_parse(&a, host, 1) == 0 && addr_is_loopback(&a);
 }
 
+/* Who has the token is never kept waiting by those who guess: any user of this machine can. */
 static void refuse(struct forward_door *d, struct http_exchange *x, int status, const char *text)
 {
+	if (!bucket_take(&d->guesses, GUESSES_PER_S, GUESSES_BURST, loop_now_ms())) {
+		http_answer_error(x, 429, "denied", "too many requests without the token: try again later");
+		return;
+	}
 	struct addr from = http_remote(x);
 	char actor[ADDR_TEXT_MAX];
 
@@ -53,13 +58,10 @@ static void on_request(void *arg, struct http_exchange *x)
 
 	if (!is_local_name(http_header(m, "Host")) || http_header(m, "Origin"))
 		refuse(d, x, 403, "this is no place for web pages: ask by 127.0.0.1 or localhost");
-	else if (!bucket_has(&d->guesses, GUESSES_PER_S, GUESSES_BURST, loop_now_ms()))
-		http_answer_error(x, 429, "denied", "too many requests without the token: try again later");
-	else if (!read_token_fits(dir, http_header(m, "Authorization"))) {
-		bucket_charge(&d->guesses, GUESSES_PER_S, 1, loop_now_ms());
+	else if (!read_token_fits(dir, http_header(m, "Authorization")))
 		refuse(d, x, 401,
 		       "the token of `p2pd portmap api-token` is needed, as Authorization: Bearer TOKEN");
-	} else
+	else
 		forward_api_handle(d->api, x, true);
 }
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/crypto.h"
+
 /* ---- Lists */
 
 int forward_list_add(struct forward_list *l, const struct forward_entry *e)
@@ -29,6 +31,8 @@ void forward_list_clear(struct forward_list *l)
 
 void forward_list_free(struct forward_list *l)
 {
+	if (l->items) /* secrets of leases are in it */
+		crypto_wipe(l->items, l->cap * sizeof *l->items);
 	free(l->items);
 	*l = (struct forward_list) { 0 };
 }
@@ -147,6 +151,8 @@ static int add_entry(const struct rule *r, const struct forward_plan *p, const s
 		e.gateway4 = p->gateway.ip4;
 		e.gateway6 = p->gateway.ip6;
 		e.header_in = !by_kernel(r, p, own->family);
+		if (e.header_in)
+			memcpy(e.secret, p->secret, sizeof e.secret);
 	}
 	e.header_out = r->source_ip == RULE_PROXY_V2;
 	set_allow(&e, r, p);
@@ -231,6 +237,7 @@ void forward_plan_lease(const struct rule *r, const struct forward_plan *p, stru
 	memcpy(out->id, r->id, FORWARD_ID);
 	memcpy(out->name, r->name, sizeof out->name);
 	memcpy(out->domain, r->domain, sizeof out->domain);
+	memcpy(out->secret, p->secret, sizeof out->secret);
 	add_allow(out, r->allow, r->allow_count);
 	if (r->allow_token)
 		add_allow(out, p->admitted, p->admitted_count);
@@ -270,7 +277,7 @@ static bool same_limits(const struct lease_request *a, const struct lease_reques
 bool forward_plan_same_lease(const struct lease_request *a, const struct lease_request *b)
 {
 	return !memcmp(a->id, b->id, FORWARD_ID) && !strcmp(a->name, b->name) &&
-	       !strcmp(a->domain, b->domain) && a->tcp == b->tcp && a->udp == b->udp &&
-	       a->kernel == b->kernel && a->family == b->family && same_ranges(a, b) && same_allow(a, b) &&
-	       same_limits(a, b);
+	       !strcmp(a->domain, b->domain) && crypto_equal(a->secret, b->secret, sizeof a->secret) &&
+	       a->tcp == b->tcp && a->udp == b->udp && a->kernel == b->kernel && a->family == b->family &&
+	       same_ranges(a, b) && same_allow(a, b) && same_limits(a, b);
 }

@@ -24,8 +24,9 @@ struct forward_node {
 
 /* What is known around a rule. */
 struct forward_plan {
-	struct addr ip4, ip6;	     /* our overlay addresses; ADDR_NONE: none */
-	struct forward_node gateway; /* of a public rule */
+	struct addr ip4, ip6;		/* our overlay addresses; ADDR_NONE: none */
+	struct forward_node gateway;	/* of a public rule */
+	uint8_t secret[FORWARD_SECRET]; /* of its lease */
 	uint16_t
 		tunnel; /* the first tunnel port of a public rule, whose ranges take theirs one after the other */
 	const struct forward_node *members; /* those of `to` that are known */

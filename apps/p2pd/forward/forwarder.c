@@ -50,16 +50,18 @@ struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, 
 	struct engine_peer *found = NULL;
 
 	for (struct engine_peer *ep = e->peers; ep; ep = ep->next) {
-		if (!ep->peer.own_kind || strcmp(ep->peer.name, name))
+		if (!ep->peer.own_kind || !rule_node_is(name, ep->peer.name, &ep->ip6))
 			continue;
 		if (found) {
-			snprintf(why, RULE_WHY, "two nodes are called '%s': give one of them another --name",
+			snprintf(why, RULE_WHY,
+				 "two nodes are called '%s': give one of them another --name, or name it by "
+				 "its overlay IPv6 address",
 				 name);
 			return NULL;
 		}
 		found = ep;
 	}
-	if (!found && !strcmp(e->config.name, name))
+	if (!found && rule_node_is(name, e->config.name, &e->ip6))
 		snprintf(why, RULE_WHY, "'%s' is this node itself", name);
 	else if (!found)
 		snprintf(why, RULE_WHY, "no node is called '%s' so far; `p2pd status` lists them", name);
@@ -302,6 +304,13 @@ static int start_link(struct forwarder *f)
 	return lease_link_start(&f->link, &config);
 }
 
+static bool may_visit(void *arg, const struct addr *visitor)
+{
+	const struct forwarder *f = arg;
+
+	return engine_is_outside(f->config.engine, visitor);
+}
+
 int forwarder_start(struct forwarder **out, const struct forwarder_config *config, char why[static FILE_WHY])
 {
 	struct forwarder *f = calloc(1, sizeof *f);
@@ -318,6 +327,8 @@ int forwarder_start(struct forwarder **out, const struct forwarder_config *confi
 	rng_init_system(&f->rng);
 	f->timer = loop_timer_create(config->loop, on_due, f);
 	f->carry = carry_create(config->loop, config->tun->name);
+	if (f->carry)
+		carry_visitors(f->carry, may_visit, f);
 	int ret = f->timer && f->carry ? open_files(f, why) : -ENOMEM;
 	if (!ret && (ret = start_link(f)))
 		snprintf(why, FILE_WHY, "the link to other nodes: %s", strerror(-ret));
@@ -346,7 +357,7 @@ void forwarder_stop(struct forwarder *f)
 	if (f->book) {
 		forwarder_kernel_last_look(f);
 		forwarder_count(f);
-		forwarder_counts_keep(f);
+		forwarder_counts_save(f);
 	}
 	forwarder_lease_stop(f);
 	forwarder_gate_stop(f);
@@ -355,6 +366,7 @@ void forwarder_stop(struct forwarder *f)
 	forwarder_kernel_stop(f);
 	for (struct forwarder_item *it = f->items, *next; it; it = next) {
 		next = it->next;
+		crypto_wipe(&it->lease, sizeof it->lease);
 		free(it);
 	}
 	forward_list_free(&f->user);

@@ -1,6 +1,7 @@
 /* Counts of rules: of what carries them now, of what carried them before, and of their gateways. */
 #include "apps/p2pd/forward/forwarder_internal.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,7 +178,8 @@ static void audit_refusals(struct forwarder_item *it, const struct forward_stats
 		forwarder_audit(it->f, AUDIT_VISIT_REFUSE, AUDIT_REFUSED, &it->rule, "visitors", text);
 }
 
-void forwarder_counts_keep(struct forwarder *f)
+/* True if there was something to keep. */
+static bool keep_all(struct forwarder *f)
 {
 	bool any = false;
 
@@ -190,9 +192,68 @@ void forwarder_counts_keep(struct forwarder *f)
 		it->counts.changed = false;
 		any = true;
 	}
-	int ret = any ? book_save(f->book) : 0;
+	return any;
+}
+
+static void tell(int ret)
+{
 	if (ret)
 		log_error("forward", "counts of rules cannot be kept: %s", strerror(-ret));
+}
+
+void forwarder_counts_save(struct forwarder *f)
+{
+	if (keep_all(f))
+		tell(book_save(f->book));
+}
+
+/* ---- On a work thread: the tunnel's packets wait for no disk */
+
+struct writing {
+	struct forwarder *f;
+	struct book_draft *draft;
+};
+
+static void write_counts(void *arg)
+{
+	struct writing *w = arg;
+
+	book_draft_write(w->draft);
+}
+
+static void written(void *arg, int error)
+{
+	struct writing *w = arg;
+
+	w->f->keeping = false;
+	tell(book_draft_keep(w->f->book, w->draft, error != 0));
+	free(w);
+}
+
+static int begin_writing(struct forwarder *f)
+{
+	struct writing *w = calloc(1, sizeof *w);
+	int ret = -ENOMEM;
+
+	if (w && (w->draft = book_draft(f->book))) {
+		w->f = f;
+		ret = loop_work(f->config.loop, write_counts, written, w);
+		if (!ret)
+			return 0;
+		book_draft_keep(f->book, w->draft, true);
+	}
+	free(w);
+	return ret;
+}
+
+/* Some disks take longer than it is to the next time. */
+void forwarder_counts_keep(struct forwarder *f)
+{
+	if (f->keeping || !keep_all(f))
+		return;
+	int ret = begin_writing(f);
+	f->keeping = !ret;
+	tell(ret);
 }
 
 void forwarder_counts_drop(struct forwarder_item *it)

@@ -77,7 +77,7 @@ static void answer(struct forwarder *f, struct forwarder_ask *a)
 
 static bool is_due(const struct forwarder *f, const struct forwarder_ask *a)
 {
-	if (a->asking || a->error || a->look)
+	if (a->asking || a->error || a->look || (a->kind == ASK_VISIT && a->admit.full))
 		return !a->asking;
 	if (a->kind == ASK_STATS)
 		return !f->kernel.running && f->kernel.looks >= a->kernel_number;
@@ -128,6 +128,17 @@ static void audit_visit(struct forwarder *f, enum audit_event event, enum audit_
 	forwarder_audit(f, event, outcome, r, actor, detail);
 }
 
+static void answer_full(struct forwarder *f, struct lease_ask *q, const struct forwarder_item *it,
+			const struct admit_request *r, uint64_t until)
+{
+	struct admit_grant g = { .full = true, .until = until };
+
+	memcpy(g.name, it->rule.name, sizeof g.name);
+	audit_visit(f, AUDIT_TOKEN_USE, AUDIT_REFUSED, &it->rule, &r->visitor,
+		    "as many visitors as it can have are in");
+	lease_answer_admit(q, &g);
+}
+
 static void on_admit(void *arg, struct lease_ask *q, const struct addr *peer, const struct admit_request *r)
 {
 	struct forwarder *f = arg;
@@ -135,14 +146,23 @@ static void on_admit(void *arg, struct lease_ask *q, const struct addr *peer, co
 	struct token_visit visit = { 0 };
 	struct token token = { 0 };
 	uint64_t now = forwarder_unix_s();
+	unsigned room = it ? FORWARD_PREFIXES_MAX - it->rule.allow_count : 0;
 	int ret = -EACCES;
 
 	if (it)
-		ret = r->look ? tokens_look(f->tokens, r->id, r->token, &r->visitor, now, &token)
-			      : tokens_admit(f->tokens, r->id, r->token, &r->visitor, now, &visit, &token);
+		ret = r->look ? tokens_look(f->tokens, r->id, r->token, &r->visitor, room, now, &token)
+			      : tokens_admit(f->tokens, r->id, r->token, &r->visitor, room, now, &visit,
+					     &token);
+	if (ret == -EUSERS) {
+		answer_full(f, q, it, r, tokens_full_until(f->tokens, r->id, &r->visitor, room, now));
+		return;
+	}
 	if (ret) {
-		audit_visit(f, AUDIT_TOKEN_GUESS, AUDIT_REFUSED, it ? &it->rule : NULL, &r->visitor, NULL);
-		refuse(q, ret, "the token is not good");
+		bool guess = ret == -EACCES;
+		audit_visit(f, guess ? AUDIT_TOKEN_GUESS : AUDIT_TOKEN_USE,
+			    guess ? AUDIT_REFUSED : AUDIT_FAILED, it ? &it->rule : NULL, &r->visitor,
+			    guess ? NULL : strerror(-ret));
+		refuse(q, ret, guess ? "the token is not good" : "the visit cannot be kept");
 		return;
 	}
 	struct admit_grant g = { .until = visit.until, .for_s = token.for_s };
@@ -173,7 +193,7 @@ static void on_admitted(void *arg, const struct lease_reply *reply)
 	a->error = reply->error;
 	if (!a->error)
 		a->admit = reply->admit;
-	if (!a->error && !a->look)
+	if (!a->error && !a->look && !a->admit.full)
 		a->error = f->gate.gateway
 				   ? gateway_admit(f->gate.gateway, a->id, &a->visitor, reply->admit.until)
 				   : -ENOENT;
@@ -220,6 +240,7 @@ static void on_door_event(void *arg, enum door_event event, const struct addr *v
 	} lines[] = {
 		[DOOR_LOOKED] = { AUDIT_TOKEN_USE, AUDIT_OK, "looked at the page" },
 		[DOOR_ADMITTED] = { AUDIT_TOKEN_USE, AUDIT_OK, "admitted" },
+		[DOOR_FULL] = { AUDIT_TOKEN_USE, AUDIT_REFUSED, "as many visitors as it can have are in" },
 		[DOOR_WRONG] = { AUDIT_TOKEN_GUESS, AUDIT_REFUSED, "a token that is not good" },
 		[DOOR_LIMITED] = { AUDIT_TOKEN_GUESS, AUDIT_REFUSED, "too many tries from there" },
 		[DOOR_FAILED] = { AUDIT_TOKEN_USE, AUDIT_FAILED, "the owner could not be asked" },

@@ -21,12 +21,15 @@ static void refuse(struct lease_ask *q, int error, const char *why)
 static bool owner_of(const struct forwarder *f, const struct addr *peer, struct gateway_owner *out)
 {
 	const struct engine_peer *ep = forwarder_peer_at(f, peer);
+	char why[RULE_WHY];
 
 	if (!ep)
 		return false;
 	*out = (struct gateway_owner) { .ip4 = ep->ip4, .ip6 = ep->ip6 };
 	memcpy(out->ik, ep->ik, sizeof out->ik);
 	strcpy(out->name, ep->peer.name);
+	out->sole = forwarder_peer(f, ep->peer.name, why) == ep &&
+		    strcmp(ep->peer.name, f->config.engine->config.name) != 0;
 	out->ip4.port = out->ip6.port = 0;
 	return true;
 }

@@ -155,7 +155,8 @@ struct forwarder {
 	struct forwarder_ping *pings;
 	uint64_t can_round; /* another number whenever the host is to be looked at anew; from 1 */
 	bool refresh_wanted, stepping, stopping;
-	bool news; /* who waits is to be looked at */
+	bool news;    /* who waits is to be looked at */
+	bool keeping; /* counts are being written */
 	/* When the host is looked at anew, counts are kept, all is computed anew. */
 	uint64_t check_ms, keep_ms, retry_ms;
 };
@@ -167,7 +168,7 @@ uint64_t forwarder_in_seconds(uint64_t unix_s, uint64_t now_ms);
 struct forwarder_item *forwarder_item(const struct forwarder *f, const uint8_t id[static FORWARD_ID]);
 /* Brings about what has been noted. Ends every callback. */
 void forwarder_step(struct forwarder *f);
-/* The member of that name. NULL, with `why` for a person: there is none (yet), or two. */
+/* The member of that name or overlay IPv6 address. NULL, with `why` for a person: there is none (yet), or two. */
 struct engine_peer *forwarder_peer(const struct forwarder *f, const char *name, char why[static RULE_WHY]);
 struct engine_peer *forwarder_peer_at(const struct forwarder *f, const struct addr *overlay);
 /* NULL for a key of zeros. */
@@ -186,6 +187,9 @@ void forwarder_recompute(struct forwarder *f);
 /* What is to be had of the gateway; asks if that is not what it was. */
 void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *gateway,
 			  const struct lease_request *r);
+/* The secret of the lease that it has or will have there: a new one where it has none. */
+void forwarder_lease_secret(struct forwarder_item *it, const struct engine_peer *gateway,
+			    uint8_t out[static FORWARD_SECRET]);
 /* Nothing is to be had any more of the gateway of before. */
 void forwarder_lease_drop(struct forwarder_item *it);
 /* Who is in the network changed. */
@@ -262,8 +266,10 @@ struct forward_stats forwarder_counted(const struct forwarder_item *it);
 bool forwarder_counts_kept(const struct forwarder *f, const uint8_t id[static FORWARD_ID],
 			   struct forward_stats *out);
 void forwarder_counts_restore(struct forwarder_item *it);
-/* To the book, with what was refused since to the audit. */
+/* To the book, with what was refused since to the audit. On disk later: a work thread sees to it. */
 void forwarder_counts_keep(struct forwarder *f);
+/* The same, on disk when it returns. */
+void forwarder_counts_save(struct forwarder *f);
 void forwarder_counts_drop(struct forwarder_item *it);
 bool forwarder_stats_of(struct forwarder *f, const uint8_t id[static FORWARD_ID], struct forward_stats *out);
 

@@ -155,7 +155,8 @@ void forwarder_lease_drop(struct forwarder_item *it)
 	lease_call_cancel(l->stats);
 	if (l->sent)
 		add_release(it->f, &it->rule, l->gateway.ik);
-	*l = (struct forwarder_lease) { .due_ms = UINT64_MAX };
+	crypto_wipe(l, sizeof *l);
+	l->due_ms = UINT64_MAX;
 }
 
 static bool answered(int error)
@@ -272,6 +273,17 @@ static bool same_node(const struct forward_node *a, const struct engine_peer *b)
 static bool is_of(const struct forwarder_lease *l, const struct engine_peer *gateway)
 {
 	return !memcmp(l->gateway.ik, gateway->ik, sizeof l->gateway.ik);
+}
+
+void forwarder_lease_secret(struct forwarder_item *it, const struct engine_peer *gateway,
+			    uint8_t out[static FORWARD_SECRET])
+{
+	struct lease_request *asked = &it->lease.asked;
+
+	if (is_of(&it->lease, gateway) && !crypto_is_zero(asked->secret, sizeof asked->secret))
+		memcpy(out, asked->secret, FORWARD_SECRET);
+	else
+		rng_fill(&it->f->rng, out, FORWARD_SECRET);
 }
 
 void forwarder_lease_want(struct forwarder_item *it, const struct engine_peer *gateway,

@@ -126,7 +126,7 @@ static const struct engine_peer *gateway_of(struct forwarder_item *it)
 {
 	const struct engine_peer *ep = forwarder_peer_by_key(it->f, it->lease.gateway.ik);
 
-	if (ep && !strcmp(ep->peer.name, it->rule.via))
+	if (ep && rule_node_is(it->rule.via, ep->peer.name, &ep->ip6))
 		return ep;
 	return forwarder_peer(it->f, it->rule.via, it->why);
 }
@@ -225,6 +225,7 @@ static void plan_public(struct forwarder_item *it, struct forward_plan *p, struc
 		return;
 	}
 	p->gateway = node_of(gateway);
+	forwarder_lease_secret(it, gateway, p->secret);
 	if (!choose_mode(it, p))
 		return;
 	if (p->kernel && !passes_fit(it, out)) {
@@ -233,6 +234,7 @@ static void plan_public(struct forwarder_item *it, struct forward_plan *p, struc
 	}
 	forward_plan_lease(&it->rule, p, &want);
 	forwarder_lease_want(it, gateway, &want);
+	crypto_wipe(want.secret, sizeof want.secret);
 	heed_gateway(it, p);
 	it->planned = forward_plan_entries(&it->rule, p, out->kernel, out->user) == 0;
 	out->pass_count += forward_plan_passes(&it->rule, p, out->passes + out->pass_count);

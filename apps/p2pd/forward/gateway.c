@@ -14,7 +14,7 @@ enum { STEP_MAX_S = 2 * LEASE_RENEW_S };
 
 static bool still_allowed(const struct gateway_config *config, const struct gateway_given *g)
 {
-	if (!gateway_has_address(config) || !gateway_owner_allowed(config, g->owner.name))
+	if (!gateway_has_address(config) || !gateway_owner_allowed(config, &g->owner))
 		return false;
 	for (unsigned i = 0; i < g->request.range_count; i++)
 		if (!gateway_ports_allowed(config, g->ports[i], g->request.ranges[i].count))
@@ -201,6 +201,15 @@ int gateway_release(struct gateway *g, const uint8_t owner[static 32], const uin
 	return 0;
 }
 
+static bool is_allowed(const struct forward_prefix *allow, unsigned count, const struct addr *visitor)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (allow[i].prefix.family == visitor->family &&
+		    addr_in_prefix(visitor, &allow[i].prefix, allow[i].bits))
+			return true;
+	return false;
+}
+
 int gateway_admit(struct gateway *g, const uint8_t id[static FORWARD_ID], const struct addr *visitor,
 		  uint64_t until_unix_s)
 {
@@ -209,6 +218,8 @@ int gateway_admit(struct gateway *g, const uint8_t id[static FORWARD_ID], const 
 
 	if (!old || !old->request.tokens)
 		return -ENOENT;
+	if (is_allowed(old->request.allow, old->request.allow_count, visitor))
+		return 0; /* the owner's word on him was faster, and he goes when the owner says so */
 	n = *old;
 	while (i < n.visitor_count && !addr_same_ip(&n.visitors[i].ip, visitor))
 		i++;
@@ -306,15 +317,6 @@ static const struct addr *overlay_of(const struct gateway_owner *o, enum addr_fa
 	return family == ADDR_V4 ? &o->ip4 : &o->ip6;
 }
 
-static bool is_allowed(const struct forward_entry *e, const struct addr *visitor)
-{
-	for (unsigned i = 0; i < e->allow_count; i++)
-		if (e->allow[i].prefix.family == visitor->family &&
-		    addr_in_prefix(visitor, &e->allow[i].prefix, e->allow[i].bits))
-			return true;
-	return false;
-}
-
 static void set_allow(struct forward_entry *e, const struct gateway_given *n)
 {
 	e->restricted = n->request.restricted;
@@ -322,7 +324,7 @@ static void set_allow(struct forward_entry *e, const struct gateway_given *n)
 	memcpy(e->allow, n->request.allow, sizeof e->allow);
 	for (unsigned i = 0; i < n->visitor_count && e->restricted; i++) {
 		const struct addr *ip = &n->visitors[i].ip;
-		if (e->allow_count < FORWARD_PREFIXES_MAX && !is_allowed(e, ip))
+		if (e->allow_count < FORWARD_PREFIXES_MAX && !is_allowed(e->allow, e->allow_count, ip))
 			e->allow[e->allow_count++] =
 				(struct forward_prefix) { *ip, ip->family == ADDR_V4 ? 32 : 128 };
 	}
@@ -340,6 +342,7 @@ static struct forward_entry entry_of(const struct gateway *g, const struct gatew
 				   .header_out = true };
 
 	memcpy(e.id, n->request.id, sizeof e.id);
+	memcpy(&e.owner, n->owner.ik, sizeof e.owner);
 	set_allow(&e, n);
 	return e;
 }
@@ -367,6 +370,8 @@ static void add_family(struct entry_list *list, const struct gateway *g, const s
 	struct forward_entry e = entry_of(g, n);
 	enum addr_family other = family == ADDR_V4 ? ADDR_V6 : ADDR_V4;
 
+	if (!n->kernel || n->request.family != family)
+		memcpy(e.secret, n->request.secret, sizeof e.secret);
 	e.listen = *public_of(g, family);
 	e.target = *overlay_of(&n->owner, family);
 	if (e.target.family == ADDR_NONE)

@@ -24,7 +24,8 @@ struct gateway_config {
 	struct rule_range
 		ports[GATEWAY_PORT_SETS]; /* that owners may have; none: 1024 to 65535, and 80 and 443 */
 	unsigned port_count;
-	char owners[RULE_TO_MAX][CERT_NAME_MAX + 1]; /* who may have some; none: all members */
+	char owners[RULE_TO_MAX]
+		   [CERT_NAME_MAX + 1]; /* who may have some (rule_is_node()); none: all members */
 	unsigned owner_count;
 	uint64_t max_rate;  /* bytes a second of one rule; 0: no limit */
 	uint32_t max_conn;  /* of one rule; 0: no limit */
@@ -38,6 +39,7 @@ struct gateway_config {
 struct gateway_owner {
 	uint8_t ik[32];
 	char name[CERT_NAME_MAX + 1];
+	bool sole;	      /* nobody else in the network says that this is its name */
 	struct addr ip4, ip6; /* overlay, ports 0; ADDR_NONE: none of that family */
 };
 

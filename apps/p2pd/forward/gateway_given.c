@@ -25,8 +25,8 @@ static json_t *owner_json(const struct gateway_owner *o)
 	char ik[CRYPTO_BASE64_TEXT(32)], ip4[ADDR_TEXT_MAX], ip6[ADDR_TEXT_MAX];
 
 	crypto_base64url(ik, o->ik, sizeof o->ik);
-	return json_pack("{s:s, s:s, s:s, s:s}", "ik", ik, "name", o->name, "ip4", ip_text(&o->ip4, ip4),
-			 "ip6", ip_text(&o->ip6, ip6));
+	return json_pack("{s:s, s:s, s:b, s:s, s:s}", "ik", ik, "name", o->name, "sole", o->sole, "ip4",
+			 ip_text(&o->ip4, ip4), "ip6", ip_text(&o->ip6, ip6));
 }
 
 static json_t *ports_json(const struct gateway_given *g)
@@ -113,12 +113,14 @@ static bool read_ip(struct addr *out, const char *text, bool may_be_none)
 static bool read_owner(struct gateway_owner *o, json_t *json)
 {
 	const char *ik, *name, *ip4, *ip6;
+	int sole;
 
-	if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:s, s:s, s:s}", "ik", &ik, "name", &name, "ip4",
-			   &ip4, "ip6", &ip6) != 0 ||
+	if (json_unpack_ex(json, NULL, JSON_STRICT, "{s:s, s:s, s:b, s:s, s:s}", "ik", &ik, "name", &name,
+			   "sole", &sole, "ip4", &ip4, "ip6", &ip6) != 0 ||
 	    strlen(name) >= sizeof o->name)
 		return false;
 	strcpy(o->name, name);
+	o->sole = sole;
 	return crypto_base64url_decode(o->ik, sizeof o->ik, ik) == 0 && read_ip(&o->ip4, ip4, true) &&
 	       read_ip(&o->ip6, ip6, true);
 }

@@ -49,7 +49,7 @@ int gateway_given_read(int dir, struct gateway_given **list, size_t *count);
 void gateway_given_put_aside(int dir);
 
 /* --- gateway_terms.c: who may have something, and on what terms. */
-bool gateway_owner_allowed(const struct gateway_config *config, const char *name);
+bool gateway_owner_allowed(const struct gateway_config *config, const struct gateway_owner *owner);
 bool gateway_has_address(const struct gateway_config *config);
 /* `old`: the lease of that id so far, or NULL. 0, or -EACCES, -EADDRINUSE, -ENOSPC with `why`. */
 int gateway_check(const struct gateway *g, const struct gateway_given *old, const struct gateway_owner *owner,

@@ -7,12 +7,18 @@
 
 /* --- Whether. */
 
-bool gateway_owner_allowed(const struct gateway_config *config, const char *name)
+static bool is_named(const struct gateway_config *config, const struct gateway_owner *owner, const char *name)
 {
 	for (unsigned i = 0; i < config->owner_count; i++)
-		if (!strcmp(config->owners[i], name))
+		if (rule_node_is(config->owners[i], name, &owner->ip6))
 			return true;
-	return config->owner_count == 0;
+	return false;
+}
+
+/* A name is what a node says of itself: where two say the same, neither is taken for the one that was meant. */
+bool gateway_owner_allowed(const struct gateway_config *config, const struct gateway_owner *owner)
+{
+	return config->owner_count == 0 || is_named(config, owner, owner->sole ? owner->name : "");
 }
 
 bool gateway_has_address(const struct gateway_config *config)
@@ -46,7 +52,13 @@ static int check_owner(const struct gateway *g, const struct gateway_given *old,
 {
 	if (!gateway_has_address(&g->config))
 		return refuse(-EACCES, why, "the gateway has no public address");
-	if (!gateway_owner_allowed(&g->config, owner->name))
+	if (!gateway_owner_allowed(&g->config, owner) && is_named(&g->config, owner, owner->name))
+		return refuse(
+			-EACCES, why,
+			"two nodes are called '%s': give one of them another --name, or have the gateway's "
+			"owners: name this one by its overlay IPv6 address",
+			owner->name);
+	if (!gateway_owner_allowed(&g->config, owner))
 		return refuse(-EACCES, why, "the gateway's administrator does not let this node have ports");
 	if (owner->ip4.family == ADDR_NONE && owner->ip6.family == ADDR_NONE)
 		return refuse(-EACCES, why, "this node has no overlay address yet");

@@ -55,6 +55,14 @@ static int take_id(uint8_t id[static FORWARD_ID], const char *text, char why[sta
 	return rule_id_parse(id, text) == 0 ? 0 : rule_refuse(why, "forward_id is malformed");
 }
 
+static int take_secret(uint8_t secret[static FORWARD_SECRET], const char *text, char why[static RULE_WHY])
+{
+	bool good = crypto_base64url_decode(secret, FORWARD_SECRET, text) == 0 &&
+		    !crypto_is_zero(secret, FORWARD_SECRET);
+
+	return good ? 0 : rule_refuse(why, "secret is malformed");
+}
+
 static int take_u32(uint32_t *out, json_int_t v, const char *key, char why[static RULE_WHY])
 {
 	if (v < 0 || v > UINT32_MAX)
@@ -196,7 +204,7 @@ static int take_proto(struct lease_request *r, const char *text, char why[static
 
 /* The texts and lists of a request, borrowed from its JSON. */
 struct request_parts {
-	const char *id, *name, *domain, *proto;
+	const char *id, *name, *domain, *proto, *secret;
 	json_t *ranges, *allow;
 	json_int_t max_conn, idle_s, rate, expires_at;
 	int restricted, paused, kernel, tokens, family;
@@ -204,12 +212,12 @@ struct request_parts {
 
 static int unpack_request(struct request_parts *p, const json_t *json, char why[static RULE_WHY])
 {
-	return unpack(json, why,
-		      "{s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:b}",
-		      "forward_id", &p->id, "name", &p->name, "domain", &p->domain, "proto", &p->proto,
-		      "ranges", &p->ranges, "restricted", &p->restricted, "allow", &p->allow, "max_conn",
-		      &p->max_conn, "idle_s", &p->idle_s, "rate", &p->rate, "expires_at", &p->expires_at,
-		      "paused", &p->paused, "kernel", &p->kernel, "family", &p->family, "tokens", &p->tokens);
+	return unpack(
+		json, why, "{s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:b, s:s}",
+		"forward_id", &p->id, "name", &p->name, "domain", &p->domain, "proto", &p->proto, "ranges",
+		&p->ranges, "restricted", &p->restricted, "allow", &p->allow, "max_conn", &p->max_conn,
+		"idle_s", &p->idle_s, "rate", &p->rate, "expires_at", &p->expires_at, "paused", &p->paused,
+		"kernel", &p->kernel, "family", &p->family, "tokens", &p->tokens, "secret", &p->secret);
 }
 
 int lease_request_read(struct lease_request *r, const struct json_t *json, char why[static RULE_WHY])
@@ -234,7 +242,8 @@ int lease_request_read(struct lease_request *r, const struct json_t *json, char 
 	    (rc = take_u32(&r->max_conn, p.max_conn, "max_conn", why)) ||
 	    (rc = take_u32(&r->idle_s, p.idle_s, "idle_s", why)) ||
 	    (rc = take_u64(&r->rate, p.rate, "rate", why)) ||
-	    (rc = take_u64(&r->expires_at, p.expires_at, "expires_at", why)))
+	    (rc = take_u64(&r->expires_at, p.expires_at, "expires_at", why)) ||
+	    (rc = take_secret(r->secret, p.secret, why)))
 		return rc;
 	if (r->rate > RULE_RATE_MAX)
 		return rule_refuse(why, "rate is at most %llu bytes a second", RULE_RATE_MAX);
@@ -243,9 +252,10 @@ int lease_request_read(struct lease_request *r, const struct json_t *json, char 
 
 struct json_t *lease_request_json(const struct lease_request *r)
 {
-	char id[RULE_ID_TEXT];
+	char id[RULE_ID_TEXT], secret[CRYPTO_BASE64_TEXT(FORWARD_SECRET)];
 
-	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:b}",
+	crypto_base64url(secret, r->secret, sizeof r->secret);
+	return json_pack("{s:s, s:s, s:s, s:s, s:o, s:b, s:o, s:I, s:I, s:I, s:I, s:b, s:b, s:i, s:b, s:s}",
 			 "forward_id", rule_id_text(r->id, id), "name", r->name, "domain", r->domain, "proto",
 			 r->tcp && r->udp ? "both"
 			 : r->tcp	  ? "tcp"
@@ -254,7 +264,7 @@ struct json_t *lease_request_json(const struct lease_request *r)
 			 prefixes_json(r->allow, r->allow_count), "max_conn", (json_int_t)r->max_conn,
 			 "idle_s", (json_int_t)r->idle_s, "rate", (json_int_t)r->rate, "expires_at",
 			 (json_int_t)r->expires_at, "paused", r->paused, "kernel", r->kernel, "family",
-			 (int)r->family, "tokens", r->tokens);
+			 (int)r->family, "tokens", r->tokens, "secret", secret);
 }
 
 /* --- What a gateway grants. */
@@ -351,11 +361,13 @@ int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[
 {
 	const char *name;
 	json_int_t until, for_s;
-	int rc = unpack(json, why, "{s:I, s:I, s:s}", "until", &until, "for_s", &for_s, "name", &name);
+	int full;
+	int rc = unpack(json, why, "{s:b, s:I, s:I, s:s}", "full", &full, "until", &until, "for_s", &for_s,
+			"name", &name);
 
 	if (rc)
 		return rc;
-	*g = (struct admit_grant) { 0 };
+	*g = (struct admit_grant) { .full = full };
 	if ((rc = take_u64(&g->until, until, "until", why)) ||
 	    (rc = take_u32(&g->for_s, for_s, "for_s", why)))
 		return rc;
@@ -364,8 +376,8 @@ int admit_grant_read(struct admit_grant *g, const struct json_t *json, char why[
 
 struct json_t *admit_grant_json(const struct admit_grant *g)
 {
-	return json_pack("{s:I, s:I, s:s}", "until", (json_int_t)g->until, "for_s", (json_int_t)g->for_s,
-			 "name", g->name);
+	return json_pack("{s:b, s:I, s:I, s:s}", "full", g->full, "until", (json_int_t)g->until, "for_s",
+			 (json_int_t)g->for_s, "name", g->name);
 }
 
 /* --- Counts. */

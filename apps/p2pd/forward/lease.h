@@ -32,9 +32,10 @@ struct lease_request {
 	uint32_t max_conn, idle_s;
 	uint64_t rate, expires_at;
 	bool paused;
-	bool kernel;		 /* the owner can and wants to use its kernel's NAT; else sockets */
-	enum addr_family family; /* of the service: the kernel carries only that one */
-	bool tokens;		 /* visitors may be admitted by token */
+	bool kernel;			/* the owner can and wants to use its kernel's NAT; else sockets */
+	enum addr_family family;	/* of the service: the kernel carries only that one */
+	bool tokens;			/* visitors may be admitted by token */
+	uint8_t secret[FORWARD_SECRET]; /* of the lease, made by the owner: see struct forward_entry */
 };
 
 struct lease_grant {
@@ -55,6 +56,7 @@ struct admit_request {
 };
 
 struct admit_grant {
+	bool full; /* nobody is admitted or burnt: the rule has as many visitors as it can, one of them to go at... */
 	uint64_t until; /* Unix seconds; of a look: 0 */
 	uint32_t for_s; /* for how long */
 	char name[RULE_NAME];

@@ -101,15 +101,46 @@ static void refuse(struct lease_ask *q, const struct addr *peer, int error, cons
 	lease_answer_error(q, error, why, NULL);
 }
 
-/* Members only have a bucket, so there are not more of them than members. */
-static bool take_turn(struct lease_link *k, const uint8_t *key)
+/* Only members have them, so there are not more of them than members. NULL without memory. */
+static struct lease_turns *turns_of(struct lease_link *k, const uint8_t *key)
 {
-	const struct bucket fresh = { 0 };
-	struct bucket *b = map_find(&k->buckets, key);
+	const struct lease_turns fresh = { 0 };
+	struct lease_turns *t = map_find(&k->buckets, key);
 
-	if (!b && map_put(&k->buckets, key, &fresh) == 0)
-		b = map_find(&k->buckets, key);
-	return b && bucket_take(b, LEASE_ASKS_PER_S, LEASE_ASKS_BURST, loop_now_ms());
+	if (!t && map_put(&k->buckets, key, &fresh) == 0)
+		t = map_find(&k->buckets, key);
+	return t;
+}
+
+/* 0; -EAGAIN: too often; -EACCES: not signed. The turns of what is signed are not used up by what is not. */
+static int check_turn(struct lease_link *k, const struct http_exchange *x, const uint8_t *key)
+{
+	struct lease_turns *t = turns_of(k, key);
+	uint64_t now = loop_now_ms();
+
+	if (!t || !bucket_has(&t->signed_asks, LEASE_ASKS_PER_S, LEASE_ASKS_BURST, now))
+		return -EAGAIN;
+	if (lease_wire_signed(http_request(x), key, k->config.ik_sk + 32)) {
+		bucket_charge(&t->signed_asks, LEASE_ASKS_PER_S, 1, now);
+		return 0;
+	}
+	return bucket_take(&t->others, LEASE_OTHERS_PER_S, LEASE_OTHERS_BURST, now) ? -EACCES : -EAGAIN;
+}
+
+/* The audit hears of it once in a while: it is no way to fill the disk. */
+static void refuse_haste(struct lease_link *k, struct lease_ask *q, const uint8_t *key,
+			 const struct addr *peer)
+{
+	static const char why[] = "asked too often";
+	struct lease_turns *t = turns_of(k, key);
+	uint64_t now = loop_now_ms();
+
+	if (!t || (t->told_ms && now < t->told_ms + LEASE_TELL_MS)) {
+		lease_answer_error(q, -EAGAIN, why, NULL);
+		return;
+	}
+	t->told_ms = now;
+	refuse(q, peer, -EAGAIN, why);
 }
 
 /* The ask of a member that has signed it; NULL: it is answered already. */
@@ -124,11 +155,12 @@ static struct lease_ask *check_in(struct lease_link *k, struct http_exchange *x,
 	const uint8_t *key = k->config.handler.key_of(k->config.arg, peer);
 	if (!key)
 		refuse(q, peer, -EACCES, "asked from an address that is no member's");
-	else if (k->ask_count > LEASE_ASKS_MAX || !take_turn(k, key))
-		refuse(q, peer, -EAGAIN, "asked too often");
-	else if (!lease_wire_signed(http_request(x), key, k->config.ik_sk + 32))
-		refuse(q, peer, -EACCES, "asked without the node's signature");
-	else
+	int rc = !key ? 0 : k->ask_count > LEASE_ASKS_MAX ? -EAGAIN : check_turn(k, x, key);
+	if (rc == -EAGAIN)
+		refuse_haste(k, q, key, peer);
+	else if (rc)
+		refuse(q, peer, rc, "asked without the node's signature");
+	else if (key)
 		return q;
 	return NULL;
 }
@@ -146,13 +178,13 @@ static json_t *body_of(const struct http_exchange *x)
 static void charge_ports(struct lease_link *k, const struct addr *peer, const struct lease_request *r)
 {
 	const uint8_t *key = k->config.handler.key_of(k->config.arg, peer);
-	struct bucket *b = key ? map_find(&k->buckets, key) : NULL;
+	struct lease_turns *t = key ? map_find(&k->buckets, key) : NULL;
 	uint32_t ports = 0;
 
 	for (unsigned i = 0; i < r->range_count; i++)
 		ports += r->ranges[i].count;
-	if (b)
-		bucket_charge(b, LEASE_ASKS_PER_S, ports / LEASE_PORTS_AN_ASK, loop_now_ms());
+	if (t)
+		bucket_charge(&t->signed_asks, LEASE_ASKS_PER_S, ports / LEASE_PORTS_AN_ASK, loop_now_ms());
 }
 
 static void on_put(void *arg, struct http_exchange *x)
@@ -251,7 +283,7 @@ int lease_link_start(struct lease_link **out, const struct lease_link_config *co
 		return -ENOMEM;
 	k->config = *config;
 	rng_init_system(&rng);
-	map_init(&k->buckets, 32, sizeof(struct bucket), &rng);
+	map_init(&k->buckets, 32, sizeof(struct lease_turns), &rng);
 	k->http = http_server_create(config->loop, routes, sizeof routes / sizeof *routes, k);
 	if (!k->http) {
 		lease_link_stop(k);

@@ -11,10 +11,13 @@
 #include "core/stream.h"
 
 enum {
-	LEASE_ASK_MS = 10000,	  /* for a request to be answered, connecting included */
-	LEASE_ASKS_MAX = 1024,	  /* of ours that are under way, and of others' that we have not answered */
-	LEASE_ASKS_PER_S = 20,	  /* that a peer may make, */
-	LEASE_ASKS_BURST = 400,	  /* a rule each after a restart */
+	LEASE_ASK_MS = 10000,	/* for a request to be answered, connecting included */
+	LEASE_ASKS_MAX = 1024,	/* of ours that are under way, and of others' that we have not answered */
+	LEASE_ASKS_PER_S = 20,	/* that a peer may make, */
+	LEASE_ASKS_BURST = 400, /* a rule each after a restart */
+	LEASE_OTHERS_PER_S = 1, /* that come from its address, but without its signature */
+	LEASE_OTHERS_BURST = 20,
+	LEASE_TELL_MS = 60000,	  /* on_refused() of a peer that asks too often, at most so often */
 	LEASE_PORTS_AN_ASK = 256, /* as many ports count as one more */
 	LEASE_REPLY_MAX = 16384,  /* bytes of an answer */
 };

@@ -8,6 +8,12 @@
 #include "core/map.h"
 #include "relay/http.h"
 
+/* What a member may ask. Any user of its machine may ask, too, but cannot sign: that must not cost the node its turns. */
+struct lease_turns {
+	struct bucket signed_asks, others;
+	uint64_t told_ms; /* that it was too often */
+};
+
 struct lease_listener {
 	struct stream_listener *stream; /* NULL: it does not listen */
 	struct addr at;
@@ -17,7 +23,7 @@ struct lease_link {
 	struct lease_link_config config;
 	struct http_server *http;
 	struct lease_listener listeners[2]; /* IPv4, IPv6 */
-	struct map buckets;		    /* by the peer's identity key */
+	struct map buckets;		    /* struct lease_turns, by the peer's identity key */
 	struct lease_ask *asks;
 	struct lease_call *calls;
 	unsigned ask_count, call_count;

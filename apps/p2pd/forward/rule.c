@@ -200,12 +200,26 @@ static int check_ports(const struct rule *r, char *why)
 	return 0;
 }
 
-static bool is_node_name(const char *text)
+/* No name has a colon in it. */
+static bool is_address(struct addr *out, const char *text)
+{
+	return addr_parse(out, text, 0) == 0 && out->family == ADDR_V6 && out->port == 0 && out->scope == 0;
+}
+
+bool rule_is_node(const char *text)
 {
 	char name[CERT_NAME_MAX + 1];
+	struct addr a;
 
 	cert_name_from(name, text);
-	return !strcmp(name, text);
+	return !strcmp(name, text) || is_address(&a, text);
+}
+
+bool rule_node_is(const char *text, const char *name, const struct addr *ip6)
+{
+	struct addr a;
+
+	return is_address(&a, text) ? addr_same_ip(&a, ip6) : !strcmp(text, name);
 }
 
 static int check_to(const struct rule *r, char *why)
@@ -217,8 +231,11 @@ static int check_to(const struct rule *r, char *why)
 	if (r->to_count == 0 || r->to_count > RULE_TO_MAX)
 		return rule_refuse(why, "scope nodes wants 1 to %d members in to", RULE_TO_MAX);
 	for (unsigned i = 0; i < r->to_count; i++)
-		if (!is_node_name(r->to[i]))
-			return rule_refuse(why, "'%.64s' in to is not the name of a member", r->to[i]);
+		if (!rule_is_node(r->to[i]))
+			return rule_refuse(why,
+					   "'%.64s' in to is not the name of a member, nor an overlay IPv6 "
+					   "address",
+					   r->to[i]);
 	return 0;
 }
 
@@ -231,8 +248,10 @@ static int check_via(const struct rule *r, char *why)
 	if (!*r->via)
 		return rule_refuse(why, "scope public wants a gateway: name in via a member that was started "
 					"with --gateway");
-	if (!is_node_name(r->via))
-		return rule_refuse(why, "'%.64s' in via is not the name of a member", r->via);
+	if (!rule_is_node(r->via))
+		return rule_refuse(why,
+				   "'%.64s' in via is not the name of a member, nor an overlay IPv6 address",
+				   r->via);
 	return 0;
 }
 

@@ -55,7 +55,7 @@ struct rule {
 	unsigned range_count;
 	bool tcp, udp;
 	enum rule_scope scope;
-	char to[RULE_TO_MAX][CERT_NAME_MAX + 1];
+	char to[RULE_TO_MAX][CERT_NAME_MAX + 1]; /* and `via`: see rule_is_node() */
 	unsigned to_count;
 	char via[CERT_NAME_MAX + 1];
 	uint16_t
@@ -122,6 +122,11 @@ const char *rule_scope_name(enum rule_scope scope);
 const char *rule_source_name(enum rule_source source);
 const char *rule_proto_name(const struct rule *r);
 const char *rule_id_text(const uint8_t id[static FORWARD_ID], char out[static RULE_ID_TEXT]);
+/* Whether a text can stand for a member: the name that it gives itself, or its overlay IPv6 address, which follows from its
+ * key, so that no other can have it. */
+bool rule_is_node(const char *text);
+/* Whether it stands for the member of that name and that overlay IPv6 address. */
+bool rule_node_is(const char *text, const char *name, const struct addr *ip6);
 /* 0 or -EINVAL. */
 int rule_id_parse(uint8_t id[static FORWARD_ID], const char *text);
 /* Writes `why`, with what could steer a terminal or is no ASCII made '?', for it may quote anything. Returns -EINVAL. */

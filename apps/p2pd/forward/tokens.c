@@ -298,6 +298,43 @@ static const struct token_visit *visit_of(const struct tokens_ledger *l, const s
 	return NULL;
 }
 
+/* Whether an earlier visit has the place already. */
+static bool has_place(const struct tokens_ledger *l, size_t i, uint64_t unix_s)
+{
+	const struct token_visit *v = &l->visits[i];
+
+	for (size_t k = 0; k < i; k++)
+		if (l->visits[k].until > unix_s && !memcmp(l->visits[k].id, v->id, FORWARD_ID) &&
+		    addr_same_ip(&l->visits[k].visitor, &v->visitor))
+			return true;
+	return false;
+}
+
+uint64_t tokens_full_until(const struct tokens *t, const uint8_t id[static FORWARD_ID],
+			   const struct addr *visitor, unsigned room, uint64_t unix_s)
+{
+	const struct tokens_ledger *l = &t->now;
+	uint64_t first = UINT64_MAX, first_of_all = UINT64_MAX;
+	unsigned live = 0, taken = 0;
+	bool is_in = false;
+
+	for (size_t i = 0; i < l->visit_count; i++) {
+		const struct token_visit *v = &l->visits[i];
+		if (v->until <= unix_s)
+			continue;
+		live++;
+		first_of_all = v->until < first_of_all ? v->until : first_of_all;
+		if (memcmp(v->id, id, FORWARD_ID))
+			continue;
+		is_in |= addr_same_ip(&v->visitor, visitor);
+		taken += !has_place(l, i, unix_s);
+		first = v->until < first ? v->until : first;
+	}
+	if (live >= TOKENS_VISITS_MAX)
+		return first_of_all;
+	return is_in || taken < room ? 0 : first;
+}
+
 static int burn(struct tokens *t, size_t i, const struct token_visit *visit, uint64_t unix_s)
 {
 	struct tokens_ledger draft;
@@ -306,10 +343,6 @@ static int burn(struct tokens *t, size_t i, const struct token_visit *visit, uin
 	if (ret)
 		return ret;
 	end_visits(&draft, unix_s);
-	if (draft.visit_count == TOKENS_VISITS_MAX) {
-		tokens_ledger_free(&draft);
-		return -ENOSPC;
-	}
 	draft.entries[i].token.used++;
 	draft.entries[i].token.used_at = unix_s;
 	draft.entries[i].token.last_visitor = visit->visitor;
@@ -317,24 +350,28 @@ static int burn(struct tokens *t, size_t i, const struct token_visit *visit, uin
 	return commit(t, &draft);
 }
 
-/* 0 with the token's index, and the visit that it has already (NULL: none); or -EACCES. */
+/* 0 with the token's index, and the visit that it has already (NULL: none); -EACCES or -EUSERS. */
 static int judge(const struct tokens *t, const uint8_t *id, const char *text, const struct addr *visitor,
-		 uint64_t unix_s, size_t *i, const struct token_visit **visit)
+		 unsigned room, uint64_t unix_s, size_t *i, const struct token_visit **visit)
 {
 	*i = match(&t->now, text);
 	if (*i == t->now.count || memcmp(t->now.entries[*i].token.id, id, FORWARD_ID))
 		return -EACCES;
 	const struct token *token = &t->now.entries[*i].token;
 	*visit = visit_of(&t->now, token, visitor, unix_s);
-	return !*visit && is_dead(token, unix_s) ? -EACCES : 0;
+	if (*visit)
+		return 0;
+	if (is_dead(token, unix_s))
+		return -EACCES;
+	return tokens_full_until(t, id, visitor, room, unix_s) ? -EUSERS : 0;
 }
 
 int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
-		const struct addr *visitor, uint64_t unix_s, struct token *token)
+		const struct addr *visitor, unsigned room, uint64_t unix_s, struct token *token)
 {
 	const struct token_visit *before;
 	size_t i;
-	int ret = judge(t, id, text, visitor, unix_s, &i, &before);
+	int ret = judge(t, id, text, visitor, room, unix_s, &i, &before);
 
 	if (!ret)
 		*token = t->now.entries[i].token;
@@ -342,11 +379,12 @@ int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], con
 }
 
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
-		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token)
+		 const struct addr *visitor, unsigned room, uint64_t unix_s, struct token_visit *visit,
+		 struct token *token)
 {
 	const struct token_visit *before;
 	size_t i;
-	int ret = judge(t, id, text, visitor, unix_s, &i, &before);
+	int ret = judge(t, id, text, visitor, room, unix_s, &i, &before);
 
 	if (ret)
 		return ret;
@@ -391,7 +429,7 @@ void tokens_allow(const struct tokens *t, const uint8_t id[static FORWARD_ID], u
 {
 	for (size_t i = t->now.visit_count; i-- > 0 && *count < cap;) {
 		const struct token_visit *v = &t->now.visits[i];
-		if (!memcmp(v->id, id, FORWARD_ID) && v->until > unix_s)
+		if (!memcmp(v->id, id, FORWARD_ID) && v->until > unix_s && !has_place(&t->now, i, unix_s))
 			allow[(*count)++] = (struct forward_prefix) { v->visitor, v->visitor.family == ADDR_V4
 											  ? 32
 											  : 128 };

@@ -65,21 +65,28 @@ int tokens_revoke(struct tokens *t, const uint8_t id[static FORWARD_ID], const c
 /* The rule is gone for good: all its tokens and visits. */
 int tokens_forget(struct tokens *t, const uint8_t id[static FORWARD_ID]);
 /* A visitor came with `text` to rule `id`: admits it, which takes one use; one who is still admitted by the same token
- * takes none, and stays for as long as before. 0 with *visit and *token; -EACCES: unknown, run out, used up or another
- * rule's, told apart by nothing, time included; -ENOSPC; or another negative errno, and then the visitor is not admitted.
- */
+ * takes none, and stays for as long as before. `room`: how many addresses the rule has place for at a time, beside its own
+ * allow-list; nobody who is in is pushed out. 0 with *visit and *token; -EACCES: unknown, run out, used up or another rule's,
+ * told apart by nothing, time included; -EUSERS: it is good, but there is no place now (tokens_full_until()); or another
+ * negative errno. On any error the visitor is not admitted and no use is taken. */
 int tokens_admit(struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
-		 const struct addr *visitor, uint64_t unix_s, struct token_visit *visit, struct token *token);
-/* Whether it would admit the visitor now, as before it presses the button: nothing is burnt. 0 and *token, or -EACCES. */
+		 const struct addr *visitor, unsigned room, uint64_t unix_s, struct token_visit *visit,
+		 struct token *token);
+/* Whether it would admit the visitor now, as before it presses the button: nothing is burnt. 0 and *token, -EACCES or
+ * -EUSERS. */
 int tokens_look(const struct tokens *t, const uint8_t id[static FORWARD_ID], const char *text,
-		const struct addr *visitor, uint64_t unix_s, struct token *token);
+		const struct addr *visitor, unsigned room, uint64_t unix_s, struct token *token);
+/* When a visit ends in whose place the visitor could come, in Unix seconds; 0: there is place now. */
+uint64_t tokens_full_until(const struct tokens *t, const uint8_t id[static FORWARD_ID],
+			   const struct addr *visitor, unsigned room, uint64_t unix_s);
 
 size_t tokens_count(const struct tokens *t);
 /* In the order of making. Valid until the next change. */
 const struct token *tokens_at(const struct tokens *t, size_t i);
 /* Whether a rule has a token that still admits. */
 bool tokens_live(const struct tokens *t, const uint8_t id[static FORWARD_ID], uint64_t unix_s);
-/* Adds those who are admitted to rule `id` now to `allow`, which has *count of at most `cap`; the last to come first. */
+/* Adds those who are admitted to rule `id` now to `allow`, which has *count of at most `cap`; the last to come first, each
+ * address once. */
 void tokens_allow(const struct tokens *t, const uint8_t id[static FORWARD_ID], uint64_t unix_s,
 		  struct forward_prefix *allow, unsigned *count, unsigned cap);
 /* Ends visits whose time is over, forgets what ran out long ago. True if visits ended: the rules are to be brought into
