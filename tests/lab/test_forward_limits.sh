@@ -96,7 +96,7 @@ forgotten() {
 
 # Bytes that the service has got so far, of connections that live.
 received() {
-	lab_in n ss -Htin "sport = :7001" | grep -o 'bytes_received:[0-9]*' | awk -F: '{ n += $2 } END { print n + 0 }'
+	lab_in n ss -Htin "sport = :7001" | { grep -o 'bytes_received:[0-9]*' || true; } | awk -F: '{ n += $2 } END { print n + 0 }'
 }
 rate() {
 	local since before bytes old=$service
@@ -104,7 +104,8 @@ rate() {
 	limited "$1" --proto tcp --allow 198.51.100.0/24 --allow 203.0.113.0/24 --rate 4mbit
 	service=$old
 	lab_start push v python3 "$LAB_HERE/visitor.py" push "$gw" $port 60
-	sleep 2
+	lab_until 20 "$1: bytes arrive" eval '[ "$(received)" -gt 0 ]'
+	sleep 2 # the first are a burst
 	since=$(lab_now_ms) before=$(received)
 	sleep 5
 	bytes=$((($(received) - before) * 1000 / ($(lab_now_ms) - since)))
