@@ -410,6 +410,17 @@ static void a_spoilt_file_is_put_aside_whole(void **state)
 	assert_int_equal(book_count(t->b), 0);
 }
 
+static void a_rate_that_is_not_taken_any_more_is_bounded(void **state)
+{
+	struct bench *t = *state;
+	static const char before[] = HEAD "{" WEB ",\"rate\":125000000000}]}";
+
+	book_close(t->b);
+	assert_int_equal(file_write(t->dir, "forwards.json", before, strlen(before)), 0);
+	assert_int_equal(book_open(&t->b, t->dir), 0);
+	assert_int_equal(book_at(t->b, 0)->rate, RULE_RATE_MAX);
+}
+
 static void a_file_that_is_too_large_is_put_aside_whole(void **state)
 {
 	struct bench *t = *state;
@@ -569,6 +580,7 @@ int main(void)
 		BOOK_TEST(what_is_so_already_is_not_written_anew),
 		BOOK_TEST(counts_are_kept_over_restarts_and_changes),
 		BOOK_TEST(a_spoilt_file_is_put_aside_whole),
+		BOOK_TEST(a_rate_that_is_not_taken_any_more_is_bounded),
 		BOOK_TEST(a_file_that_is_too_large_is_put_aside_whole),
 		BOOK_TEST(a_file_that_others_may_read_is_refused_and_stays),
 		BOOK_TEST(a_kill_at_any_system_call_loses_nothing_acknowledged),

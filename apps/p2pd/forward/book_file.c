@@ -119,6 +119,15 @@ static bool read_stats(struct forward_stats *s, const json_t *json)
 	return !visitor || !*visitor || addr_parse(&s->last_visitor, visitor, 0) == 0;
 }
 
+/* What was written when more was allowed is no reason to lose all rules. */
+static void bound_rate(json_t *rule)
+{
+	json_t *rate = json_object_get(rule, "rate");
+
+	if (json_integer_value(rate) > (json_int_t)RULE_RATE_MAX)
+		json_integer_set(rate, (json_int_t)RULE_RATE_MAX);
+}
+
 static int read_item(struct book_item *item, json_t *json, char why[static RULE_WHY])
 {
 	static const uint8_t none[FORWARD_ID];
@@ -127,6 +136,7 @@ static int read_item(struct book_item *item, json_t *json, char why[static RULE_
 	if (stats && !read_stats(&item->stats, stats))
 		return rule_refuse(why, "counts that are none");
 	json_object_del(json, "stats");
+	bound_rate(json);
 	rule_init(&item->rule);
 	int rc = rule_read(&item->rule, json, why);
 	if (rc || (rc = rule_check(&item->rule, why)))
