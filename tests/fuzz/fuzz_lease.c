@@ -88,14 +88,14 @@ static const char *const messages[] = {
 	"\"ranges\":[{\"public\":1,\"tunnel\":2,\"count\":3}],\"restricted\":true,\"allow\":[\"10.0.0.0/8\"],"
 	"\"max_conn\":1,\"idle_s\":1,\"rate\":1,\"expires_at\":1,\"paused\":false,\"kernel\":true,\"family\":"
 	"4,"
-	"\"tokens\":true}",
+	"\"tokens\":true,\"secret\":\"AQEBAQEBAQEBAQEBAQEBAQ\"}",
 	"{\"public4\":\"192.0.2.1\",\"public6\":\"\",\"ports\":[443],\"kernel\":true,\"mode_why\":\"\","
 	"\"door\":"
 	"\"https://192.0.2.1\",\"rate\":1,\"max_conn\":1}",
 	"{\"forward_id\":\"01980000-0000-7000-8000-000000000001\",\"token\":\"abc\",\"visitor\":\"192.0.2."
 	"1\",\"look\":"
 	"true}",
-	"{\"until\":1,\"name\":\"till\",\"for_s\":1}",
+	"{\"full\":false,\"until\":1,\"name\":\"till\",\"for_s\":1}",
 	"{\"bytes_in\":1,\"bytes_out\":1,\"connections\":1,\"total\":1,\"rejected\":{\"not_allowed\":1,"
 	"\"full\":1,"
 	"\"rate\":1,\"paused\":1,\"no_service\":1,\"bad_header\":1},\"last_visitor\":\"192.0.2.1\",\"last_"
@@ -174,6 +174,28 @@ static void spoil(json_t *object, struct input *in)
 		json_object_set_new(object, key, value);
 	else
 		json_object_del(object, key);
+}
+
+/* A key that they lack would have all that comes refused, and nothing tried. */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	struct lease_request request;
+	struct lease_grant grant;
+	struct admit_request admit;
+	struct admit_grant admitted;
+	char why[RULE_WHY];
+	json_t *json[4];
+
+	(void)argc;
+	(void)argv;
+	for (int i = 0; i < 4; i++)
+		json[i] = json_loads(messages[i], 0, NULL);
+	if (lease_request_read(&request, json[0], why) || lease_grant_read(&grant, json[1], why) ||
+	    admit_request_read(&admit, json[2], why) || admit_grant_read(&admitted, json[3], why))
+		abort();
+	for (int i = 0; i < 4; i++)
+		json_decref(json[i]);
+	return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -131,7 +131,8 @@ port=8000 service=7000
 for mode in $MODES; do
 	for limit in ${LIMITS:-allow cap idle forgotten rate expiry}; do
 		port=$((port + 1))
+		ID=""
 		$limit "$mode"
-		forward n rm "$ID" >"$LAB/out"
+		[ -z "$ID" ] || forward n rm "$ID" >"$LAB/out" # not all limits are each mode's
 	done
 done

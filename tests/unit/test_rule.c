@@ -365,6 +365,11 @@ static void a_gateway_is_another_node(void **state)
 	addr_parse(&place.prefix6, "fd77::", 0);
 	assert_int_equal(rule_check_place(&r, &place, why), -EINVAL);
 	assert_non_null(strstr(why, "till is this node itself"));
+	addr_parse(&place.ip6, "fd77::7", 0);
+	struct rule by_address = made("{'local':'10.0.0.1:80','scope':'public','via':'fd77:0::7'}");
+	assert_int_equal(rule_check_place(&by_address, &place, why), -EINVAL);
+	by_address = made("{'local':'10.0.0.1:80','scope':'public','via':'fd77::8'}");
+	assert_int_equal(rule_check_place(&by_address, &place, why), 0);
 	place.name = "till-2";
 	assert_int_equal(rule_check_place(&r, &place, why), 0);
 }

@@ -28,6 +28,7 @@ void forwarder_place(const struct forwarder *f, struct rule_place *out)
 	int n = netif_list(listed, LISTED, f->config.tun->ifindex);
 
 	*out = (struct rule_place) { .name = e->config.name,
+				     .ip6 = e->ip6,
 				     .prefix4 = e->config.ip4_prefix,
 				     .prefix6 = e->ip6,
 				     .bits4 = e->config.ip4_bits,

@@ -370,7 +370,7 @@ int rule_check_place(const struct rule *r, const struct rule_place *place, char 
 
 	*why = 0;
 	addr_format_ip(&r->local, text);
-	if (r->scope == RULE_PUBLIC && place->name && !strcmp(r->via, place->name))
+	if (r->scope == RULE_PUBLIC && place->name && rule_node_is(r->via, place->name, &place->ip6))
 		return rule_refuse(why,
 				   "%s is this node itself: name in via another member, one that was started "
 				   "with --gateway",

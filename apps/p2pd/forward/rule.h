@@ -74,6 +74,7 @@ struct rule {
 /* Where a rule's owner is: what rule_check_place() has to know of it. */
 struct rule_place {
 	const char *name;	      /* of the owner; NULL: not known */
+	struct addr ip6;	      /* its overlay address */
 	struct addr prefix4, prefix6; /* the overlay's */
 	unsigned bits4, bits6;
 	struct forward_prefix links[RULE_LINKS_MAX]; /* networks that an interface of this host is in */
