@@ -252,6 +252,19 @@ static void a_file_that_others_cut_is_gone_on_with(void **state)
 	assert_int_equal(count(0), 1);
 }
 
+static void a_file_that_others_took_away_is_begun_anew(void **state)
+{
+	(void)state;
+	note(AUDIT_RULE_ADD, NOW, "before");
+	assert_int_equal(renameat(dir, "audit.jsonl", dir, "audit.jsonl.1"), 0);
+	assert_int_equal(count(0), 0);
+	note(AUDIT_RULE_SET, NOW, "after");
+	assert_int_equal(count(0), 1);
+	reopen(NOW);
+	assert_int_equal(count(0), 1);
+	assert_int_equal(unlinkat(dir, "audit.jsonl.1", 0), 0);
+}
+
 static void a_line_that_a_crash_cut_off_is_taken_away(void **state)
 {
 	(void)state;
@@ -393,6 +406,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(another_retention_holds_from_the_next_look_on, set_up,
 						tear_down),
 		cmocka_unit_test_setup_teardown(a_file_that_others_cut_is_gone_on_with, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(a_file_that_others_took_away_is_begun_anew, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(a_line_that_a_crash_cut_off_is_taken_away, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_no_line_of_ours_does_no_harm, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_flood_is_counted_and_not_written, set_up, tear_down),

@@ -95,13 +95,31 @@ static int cut_torn_line(int fd, size_t *size)
 	return 0;
 }
 
-/* Others may have cut it: log systems copy a file and then empty it. */
+/* What is at the file's place now is written to from now on. 0 or a negative errno: then it stays the one that is open. */
+static int open_anew(struct audit *a)
+{
+	size_t size = 0;
+	int fd = open_file(a->dir, &size);
+
+	if (fd < 0)
+		return fd;
+	close(a->fd);
+	a->fd = fd;
+	a->size = size;
+	return 0;
+}
+
+/* Log systems take a file away, or copy and then empty it. */
 static void measure(struct audit *a)
 {
-	struct stat st;
+	struct stat open, there;
 
-	if (fstat(a->fd, &st) == 0)
-		a->size = (size_t)st.st_size;
+	if (fstat(a->fd, &open) != 0)
+		return;
+	a->size = (size_t)open.st_size;
+	if (fstatat(a->dir, AUDIT_FILE, &there, AT_SYMLINK_NOFOLLOW) != 0 || there.st_ino != open.st_ino ||
+	    there.st_dev != open.st_dev)
+		open_anew(a);
 }
 
 /* The whole file, to be freed. NULL with errno. */
@@ -232,18 +250,8 @@ static const char *line_end(const char *line, const char *end)
 static void keep_from(struct audit *a, const char *text, size_t from)
 {
 	int error = file_write(a->dir, AUDIT_FILE, text + from, a->size - from);
-	size_t size = 0;
 
-	if (!error) {
-		int fd = open_file(a->dir, &size);
-		error = fd < 0 ? fd : 0;
-		if (fd >= 0) {
-			close(a->fd);
-			a->fd = fd;
-			a->size = size;
-		}
-	}
-	fail(a, error);
+	fail(a, error ? error : open_anew(a));
 }
 
 /* Whole lines go from the beginning: the old ones, and as many as make the file no longer than `most`. */
