@@ -46,7 +46,7 @@ static void free_release(struct forwarder_release *rel)
 static void ask_again(struct forwarder *f, const uint8_t gateway[static 32])
 {
 	for (struct forwarder_item *it = f->items; it; it = it->next)
-		if (it->lease.error == -EADDRINUSE && !it->lease.call &&
+		if ((it->lease.error == -EADDRINUSE || it->lease.error == -EAGAIN) && !it->lease.call &&
 		    !memcmp(it->lease.gateway.ik, gateway, sizeof it->lease.gateway.ik))
 			it->lease.due_ms = 0;
 }
@@ -117,6 +117,17 @@ static bool is_giving_back(const struct forwarder *f, const uint8_t gateway[stat
 	for (const struct forwarder_release *rel = f->releases; rel; rel = rel->next)
 		if (rel->call && rel->failures <= 1 && !memcmp(rel->gateway, gateway, sizeof rel->gateway))
 			return true;
+	return false;
+}
+
+/* One of our own that was removed, and that the gateway has not heard of yet: it does now. */
+static bool is_given_back_first(struct forwarder *f, const uint8_t id[static FORWARD_ID])
+{
+	for (struct forwarder_release *rel = f->releases; rel; rel = rel->next)
+		if (!memcmp(rel->id, id, FORWARD_ID)) {
+			rel->due_ms = rel->failures = 0;
+			return true;
+		}
 	return false;
 }
 
@@ -231,14 +242,17 @@ static void on_reply(void *arg, const struct lease_reply *reply)
 	struct forwarder_item *it = arg;
 	struct forwarder_lease *l = &it->lease;
 
+	bool waits = reply->error == -EADDRINUSE && is_given_back_first(it->f, reply->conflict);
+
 	l->call = NULL;
-	l->error = reply->error;
-	snprintf(l->why, sizeof l->why, "%s", reply->why);
+	l->error = waits ? -EAGAIN : reply->error;
+	snprintf(l->why, sizeof l->why, "%s",
+		 waits ? "a removed rule gives its port back first" : reply->why);
 	memcpy(l->conflict, reply->conflict, sizeof l->conflict);
-	l->failures = answered(reply->error) ? 0 : l->failures + 1;
-	if (reply->error == 0)
+	l->failures = answered(l->error) ? 0 : l->failures + 1;
+	if (l->error == 0)
 		on_grant(it, reply);
-	else if (answered(reply->error))
+	else if (answered(l->error))
 		on_refusal(it, reply);
 	else
 		l->due_ms = loop_now_ms() + backoff_ms(l->failures);
