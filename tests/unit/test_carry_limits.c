@@ -343,9 +343,9 @@ static void without_descriptors_new_ones_are_reset_and_the_old_are_carried_by_co
 /* At a gateway; of two members, the first wants all. */
 static void come_to_one_members_in_too_great_number(struct end *n)
 {
-	enum { HALF_VISITORS = (FEW / 4 - 1) / 2 };
+	enum { SHARE = FEW / 2 - FEW / 8, HIS_VISITORS = (SHARE - 1) / 2 };
 	struct forward_entry both[2];
-	int visitors[HALF_VISITORS + 1];
+	int visitors[HIS_VISITORS + 1];
 	char why[CARRY_WHY];
 	size_t failed;
 
@@ -358,11 +358,11 @@ static void come_to_one_members_in_too_great_number(struct end *n)
 	both[1].id[0]++;
 	both[1].listen = free_at("127.0.0.2", SOCK_STREAM);
 	apply(&n->w, both, 2);
-	for (int i = 0; i <= HALF_VISITORS; i++)
+	for (int i = 0; i <= HIS_VISITORS; i++)
 		visitors[i] = come(n, "127.0.0.1");
 	expect_rejects(&n->w, ID, FORWARD_FULL, 1);
-	expect_reset(&n->w, visitors[HALF_VISITORS]);
-	expect_connections(&n->w, ID, HALF_VISITORS);
+	expect_reset(&n->w, visitors[HIS_VISITORS]);
+	expect_connections(&n->w, ID, HIS_VISITORS);
 	int other = visit_from("127.0.0.1", SOCK_STREAM, &both[1].listen);
 	expect_connections(&n->w, ID + 1, 1);
 	assert_int_equal(stats_of(&n->w, ID + 1).rejected[FORWARD_FULL], 0);
@@ -370,12 +370,12 @@ static void come_to_one_members_in_too_great_number(struct end *n)
 	setsockopt(visitors[0], SOL_SOCKET, SO_LINGER, &(struct linger) { .l_onoff = 1 },
 		   sizeof(struct linger));
 	close(visitors[0]);
-	expect_connections(&n->w, ID, HALF_VISITORS - 1);
+	expect_connections(&n->w, ID, HIS_VISITORS - 1);
 	visitors[0] = come(n, "127.0.0.1");
-	expect_connections(&n->w, ID, HALF_VISITORS);
+	expect_connections(&n->w, ID, HIS_VISITORS);
 	/* Ports count, too. */
 	both[1].listen.port = both[1].target.port = 20000;
-	both[1].count = FEW / 4 + 1;
+	both[1].count = SHARE + 1;
 	assert_int_equal(carry_apply(n->w.carry, both, 2, &failed, why), -EMFILE);
 	assert_int_equal(failed, 1);
 	close(other);

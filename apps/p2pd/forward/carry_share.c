@@ -3,7 +3,7 @@
 
 #include "apps/p2pd/forward/carry_impl.h"
 
-enum { SHARE = 2 /* the half of all */ };
+enum { LEFT = 4 /* a quarter of all is left to the others */ };
 
 struct carry_share *carry_share_join(struct carry *c, uint64_t owner)
 {
@@ -49,5 +49,5 @@ void carry_share_drop(struct carry_share *s, size_t fds)
 
 bool carry_share_room(const struct carry *c, const struct carry_share *s, size_t fds)
 {
-	return !s || s->held + fds <= c->fds_max / SHARE;
+	return !s || s->held + fds <= c->fds_max - c->fds_max / LEFT;
 }
