@@ -178,9 +178,7 @@ void loop_timer_destroy(struct loop_timer *t)
 	free(t);
 }
 
-/* --- Life */
-
-/* --- Late work. */
+/* --- Late work */
 
 void loop_late(struct loop *l, struct loop_late *late)
 {
@@ -224,6 +222,8 @@ static void start_late(struct loop *l)
 	uv_prepare_start(&l->before_wait, before_wait);
 	uv_unref((uv_handle_t *)&l->before_wait);
 }
+
+/* --- Life */
 
 /* libuv writes to sockets in a way that raises SIGPIPE once the peer has gone. */
 struct loop *loop_create(void)

@@ -94,10 +94,9 @@ static void warn_of_old(const char *program, const char *chain)
 
 	if (!warned)
 		log_warn("host_nat",
-			 "%s, whose tables are in use here, does not take our rule in %s: if its rules drop "
-			 "what "
-			 "is forwarded, let connections with p2pd's mark pass there (it needs root, or "
-			 "CAP_NET_ADMIN and CAP_NET_RAW)",
+			 "%s, whose tables are in use here, does not take our rule in %s: if its rules "
+			 "drop what is forwarded, let connections with p2pd's mark pass there (it needs "
+			 "root, or CAP_NET_ADMIN and CAP_NET_RAW)",
 			 program, chain);
 	warned = true;
 }

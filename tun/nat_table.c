@@ -162,8 +162,8 @@ static void base_dispatch(FILE *out, const struct nat_frame *f, const char *ours
 		fprintf(out, "%s daddr . %s dport vmap @%s%c\n", nat_families[i / 2].ip,
 			nat_protos[i % 2].name, nat_protos[i % 2].name, nat_families[i / 2].digit);
 	fprintf(out,
-		"jump inlets\n}\nchain enter { type filter hook prerouting priority mangle - 5; policy "
-		"accept;\n"
+		"jump inlets\n}\n"
+		"chain enter { type filter hook prerouting priority mangle - 5; policy accept;\n"
 		"%s goto known\nct state new goto fresh\n}\n",
 		ours);
 }
@@ -174,11 +174,11 @@ static void base_forward(FILE *out, const struct nat_frame *f, const char *ours)
 	for (size_t i = 0; i < 2; i++)
 		fprintf(out, "%s saddr . th sport . %s daddr . th dport @ended%c goto refuse\n",
 			nat_families[i].ip, nat_families[i].ip, nat_families[i].digit);
-	fprintf(out, "}\nchain pass { tcp flags & (syn|rst) == syn tcp option maxseg size set rt "
-		     "mtu\naccept\n}\n");
+	fprintf(out, "}\nchain pass {\n"
+		     "tcp flags & (syn|rst) == syn tcp option maxseg size set rt mtu\naccept\n}\n");
 	fprintf(out,
-		"chain through { type filter hook forward priority filter - 5; policy accept;\n%s goto "
-		"pass\n",
+		"chain through { type filter hook forward priority filter - 5; policy accept;\n"
+		"%s goto pass\n",
 		ours);
 	fprintf(out, "meta l4proto tcp jump refuse_ended\n");
 	for (size_t i = 0; i < 2; i++)

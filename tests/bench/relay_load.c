@@ -59,6 +59,7 @@ static struct network networks[SESSIONS_MAX];
 static unsigned session_count, size, ready;
 static size_t header_len;
 static int receiver, wire; /* packet(7), on the loopback device */
+static struct sockaddr_ll loopback = { .sll_family = AF_PACKET };
 static struct sockaddr_storage relay;
 static unsigned relay_len;
 static struct loop *loop;
@@ -336,12 +337,9 @@ static void make_front(struct session *s)
 static unsigned send_each(unsigned first, unsigned count)
 {
 	static uint8_t data[SEND][HEADER_MAX + SIZE_MAX_HERE];
-	static struct sockaddr_ll to = { .sll_family = AF_PACKET };
 	static struct mmsghdr messages[SEND];
 	static struct iovec iov[SEND][2];
 
-	to.sll_protocol = htons(0x0800);
-	to.sll_ifindex = (int)if_nametoindex("lo");
 	for (unsigned i = 0; i < count; i++) {
 		unsigned number = (first + i) % session_count;
 		struct session *s = &sessions[number];
@@ -349,9 +347,10 @@ static unsigned send_each(unsigned first, unsigned count)
 		store_be32(data[i] + header_len, number);
 		iov[i][0] = (struct iovec) { s->front, IP_UDP };
 		iov[i][1] = (struct iovec) { data[i], header_len + size };
-		messages[i].msg_hdr = (struct msghdr) {
-			.msg_name = &to, .msg_namelen = sizeof to, .msg_iov = iov[i], .msg_iovlen = 2
-		};
+		messages[i].msg_hdr = (struct msghdr) { .msg_name = &loopback,
+							.msg_namelen = sizeof loopback,
+							.msg_iov = iov[i],
+							.msg_iovlen = 2 };
 	}
 	int sent = sendmmsg(wire, messages, count, 0);
 	under_way += sent > 0 ? (unsigned)sent : 0;
@@ -366,6 +365,8 @@ static void open_wire(void)
 	if (wire < 0)
 		die("needs root");
 	setsockopt(wire, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+	loopback.sll_protocol = htons(0x0800);
+	loopback.sll_ifindex = (int)if_nametoindex("lo");
 	for (unsigned i = 0; i < session_count; i++)
 		make_front(&sessions[i]);
 }
@@ -472,7 +473,8 @@ int main(int argc, char **argv)
 	for (unsigned i = 0; i < session_count; i++)
 		if (connect(sessions[i].fd, (struct sockaddr *)&relay, relay_len))
 			die("cannot connect");
-	open_wire();
+	if (session_count > 1)
+		open_wire();
 	load(seconds / 4, ours ? header_len : 0);
 	delivered = 0;
 	for (unsigned i = 0; i < session_count; i++)
