@@ -82,6 +82,7 @@ struct udp_socket {
 	struct addr local; /* with the port that the system gave */
 	struct udp_stats stats;
 	bool gso, gro;	       /* in use */
+	bool full;	       /* the last system call brought as many trains as it could */
 	struct loop_fd *watch; /* NULL while closed */
 	struct udp_slab *slab;
 	struct udp_handler handler;
@@ -112,6 +113,9 @@ bool udp_is_open(const struct udp_socket *s);
 /* From now on t->local tells to which of this machine's addresses (and the socket's port) a train came: for a socket
  * that is bound to all of them and answers from the one that was asked. 0 or a negative errno. */
 int udp_want_local(struct udp_socket *s);
+
+/* Whether trains wait in it: on_batch comes at the loop's next turn then. */
+bool udp_has_more(const struct udp_socket *s);
 
 /* Sends trains in order, each of at most UDP_TRAIN_SEGMENTS datagrams and UDP_TRAIN_BYTES, with as few system calls as
  * there can be. What fails for a reason of its own is counted and skipped. Returns how many trains are done with: fewer

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/udp.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -158,6 +159,7 @@ void udp_receive(struct udp_socket *s)
 		unsigned want = slots_for(trains, bytes);
 		prepare(slab, want);
 		int n = recvmmsg(s->fd, slab->m, want, MSG_DONTWAIT, NULL);
+		s->full = n == (int)want;
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0) {
@@ -171,6 +173,13 @@ void udp_receive(struct udp_socket *s)
 			break;
 	}
 	slab->receiving = NULL;
+}
+
+bool udp_has_more(const struct udp_socket *s)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLIN };
+
+	return s->full && poll(&p, 1, 0) > 0 && (p.revents & POLLIN);
 }
 
 void udp_receive_stop(struct udp_socket *s)

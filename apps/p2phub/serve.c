@@ -53,8 +53,9 @@ static int create_relay(struct serve *s, void (*due)(void *arg))
 	rng_init_system(&s->rng);
 	s->slab = udp_slab_create();
 	s->relay = relay_server_create(SERVE_NODES_MAX, SERVE_SESSIONS_MAX, &s->rng);
+	s->gather = relay_gather_create();
 	s->timer = loop_timer_create(s->loop, due, s);
-	return s->slab && s->relay && s->timer ? 0 : -ENOMEM;
+	return s->slab && s->relay && s->gather && s->timer ? 0 : -ENOMEM;
 }
 
 static int create_logic(struct serve *s)
@@ -199,6 +200,7 @@ void serve_destroy(struct serve *s)
 		coord_destroy(s->coord);
 	if (s->relay)
 		relay_server_destroy(s->relay);
+	relay_gather_destroy(s->gather);
 	loop_timer_destroy(s->timer);
 	tls_config_destroy(s->tls);
 	udp_slab_destroy(s->slab);

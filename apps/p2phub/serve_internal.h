@@ -12,6 +12,7 @@
 #include "relay/metrics_door.h"
 #include "relay/quota.h"
 #include "relay/relay_frame.h"
+#include "relay/relay_gather.h"
 #include "relay/store.h"
 #include "relay/wall.h"
 #include "relay/websocket_server.h"
@@ -28,7 +29,13 @@ struct link {
 	struct frame_queue frames; /* relayed data that waits for room in its stream */
 };
 
-enum { DOOR_TRAINS = 64 };
+enum {
+	DOOR_TRAINS = 64,
+	SERVE_GATHER_MS = 10,
+	/* More than UDP_BUFFER: the kernel counts some 800 bytes for a small datagram, and as many shall fit as can be
+	 * gathered (with UDP_BUFFER 1,000 sessions of small datagrams got 0.85 of the rate). */
+	SERVE_UDP_BUFFER = 2 << 20,
+};
 
 /* A UDP socket, whose it is, and what leaves by it after the system call that it came in by: still where it was
  * received. */
@@ -46,6 +53,10 @@ struct serve {
 	struct door doors[SERVE_UDP_MAX];
 	size_t door_count;
 	struct relay_server *relay;
+	/* Datagrams that came one by one, until no more wait in the sockets, or for SERVE_GATHER_MS. */
+	struct relay_gather *gather;
+	struct loop_late gathered;
+	uint64_t gathered_ms; /* the first */
 	struct coord *coord;
 	struct stun_server stun;
 	struct tls_config *tls;

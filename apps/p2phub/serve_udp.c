@@ -1,6 +1,7 @@
 /* The hub's UDP sockets: relay and STUN. */
 #include "apps/p2phub/serve_internal.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "apps/p2phub/endpoints.h"
@@ -35,6 +36,64 @@ static void flush(struct door *d)
 	d->out_count = 0;
 }
 
+/* A train leaves by `d`. */
+static void put_out(struct door *d, const struct relay_train *t)
+{
+	if (d->out_count == DOOR_TRAINS)
+		flush(d);
+	d->out[d->out_count++] = (struct udp_train) { .data = t->data,
+						      .len = t->len,
+						      .stride = t->stride,
+						      .addr = t->route.node,
+						      .local = t->route.hub };
+}
+
+static void flush_doors(struct serve *s)
+{
+	for (size_t i = 0; i < s->door_count; i++)
+		flush(&s->doors[i]);
+}
+
+static void send_gathered(struct serve *s)
+{
+	struct relay_train t;
+
+	flush_doors(s);
+	while (relay_gather_next(s->gather, &t))
+		put_out(relay_door(s, t.route.node.family), &t);
+	flush_doors(s);
+}
+
+static bool more_waits(const struct serve *s)
+{
+	for (size_t i = 0; i < s->door_count; i++)
+		if (udp_has_more(&s->doors[i].udp))
+			return true;
+	return false;
+}
+
+/* What waits in a socket has its turn next, and calls this again. */
+static void after_turn(struct loop_late *late)
+{
+	struct serve *s = (struct serve *)(void *)((char *)late - offsetof(struct serve, gathered));
+
+	if (!more_waits(s) || loop_now_ms() >= s->gathered_ms + SERVE_GATHER_MS)
+		send_gathered(s);
+}
+
+/* A run that is forwarded by UDP. Of a session nothing overtakes what was gathered before. */
+static void forward_run(struct serve *s, const struct relay_train *t)
+{
+	bool single = t->len <= t->stride;
+
+	if (single && relay_gather_is_empty(s->gather))
+		s->gathered_ms = loop_now_ms();
+	if (single && relay_gather_add(s->gather, t->data, t->len, &t->route))
+		return;
+	send_gathered(s);
+	put_out(relay_door(s, t->route.node.family), t);
+}
+
 /* A run of datagrams (see relay_run()) that came as a part of `t`. */
 static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *run, size_t len)
 {
@@ -42,7 +101,6 @@ static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *ru
 	struct relay_route route = { .hub = t->local, .node = t->addr };
 	uint8_t reply[RELAY_PROVE_LEN];
 	size_t reply_len;
-	struct door *out;
 
 	switch (relay_server_on_run(s->relay, run, len, t->stride, &route, loop_now_ms(), reply,
 				    &reply_len)) {
@@ -51,12 +109,7 @@ static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *ru
 			serve_relay_to_link(s, route.link, run, len, t->stride);
 			break;
 		}
-		out = relay_door(s, route.node.family);
-		if (out->out_count == DOOR_TRAINS)
-			flush(out);
-		out->out[out->out_count++] = (struct udp_train) {
-			.data = run, .len = len, .stride = t->stride, .addr = route.node, .local = route.hub
-		};
+		forward_run(s, &(struct relay_train) { run, len, t->stride, route });
 		break;
 	case RELAY_REPLY: udp_send_bytes_from(&in->udp, &route.hub, reply, reply_len, &route.node); break;
 	case RELAY_DROP: break;
@@ -103,14 +156,16 @@ static void on_batch(void *arg)
 {
 	struct serve *s = ((struct door *)arg)->serve;
 
-	for (size_t i = 0; i < s->door_count; i++)
-		flush(&s->doors[i]);
+	flush_doors(s);
+	if (!relay_gather_is_empty(s->gather))
+		loop_late(s->loop, &s->gathered);
 }
 
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at)
 {
 	static const struct udp_handler handler = { .on_train = on_train, .on_batch = on_batch };
 
+	s->gathered.run = after_turn;
 	for (; s->door_count < config->udp_count; s->door_count++) {
 		struct door *d = &s->doors[s->door_count];
 		d->serve = s;
@@ -118,6 +173,7 @@ int serve_open_doors(struct serve *s, const struct serve_config *config, struct 
 		int rc = udp_open(&d->udp, s->loop, s->slab, UDP_OFFLOAD_GRO, at, &handler, d);
 		if (rc)
 			return rc;
+		udp_set_buffer(&d->udp, SERVE_UDP_BUFFER);
 		rc = udp_want_local(&d->udp);
 		if (rc) {
 			udp_close(&d->udp);
@@ -153,6 +209,7 @@ void serve_announce(struct serve *s, struct coord_config *c, bool relays)
 
 void serve_close_doors(struct serve *s)
 {
+	loop_late_cancel(&s->gathered);
 	for (size_t i = 0; i < s->door_count; i++)
 		udp_close(&s->doors[i].udp);
 }

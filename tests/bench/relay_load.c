@@ -1,5 +1,6 @@
-/* Loads a relay of UDP: many senders, each in a session of its own, to one receiver, both in this process. As much is
- * under way as WINDOW says and no more, so that what is counted is what the relay forwards.
+/* Loads a relay of UDP: many senders, each in a session of its own, to one receiver, both in this process. Of one
+ * session a megabyte is under way, of many four datagrams each, and no more, so that what is counted is what the relay
+ * forwards.
  *
  *   relay_load p2phub URL SESSIONS SIZE SECONDS [PID]           the nodes log in and bind as real ones do
  *   relay_load turn ADDRESS:PORT SESSIONS SIZE SECONDS [PID]    TURN without authentication (RFC 8656), by channels
@@ -29,9 +30,9 @@ enum {
 	HEADER_MAX = 8,
 	TRAIN = 45,		/* datagrams; with 1,400 bytes nearly the 64 KB that there can be */
 	WINDOW_BYTES = 1 << 20, /* under way */
-	WINDOW_DATAGRAMS = 1024,
-	RECEIVE = 64, /* buffers */
-	SEND = 64,    /* frames a system call */
+	SESSION_WINDOW = 4,	/* datagrams of each of many sessions */
+	RECEIVE = 64,		/* buffers */
+	SEND = 64,		/* frames a system call */
 	IP_UDP = 28,
 	STUCK_US = 20000,
 	SETUP_MS = 30000,
@@ -235,7 +236,7 @@ enum {
 	COOKIE = 0x2112a442
 };
 
-static void turn_request(int fd, uint16_t method, const uint8_t *attributes, size_t len)
+static bool turn_request(int fd, uint16_t method, const uint8_t *attributes, size_t len)
 {
 	uint8_t msg[128], answer[1024];
 	ssize_t got = -1;
@@ -254,8 +255,23 @@ static void turn_request(int fd, uint16_t method, const uint8_t *attributes, siz
 				goto answered;
 	}
 answered:
-	if (got < STUN_HEAD || load_be16(answer) != (method | SUCCESS))
-		die("the TURN server refuses");
+	return got >= STUN_HEAD && load_be16(answer) == (method | SUCCESS);
+}
+
+/* From a port that the server knows of an earlier run it refuses (RFC 8656 section 7.2): another one is tried then. */
+static void turn_allocate(struct session *s)
+{
+	static const uint8_t udp[8] = { 0x00, 0x19, 0, 4, 17 };
+
+	for (int tries = 0; tries < 3; tries++) {
+		if (connect(s->fd, (struct sockaddr *)&relay, relay_len))
+			die("cannot connect");
+		if (turn_request(s->fd, ALLOCATE, udp, sizeof udp))
+			return;
+		close(s->fd);
+		s->fd = open_socket();
+	}
+	die("the TURN server refuses to allocate");
 }
 
 static void set_up_turn(const char *text)
@@ -264,7 +280,6 @@ static void set_up_turn(const char *text)
 	struct sockaddr_in peer;
 	socklen_t peer_len = sizeof peer;
 	uint8_t bind[20] = { 0x00, 0x0c, 0, 4, CHANNEL >> 8, 0, 0, 0, 0x00, 0x12, 0, 8, 0, 1 };
-	static const uint8_t udp[8] = { 0x00, 0x19, 0, 4, 17 };
 
 	if (addr_parse(&at, text, 3478) != 0)
 		die("takes ADDRESS:PORT of the TURN server");
@@ -274,10 +289,9 @@ static void set_up_turn(const char *text)
 	store_be16(bind + 14, ntohs(peer.sin_port) ^ (COOKIE >> 16));
 	store_be32(bind + 16, ntohl(peer.sin_addr.s_addr) ^ COOKIE);
 	for (struct session *s = sessions; s < sessions + session_count; s++) {
-		if (connect(s->fd, (struct sockaddr *)&relay, relay_len))
-			die("cannot connect");
-		turn_request(s->fd, ALLOCATE, udp, sizeof udp);
-		turn_request(s->fd, CHANNEL_BIND, bind, sizeof bind);
+		turn_allocate(s);
+		if (!turn_request(s->fd, CHANNEL_BIND, bind, sizeof bind))
+			die("the TURN server refuses to bind a channel");
 		store_be16(s->header, CHANNEL);
 		store_be16(s->header + 2, (uint16_t)size);
 	}
@@ -406,7 +420,7 @@ static void load(double seconds, size_t front)
 {
 	uint64_t until = load_now_us() + (uint64_t)(seconds * 1e6), last = load_now_us(), now;
 	bool one = session_count == 1;
-	uint64_t window = one ? WINDOW_BYTES / size : WINDOW_DATAGRAMS;
+	uint64_t window = one ? WINDOW_BYTES / size : SESSION_WINDOW * session_count;
 	unsigned turn = 0;
 
 	while ((now = load_now_us()) < until) {
@@ -446,8 +460,7 @@ static void open_sockets(void)
 	inet_pton(AF_INET, "198.18.0.10", &at.sin_addr);
 	if (bind(receiver, (struct sockaddr *)&at, sizeof at))
 		die("198.18.0.10 must be an address here");
-	if (session_count == 1)
-		setsockopt(receiver, SOL_UDP, UDP_GRO, &on, sizeof on);
+	setsockopt(receiver, SOL_UDP, UDP_GRO, &on, sizeof on);
 	for (unsigned i = 0; i < session_count; i++)
 		sessions[i].fd = open_socket();
 }

@@ -293,8 +293,9 @@ static void node_receives(void *arg, const struct udp_train *t)
 	if (t->data[0] == RELAY_CONTROL)
 		relay_client_on_message(&n->binding, t->data, t->len, &t->addr, loop_now_ms());
 	for (size_t off = 0; t->data[0] == RELAY_DATA && off < t->len; off += t->stride) {
-		n->datagrams++;
-		n->last = load_le32(t->data + RELAY_HEADER);
+		uint32_t number = load_le32(t->data + off + RELAY_HEADER);
+		n->unordered |= n->datagrams++ && number && number <= n->last;
+		n->last = number;
 	}
 	size_t len = relay_client_next(&n->binding, loop_now_ms(), next);
 	if (len)
@@ -399,6 +400,47 @@ static void one_by_udp_and_one_by_its_link_and_back(void **state)
 	send_run(a, a->session, 9, 2, BODY);
 	expect_datagrams(b, 5 + 2 + 2);
 	assert_int_equal(b->runs, 1);
+	end_all();
+}
+
+/* `number` in a datagram of its own. */
+static void send_datagram(struct node *n, uint32_t number, size_t len)
+{
+	uint8_t msg[RELAY_HEADER + BODY] = { 0 };
+
+	relay_client_header(msg, n->session);
+	store_le32(msg + RELAY_HEADER, number);
+	assert_int_equal(udp_send_bytes(&n->udp, msg, RELAY_HEADER + len, &w.config.udp[0]), 0);
+}
+
+static void single_datagrams_of_two_sessions_leave_as_trains_in_order(void **state)
+{
+	enum { MANY = 300 };
+	(void)state;
+	begin(&w);
+	struct node *a = join(0, &net_a, w.loop), *b = join(1, &net_a, w.loop);
+	struct node *c = join(2, &net_b, w.loop), *d = join(3, &net_b, w.loop);
+
+	open_session(a, b);
+	open_session(c, d);
+	for (int i = 0; i < NODES; i++)
+		bind_by_udp(&nodes[i]);
+	const struct udp_stats *stats = &w.hub->doors[0].udp.stats;
+	struct udp_stats before = *stats;
+	/* All wait in the hub's socket before it runs. Some are shorter, some came together. */
+	for (uint32_t i = 1; i <= MANY; i++) {
+		send_datagram(a, i, i % 7 ? BODY : 4);
+		send_datagram(c, i, BODY);
+		if (i == MANY / 2)
+			send_train(c, c->session, 3);
+	}
+	expect_datagrams(b, MANY);
+	expect_datagrams(d, MANY + 3);
+	assert_false(b->unordered || d->unordered);
+	assert_int_equal(b->last, MANY);
+	assert_int_equal(d->last, MANY);
+	assert_int_equal(stats->tx - before.tx, 2 * MANY + 3);
+	assert_in_range(stats->tx_trains - before.tx_trains, 1, 2 * MANY / 4);
 	end_all();
 }
 
@@ -581,6 +623,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(two_nodes_by_their_links_exchange_runs),
 		cmocka_unit_test(one_by_udp_and_one_by_its_link_and_back),
+		cmocka_unit_test(single_datagrams_of_two_sessions_leave_as_trains_in_order),
 		cmocka_unit_test(a_member_of_another_network_relays_nothing),
 		cmocka_unit_test(guesses_by_udp_reach_nobody),
 		cmocka_unit_test(a_link_that_went_leaves_nothing_behind),
