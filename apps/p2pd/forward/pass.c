@@ -38,6 +38,8 @@ struct fragment {
 struct pass {
 	struct range *ranges;
 	size_t count, gateway_from; /* those of the owner's side come first */
+	const struct range
+		*last; /* found; NULL: none yet. Packets of a stream ask the same, one after the other. */
 	struct fragment fragments[PASS_FRAGMENTS];
 	unsigned next_fragment;
 };
@@ -141,8 +143,13 @@ int pass_set(struct pass *p, const struct pass_entry *entries, size_t count)
 	return 0;
 }
 
+static bool has(const struct range *r, const struct range *key)
+{
+	return key->first >= r->first && key->first < r->end && !compare_group(r, key);
+}
+
 /* The last one that begins at the port or before, among those that sort like `key`; then the port may be in it. */
-static const struct range *find(const struct pass *p, const struct range *key)
+static const struct range *search(const struct pass *p, const struct range *key)
 {
 	size_t low = key->side == FORWARD_OWNER ? 0 : p->gateway_from;
 	size_t high = key->side == FORWARD_OWNER ? p->gateway_from : p->count;
@@ -156,7 +163,14 @@ static const struct range *find(const struct pass *p, const struct range *key)
 			high = middle;
 	}
 	r = low ? &p->ranges[low - 1] : NULL;
-	return r && !compare_group(r, key) && key->first < r->end ? r : NULL;
+	return r && has(r, key) ? r : NULL;
+}
+
+static const struct range *find(struct pass *p, const struct range *key)
+{
+	if (!p->last || !has(p->last, key))
+		p->last = search(p, key);
+	return p->last;
 }
 
 /* --- What a packet is */
