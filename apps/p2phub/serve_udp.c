@@ -90,7 +90,8 @@ static void forward_run(struct serve *s, const struct relay_train *t)
 		s->gathered_ms = loop_now_ms();
 	if (single && relay_gather_add(s->gather, t->data, t->len, &t->route))
 		return;
-	send_gathered(s);
+	if (!relay_gather_is_empty(s->gather))
+		send_gathered(s);
 	put_out(relay_door(s, t->route.node.family), t);
 }
 
