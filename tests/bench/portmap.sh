@@ -4,7 +4,7 @@
 #
 #   ./dev bench portmap [--quick] [CONTENDER...]
 #
-# A round measures every contender once; the first is discarded, then come ROUNDS=4. A ratio is taken within a round. Works:
+# A round measures every contender once; the first is discarded, then come ROUNDS=6. A ratio is taken within a round. Works:
 #   up, down   Gb/s of one TCP stream to the service, and from it (iperf3, DURATION=3 s each)
 #   rate       new connections a second, TOGETHER=64 at a time, each a byte there and back (visits.c)
 #   held       HELD=5000 connections that are open at once: how many live, and what memory they take (once, at the end)
@@ -19,7 +19,7 @@ export LAB_IP6=0
 V_IP4=203.0.113.2 GW_IP4=203.0.113.1 OUTER_GW=192.0.2.1 OUTER_N=192.0.2.2
 IPERF=5201 VISITS=5300
 BENCH=$PWD/build/bench OUT=tests/bench
-ROUNDS=${ROUNDS:-4} DURATION=${DURATION:-3} TOGETHER=${TOGETHER:-64} HELD=${HELD:-5000}
+ROUNDS=${ROUNDS:-6} DURATION=${DURATION:-3} TOGETHER=${TOGETHER:-64} HELD=${HELD:-5000}
 
 # --- The place
 
