@@ -57,7 +57,8 @@ struct udp_stats {
 struct udp_handler {
 	/* The memory of t->data may be written to; it is used again after on_batch. */
 	void (*on_train)(void *arg, const struct udp_train *t);
-	/* After the trains of one system call, unless the socket was closed by then; may be NULL. */
+	/* After the trains of one system call, also of a wake-up that brought none, unless the socket was closed by then;
+	 * may be NULL. */
 	void (*on_batch)(void *arg);
 	/* See udp_want_writable(); NULL where that is not called. */
 	void (*on_writable)(void *arg);

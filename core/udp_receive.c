@@ -153,6 +153,7 @@ void udp_receive(struct udp_socket *s)
 {
 	struct udp_slab *slab = s->slab;
 	unsigned trains = 0;
+	bool brought = false;
 
 	slab->receiving = s;
 	for (size_t bytes = 0; slab->receiving && trains < UDP_BUDGET && bytes < UDP_BUDGET_BYTES;) {
@@ -168,10 +169,14 @@ void udp_receive(struct udp_socket *s)
 			continue;
 		}
 		bytes += deliver(slab, s, (unsigned)n);
+		brought = true;
 		trains += (unsigned)n;
 		if ((unsigned)n < want)
 			break;
 	}
+	/* Woken for nothing: what had a wrong checksum is dropped only now. */
+	if (slab->receiving && !brought && s->handler.on_batch)
+		s->handler.on_batch(s->arg);
 	slab->receiving = NULL;
 }
 

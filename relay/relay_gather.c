@@ -48,10 +48,15 @@ bool relay_gather_is_empty(const struct relay_gather *g)
 	return g->datagrams == 0;
 }
 
-/* Sessions have numbers one after the other (pool.h), the two ends of one have different ports, mostly. */
+/* Sessions have numbers one after the other (relay_pool.h); each has a place for each of its ends. */
 static unsigned place_of(const uint8_t *msg, const struct relay_route *route)
 {
-	return (load_le32(msg + 4) * 2 + route->node.port % 2) % PLACES;
+	return (load_le32(msg + 4) * 2 + route->second) % PLACES;
+}
+
+bool relay_gather_may_hold(const struct relay_gather *g, const uint8_t *msg, const struct relay_route *route)
+{
+	return g->place[place_of(msg, route)] < g->trains;
 }
 
 static bool may_join(const struct train *t, const uint8_t *msg, size_t len, const struct relay_route *route)

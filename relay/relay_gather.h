@@ -1,6 +1,6 @@
 /* Datagrams of many sessions that came one by one, put together by session: to the kernel a train of one session costs
- * little more than a datagram. They wait only while more are waiting to be received, where those that come first would have
- * waited as long. Pure: copies come in, trains go out. The caller is the timer. */
+ * little more than a datagram. They wait only while more are waiting to be received, and no longer than the caller has
+ * them. Pure: copies come in, trains go out. The caller is the timer. */
 #ifndef P2PD_RELAY_RELAY_GATHER_H
 #define P2PD_RELAY_RELAY_GATHER_H
 
@@ -35,6 +35,8 @@ void relay_gather_destroy(struct relay_gather *g); /* NULL is allowed */
 bool relay_gather_add(struct relay_gather *g, const uint8_t *msg, size_t len,
 		      const struct relay_route *route);
 bool relay_gather_is_empty(const struct relay_gather *g);
+/* False: it holds nothing of this session (of a message with a RELAY_HEADER) to this end of it. */
+bool relay_gather_may_hold(const struct relay_gather *g, const uint8_t *msg, const struct relay_route *route);
 /* Takes out the next train; those of a session in the order in which it came. False: that was all, and it is empty. */
 bool relay_gather_next(struct relay_gather *g, struct relay_train *out);
 

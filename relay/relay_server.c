@@ -200,9 +200,9 @@ static bool quota_lets(struct relay_server *r, struct slot *from, size_t len, si
 	return false;
 }
 
-/* `count` datagrams, `len` bytes with their headers, to this member. */
-static enum relay_action forward(struct relay_server *r, struct slot *from, const struct slot *to, size_t len,
-				 size_t count, struct relay_route *route)
+/* `count` datagrams of session `s`, `len` bytes with their headers, to this member. */
+static enum relay_action forward(struct relay_server *r, const struct session *s, struct slot *from,
+				 const struct slot *to, size_t len, size_t count, struct relay_route *route)
 {
 	if (!to->bound.link && !slot_is_bound(to, r->now_ms)) {
 		r->stats.undeliverable += count;
@@ -211,6 +211,7 @@ static enum relay_action forward(struct relay_server *r, struct slot *from, cons
 	if (!quota_lets(r, from, len, count))
 		return RELAY_DROP;
 	*route = to->bound;
+	route->second = to == slot_at(r, s->slot[1]);
 	r->stats.forwarded += count;
 	r->stats.bytes += len;
 	from->bytes += len;
@@ -235,7 +236,7 @@ static enum relay_action on_data(struct relay_server *r, const uint8_t *msg, siz
 	if (!sender)
 		return on_unbound(r, id, count, reply, reply_len);
 	sender->seen_ms = r->now_ms;
-	return forward(r, sender, other, len, count, route);
+	return forward(r, s, sender, other, len, count, route);
 }
 
 size_t relay_run(const uint8_t *data, size_t len, size_t stride)
@@ -309,7 +310,7 @@ enum relay_action relay_server_on_link(struct relay_server *r, uint32_t slot, ui
 		r->stats.unbound += count;
 		return RELAY_DROP;
 	}
-	return forward(r, s, other, f.len + count * RELAY_HEADER, count, route);
+	return forward(r, session, s, other, f.len + count * RELAY_HEADER, count, route);
 }
 
 void relay_slot_unlink(struct relay_server *r, uint32_t slot, uint64_t link)

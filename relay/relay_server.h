@@ -68,6 +68,7 @@ uint32_t relay_session_open(struct relay_server *r, uint32_t slot_a, uint32_t sl
 struct relay_route {
 	struct addr hub, node;
 	uint64_t link;
+	bool second; /* of what is forwarded: to the session's second end */
 };
 
 enum relay_action { RELAY_DROP, RELAY_FORWARD, RELAY_REPLY };

@@ -72,7 +72,7 @@ static bool more_waits(const struct serve *s)
 	return false;
 }
 
-/* What waits in a socket has its turn next, and calls this again. */
+/* What waits in a socket has its turn next, and on_batch() brings us here again. */
 static void after_turn(struct loop_late *late)
 {
 	struct serve *s = (struct serve *)(void *)((char *)late - offsetof(struct serve, gathered));
@@ -81,7 +81,14 @@ static void after_turn(struct loop_late *late)
 		send_gathered(s);
 }
 
-/* A run that is forwarded by UDP. Of a session nothing overtakes what was gathered before. */
+/* What is to go to this end of a session now does not overtake what was gathered for it. */
+static void send_earlier(struct serve *s, const uint8_t *run, const struct relay_route *route)
+{
+	if (relay_gather_may_hold(s->gather, run, route))
+		send_gathered(s);
+}
+
+/* A run that is forwarded by UDP. */
 static void forward_run(struct serve *s, const struct relay_train *t)
 {
 	bool single = t->len <= t->stride;
@@ -90,8 +97,10 @@ static void forward_run(struct serve *s, const struct relay_train *t)
 		s->gathered_ms = loop_now_ms();
 	if (single && relay_gather_add(s->gather, t->data, t->len, &t->route))
 		return;
-	if (!relay_gather_is_empty(s->gather))
-		send_gathered(s);
+	if (single)
+		send_gathered(s); /* it is full */
+	else
+		send_earlier(s, t->data, &t->route);
 	put_out(relay_door(s, t->route.node.family), t);
 }
 
@@ -107,6 +116,7 @@ static void relay_run_in(struct door *in, const struct udp_train *t, uint8_t *ru
 				    &reply_len)) {
 	case RELAY_FORWARD:
 		if (route.link) {
+			send_earlier(s, run, &route);
 			serve_relay_to_link(s, route.link, run, len, t->stride);
 			break;
 		}
@@ -124,6 +134,7 @@ void serve_send_train(struct serve *s, const struct relay_route *route, uint8_t 
 		.data = data, .len = len, .stride = stride, .addr = route->node, .local = route->hub
 	};
 
+	send_earlier(s, data, route);
 	udp_send_trains(&relay_door(s, route->node.family)->udp, &t, 1);
 }
 
@@ -155,11 +166,16 @@ static void on_train(void *arg, const struct udp_train *t)
 
 static void on_batch(void *arg)
 {
-	struct serve *s = ((struct door *)arg)->serve;
+	struct door *d = arg;
+	struct serve *s = d->serve;
 
 	flush_doors(s);
-	if (!relay_gather_is_empty(s->gather))
+	if (relay_gather_is_empty(s->gather))
+		return;
+	if (d->udp.full)
 		loop_late(s->loop, &s->gathered);
+	else
+		send_gathered(s);
 }
 
 int serve_open_doors(struct serve *s, const struct serve_config *config, struct addr *at)

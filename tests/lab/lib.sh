@@ -135,6 +135,12 @@ lab_ended() {
 	[ -z "$state" ] || [ "$state" = Z ]
 }
 
+# What comes in is read whole, unlike by grep -q alone: a program that has more to write is not ended in the middle.
+lab_says() {
+	local text
+	text=$(cat)
+	[ -n "$text" ] && grep -q "$@" <<<"$text"
+}
 lab_listens() { lab_in "$1" ss -Hltn "sport = :$2" | grep -q .; }
 
 lab_now_ms() { echo $((${EPOCHREALTIME/[.,]/} / 1000)); }

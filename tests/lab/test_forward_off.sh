@@ -30,8 +30,8 @@ for file in forwards.json tokens.json; do
 	says="n.state/$file has mode 0644.*chmod 600 .*n.state/$file"
 	refused 1 "port forwarding is off.*$says" forward n ls
 	refused 1 "port forwarding is off.*$says" forward n add --local 127.0.0.1:80
-	node n status | grep -q "forwarding is off: .*$says" || lab_fail "status: $(node n status)"
-	status n .forwarding.off | grep -q "$says" || lab_fail "status --json: $(status n .forwarding)"
+	node n status | lab_says "forwarding is off: .*$says" || lab_fail "status: $(node n status)"
+	status n .forwarding.off | lab_says "$says" || lab_fail "status --json: $(status n .forwarding)"
 	grep -q "error forward: port forwarding is off.*$says" "$LAB/n.log" || lab_fail "the log does not say it"
 	! lab_listens n 9479 || lab_fail "the API answers for forwarding that is off"
 	kill -HUP "${LAB_PID[n]}"

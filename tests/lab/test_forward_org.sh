@@ -93,4 +93,4 @@ gets "1 (refused|reset|closed|silent|unreachable)" l tcp "$n" 9200 --wait 2
 
 # A node that is not known.
 id=$(forward_add n --local 127.0.0.1:7100 --scope nodes --to nobody --public-port 9300)
-forward_look n "$id" .why | grep -q nobody || lab_fail "it does not say that nobody has that name"
+forward_look n "$id" .why | lab_says nobody || lab_fail "it does not say that nobody has that name"

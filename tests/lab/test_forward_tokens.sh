@@ -85,7 +85,7 @@ for mode in kernel user; do
 	link=$(token_new "$id" --uses 5 --expires 1h --for 1h)
 	token=$(jq -r .token_id "$LAB/token.json")
 	[ "$(forward n token ls --id "$id" | grep -c "$token")" -ge 1 ] || lab_fail "token ls: $(forward n token ls --id "$id")"
-	! forward n token ls --id "$id" | grep -qF "${link##*/}" || lab_fail "token ls tells the secret"
+	! forward n token ls --id "$id" | lab_says -F "${link##*/}" || lab_fail "token ls tells the secret"
 	forward n token rotate --id "$id" "$token" --json >"$LAB/rotated.json"
 	[[ $(door w -X POST "$link") = 4?? ]] || lab_fail "$mode: a replaced link still works"
 	link=$(jq -er .link "$LAB/rotated.json")

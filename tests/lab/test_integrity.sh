@@ -152,16 +152,22 @@ done
 repair
 corrupted_before=$(corrupted)
 
-# By IPv6, unless the internet lets none pass.
+# By IPv4 or IPv6: the internet lets none of the other pass between them.
 lab_in inet nft add chain inet internet only4 '{ type filter hook forward priority 1; }'
 use_outer() {
+	local both="{ $(lab_public4 a), $(lab_public4 b) }"
+
 	lab_in inet nft flush chain inet internet only4
-	[ "$1" = 6 ] || lab_in inet nft add rule inet internet only4 meta nfproto ipv6 drop
+	if [ "$1" = 4 ]; then
+		lab_in inet nft add rule inet internet only4 meta nfproto ipv6 drop
+	else
+		lab_in inet nft add rule inet internet only4 ip saddr "$both" ip daddr "$both" drop
+	fi
 	forget_sizes
 }
 is_outer() {
 	reaches_directly a b && reaches_directly b a || return 1
-	[[ $1/$(peer a b .path.endpoint) != [46]/*"["* ]] || [ "$1" = 6 ]
+	[[ $1/$(peer a b .path.endpoint) = 4/[0-9]* || $1/$(peer a b .path.endpoint) = 6/"["* ]]
 }
 
 # nodes_up RUNG_A RUNG_B CIPHER

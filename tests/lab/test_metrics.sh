@@ -93,8 +93,8 @@ lab_start hub2 hub "$P2PD_BIN/p2phub" serve --data "$LAB/hub2" --tls 127.0.0.1:8
 	--log-format json
 lab_until 5 "a word on its one port" grep -q '^{' "$LAB/hub2.log"
 is_json_log "$LAB/hub2.log"
-jq -R 'fromjson? | select(.module == "path" and .level == "debug")' "$LAB/a.log" | grep -q . ||
+jq -R 'fromjson? | select(.module == "path" and .level == "debug")' "$LAB/a.log" | lab_says . ||
 	lab_fail "no debug line of the module path"
-jq -R 'fromjson? | select(.module != "path" and .level == "debug")' "$LAB/a.log" | grep -q . &&
+jq -R 'fromjson? | select(.module != "path" and .level == "debug")' "$LAB/a.log" | lab_says . &&
 	lab_fail "debug lines of other modules"
 lab_note "a's log: $(grep -c '^{' "$LAB/a.log") JSON lines"

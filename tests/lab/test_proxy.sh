@@ -76,7 +76,7 @@ chmod 600 "$LAB/proxy-url"
 lab_in c "$P2PD_BIN/p2pd" $(node_up_words c) --proxy "file:$LAB/proxy-url" >"$LAB/c.out"
 rm "$LAB/proxy-url"
 [ "$(status c .hub.proxy)" = http://10.9.2.1:3129 ] || lab_fail "status: $(status c .hub)"
-! node c status --json | grep -q s3cret || lab_fail "the password is shown"
+! node c status --json | lab_says s3cret || lab_fail "the password is shown"
 node c down
 lab_in c env -i "$P2PD_BIN/p2pd" up --state "$LAB/c.state" --socket "$LAB/c.sock" >"$LAB/c.out"
 is_joined c || lab_fail "c did not join again"

@@ -37,8 +37,8 @@ check() {
 check a b relay-udp
 check a c relay-tls
 
-node a ping b -c 1 | grep -q "over TLS" || lab_fail "ping does not tell it: $(node a ping b -c 1)"
-node a status | grep -q "relayed by the hub over TLS" || lab_fail "status does not tell it: $(node a status)"
+node a ping b -c 1 | lab_says "over TLS" || lab_fail "ping does not tell it: $(node a ping b -c 1)"
+node a status | lab_says "relayed by the hub over TLS" || lab_fail "status does not tell it: $(node a status)"
 node a why b >"$LAB/why"
 sed 's/^/# /' "$LAB/why"
 for words in "^b: relayed by the hub over TLS for .*: UDP to the hub does not get through" "^NAT here .*UDP does not get out" \

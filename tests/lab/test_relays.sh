@@ -27,7 +27,7 @@ lab_until 15 "b has it, too" home_is b "$near:3478"
 traffic_start a b
 lab_until 15 "a's data goes by b's home" by_home a b
 lab_until 15 "b's data goes by a's home" by_home b a
-node a status | grep -q "relayed by its home relay $near:3478" || lab_fail "status does not say so"
+node a status | lab_says "relayed by its home relay $near:3478" || lab_fail "status does not say so"
 lab_note "$(node a ping b -c 1)"
 
 # It dies.

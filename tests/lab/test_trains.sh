@@ -24,7 +24,7 @@ began=$(lab_now_ms)
 overlay_rate a b -t 20 >"$LAB/rate" &
 flow=$!
 sleep 2
-lab_cable a stats | grep -q "b.corrupted=[1-9]" || lab_skip "this kernel hands no trains to the cable"
+lab_cable a stats | lab_says "b.corrupted=[1-9]" || lab_skip "this kernel hands no trains to the cable"
 lab_until 20 "a tries to send singly" trains_are a b false
 tried=$(($(lab_now_ms) - began))
 lab_until 20 "a sends singly" says a b "trying singly -> singly"
@@ -38,7 +38,7 @@ says a b "trying singly -> singly" | sed 's/^/# /'
 [ "$after" -ge $((before / 4)) ] || lab_fail "$after Mbit/s, and $before before the card broke trains"
 trains_are a b false || lab_fail "a uses trains"
 trains_are b a true || lab_fail "b uses no trains though its own card is sound"
-node a why b | grep -q "packets go one by one" || lab_fail "why does not tell of it"
+node a why b | lab_says "packets go one by one" || lab_fail "why does not tell of it"
 
 direct c d
 lab_start iperf-d d iperf3 -s -1

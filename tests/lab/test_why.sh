@@ -53,6 +53,6 @@ check_direct birthday c a
 
 lab_kill b KILL
 lab_until 15 "b is seen to be offline" why_is a b .next.when peer
-node a why b | grep -q "start p2pd on b" || lab_fail "$(node a why b)"
+node a why b | lab_says "start p2pd on b" || lab_fail "$(node a why b)"
 node a why nobody >/dev/null 2>&1 && lab_fail "there is no such peer"
 [ "$(node a why nobody 2>&1 | wc -l)" = 1 ] || lab_fail "the error is not one line"

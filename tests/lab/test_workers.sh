@@ -59,7 +59,7 @@ check_pair() {
 		lab_note "$what: the path changed meanwhile"
 		[ $try != 3 ] || lab_fail "$what: the path changes all the time"
 	done
-	! grep -h "out of order" "$LAB/carried"/* | grep -qv " 0 out of order" ||
+	! grep -h "out of order" "$LAB/carried"/* | lab_says -v " 0 out of order" ||
 		lab_fail "$what: $(grep -h "out of order" "$LAB/carried"/*)"
 	lab_note "$what: $(awk '{ n += $1 } END { print int(n) }' "$LAB/carried"/*) Mbit/s in all; replays at $a, $b: $(status "$a" .drops.replayed), $(status "$b" .drops.replayed)"
 }

@@ -37,7 +37,7 @@ static void send_datagram(struct node *n, uint32_t number, size_t len)
 
 static void single_datagrams_of_two_sessions_leave_as_trains_in_order(void **state)
 {
-	enum { MANY = 300 };
+	enum { MANY = 200 };
 	(void)state;
 	begin(&w);
 	struct node *a = join(0, &net_a, w.loop), *b = join(1, &net_a, w.loop);
@@ -62,7 +62,8 @@ static void single_datagrams_of_two_sessions_leave_as_trains_in_order(void **sta
 	assert_int_equal(b->last, MANY);
 	assert_int_equal(d->last, MANY);
 	assert_int_equal(stats->tx - before.tx, 2 * MANY + 3);
-	assert_in_range(stats->tx_trains - before.tx_trains, 1, 2 * MANY / 4);
+	/* Some 35: a short one ends a train, and what the hub gathers of one system call alone would be 60. */
+	assert_in_range(stats->tx_trains - before.tx_trains, 1, 45);
 	end_all();
 }
 

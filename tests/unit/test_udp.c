@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "core/bytes.h"
 #include "udp_end.h"
 
 static uint8_t want[UDP_SLOT];
@@ -308,6 +309,57 @@ static void one_wake_up_takes_at_most_its_budget(void **state)
 	pair_end(&p);
 }
 
+static void it_tells_whether_more_waits(void **state)
+{
+	(void)state;
+	struct pair p = pair_begin(4, UDP_OFFLOAD_GRO, UDP_OFFLOAD_GRO);
+
+	for (int i = 0; i < UDP_BUDGET + 1; i++)
+		assert_int_equal(send_text(&a, &b, "x", 0), 0);
+	end_run(p.loop);
+	assert_int_equal(b.datagrams, UDP_BUDGET);
+	assert_true(udp_has_more(&b.sock));
+	end_await(&b, UDP_BUDGET + 1);
+	assert_false(udp_has_more(&b.sock));
+	pair_end(&p);
+}
+
+/* Only a raw socket makes a wrong checksum. One of up to 76 bytes would not get as far as to the socket. */
+static void send_damaged(const struct addr *to)
+{
+	struct sockaddr_storage sa;
+	struct addr at = *to;
+	uint8_t packet[20 + 208] = { [0] = 0x45, [8] = 64, [9] = IPPROTO_UDP };
+	int fd = socket(AF_INET, SOCK_RAW, IPPROTO_RAW);
+
+	if (fd < 0)
+		skip();
+	memcpy(packet + 12, to->ip, 4);
+	memcpy(packet + 16, to->ip, 4);
+	store_be16(packet + 20, 9);
+	store_be16(packet + 22, to->port);
+	store_be16(packet + 24, sizeof packet - 20);
+	store_be16(packet + 26, 0xbad);
+	at.port = 0;
+	socklen_t len = addr_to_sockaddr(&at, &sa);
+	assert_int_equal(sendto(fd, packet, sizeof packet, 0, (struct sockaddr *)&sa, len), sizeof packet);
+	close(fd);
+}
+
+static void a_wake_up_that_brings_nothing_is_told(void **state)
+{
+	(void)state;
+	struct pair p = pair_begin(4, UDP_OFFLOAD_GRO, UDP_OFFLOAD_GRO);
+
+	b.stop_on_batch = true;
+	send_damaged(&b.sock.local);
+	end_run(p.loop);
+	assert_int_equal(b.count, 0);
+	assert_int_equal(b.batches, 1);
+	assert_int_equal(b.sock.stats.rx_errors, 0);
+	pair_end(&p);
+}
+
 static void closing_in_a_callback_ends_it(void **state)
 {
 	(void)state;
@@ -503,6 +555,8 @@ int main(void)
 		cmocka_unit_test(what_may_not_be_used_is_not),
 		cmocka_unit_test(many_trains_keep_their_order),
 		cmocka_unit_test(one_wake_up_takes_at_most_its_budget),
+		cmocka_unit_test(it_tells_whether_more_waits),
+		cmocka_unit_test(a_wake_up_that_brings_nothing_is_told),
 		cmocka_unit_test(closing_in_a_callback_ends_it),
 		cmocka_unit_test(a_socket_may_be_released_in_a_callback),
 		cmocka_unit_test(a_refused_send_leaves_the_socket_working),

@@ -27,7 +27,7 @@ struct end {
 	size_t count, datagrams, total;
 	unsigned batches, writable;
 	size_t awaited; /* the loop stops once so many datagrams came */
-	bool close_on_train, close_on_batch, stop_on_writable;
+	bool close_on_train, close_on_batch, stop_on_batch, stop_on_writable;
 	/* Which end had the last train, and how many it had since the other had one, and at most. */
 	struct end **turn;
 	size_t run_trains, run_bytes, longest_trains, longest_bytes;
@@ -77,6 +77,8 @@ static void end_on_batch(void *arg)
 	e->batches++;
 	if (e->close_on_batch)
 		udp_close(&e->sock);
+	if (e->stop_on_batch)
+		loop_stop(e->loop);
 }
 
 static void end_on_writable(void *arg)

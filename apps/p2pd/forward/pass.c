@@ -168,9 +168,14 @@ static const struct range *search(const struct pass *p, const struct range *key)
 
 static const struct range *find(struct pass *p, const struct range *key)
 {
-	if (!p->last || !has(p->last, key))
-		p->last = search(p, key);
-	return p->last;
+	const struct range *r;
+
+	if (p->last && has(p->last, key))
+		return p->last;
+	r = search(p, key);
+	if (r)
+		p->last = r;
+	return r;
 }
 
 /* --- What a packet is */
