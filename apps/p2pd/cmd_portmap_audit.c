@@ -38,7 +38,7 @@ int cmd_portmap_audit(int argc, char **argv)
 		.usage = "p2pd portmap audit [options]",
 		.about = "Prints who did what to port forwarding on this node, and when: one JSON object a "
 			 "line, "
-			 "the newest\nlast, kept for 30 days.",
+			 "the newest\nlast, kept for 30 days by default.",
 		.entries = entries,
 	};
 	struct options_list args;

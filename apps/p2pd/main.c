@@ -3,7 +3,7 @@
 
 static const struct command items[] = {
 	{ "up", "join a network; returns once joined, the daemon stays", cmd_up },
-	{ "down", "leave it: end the daemon", cmd_down },
+	{ "down", "end the daemon; --forget leaves the network, too", cmd_down },
 	{ "status", "this node, its hub, its peers and how packets reach them", cmd_status },
 	{ "ping", "ping a peer and see which way the answers come", cmd_ping },
 	{ "why", "why packets to a peer go as they do, and what would make them go directly", cmd_why },

@@ -32,7 +32,7 @@ size_t portmap_spec_options(struct portmap_spec *s, struct options_entry out[sta
 		  .text = &s->via },
 		{ "public-port", "PORT", "there; of several the first (0, default: the service's)",
 		  .number = &s->public_port, .max = PORT_MAX },
-		{ "domain", "NAME", "a name of yours that leads to the gateway, for links",
+		{ "domain", "NAME", "a name of yours that leads to the gateway, shown as the address",
 		  .text = &s->domain },
 		{ "allow", "CIDR[,CIDR]",
 		  "only visitors from there: 198.51.100.0/24, or token; may be repeated", .list = &s->allow },

@@ -160,8 +160,8 @@ int cmd_audit(int argc, char **argv)
 	};
 	const struct options options = {
 		.usage = "p2phub audit tail | export [options]",
-		.about =
-			"Prints who did what to the hub, and when: one JSON object a line, kept for 90 days.",
+		.about = "Prints who did what to the hub, and when: one JSON object a line, kept for 90 days "
+			 "by default.",
 		.entries = entries,
 		.min_args = 1,
 		.max_args = 1,

@@ -18,14 +18,14 @@ The namespaces a and b are there; a reaches b at --to. In this order:
 Floods (tests/bench/flood.c): sender, daemons and receiver share the cores, so a sender that never waits starves the
 daemons, and one that is slow measures itself. So the sender is paced, and the best that is delivered at any rate counts.
 In round 0 the rate climbs by STEP to SURE_RATE, and on until what is delivered stays well below the best; every round then tries the best
-rate so far and one a little above and below (NEAR), and goes on from what was best; the same for every contender."""
+rate so far and some above and below (NEAR), and goes on from what was best; the same for every contender."""
 import argparse, contextlib, itertools, json, os, re, subprocess, sys, threading, time
 
 # The kernel's default, wherever this runs: a machine set to BBR paces a stream by a model of the path, which caps it.
 CUBIC = ("-C", "cubic")
 SMALL, LARGE = 64, 1350
 FIRST_RATE, STEP, SURE_RATE, LAST_RATE = 15000, 1.4, 120000, 800000
-NEAR = 1.15
+NEAR = (1 / 1.4, 1 / 1.18, 1, 1.18, 1.4)
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -162,7 +162,7 @@ def climb(o, size):
 def best_flood(o, r, rates, size):
     found = rates.setdefault(o.contender, {})
     around = found.get(str(size)) or climb(o, size)
-    tries = [(*flood(o, size, rate, o.duration / 2), rate) for rate in (around / NEAR, around, around * NEAR)]
+    tries = [(*flood(o, size, rate, o.duration / 2), rate) for rate in (around * near for near in NEAR)]
     best, _, found[str(size)] = max(tries)
     r["overtaken"] = r.get("overtaken", 0) + sum(t[1] for t in tries)
     return best

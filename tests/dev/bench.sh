@@ -11,7 +11,7 @@ run_bench() {
 		build_plain
 		;;
 	esac
-	run_as_root tests/bench/run "$@"
+	run_as_root test tests/bench/run "$@"
 }
 
 # Newer than what a stable distribution has, and unpacked beside: nothing of it is installed. What is there stays, so

@@ -4,6 +4,8 @@
 packages_build='gcc libc6-dev make cmake ninja-build pkg-config autoconf automake libtool ca-certificates
 	libuv1-dev libyaml-dev libcmocka-dev libprotobuf-c-dev protobuf-c-compiler libllhttp-dev|libhttp-parser-dev
 	libjansson-dev libnl-route-3-dev libminiupnpc-dev libnatpmp-dev libsqlite3-dev'
+# What the demonstration uses; daemons of others are among the tests' packages only.
+packages_demo='nftables iproute2 iputils-ping netbase jq iperf3 procps conntrack python3'
 packages_test='clang libclang-rt-dev wireguard-go wireguard-tools iperf3 nftables iproute2 iputils-ping netbase jq tcpdump
 	procps python3 curl coturn miniupnpd stun-client conntrack tinyproxy nginx libnginx-mod-stream openssl
 	haproxy socat iptables ufw prometheus'
