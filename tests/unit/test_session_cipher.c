@@ -11,7 +11,8 @@
 #include "core/control.h"
 #include "tests/unit/wg_pair.h"
 
-static struct session_opened opened;
+static struct session_opened
+	opened; /* what accept() got; its data is within a copy that lasts until the next */
 
 enum { WORD_LEN = WG_DATA_OVERHEAD + SEALER_PADDING };
 
@@ -22,8 +23,9 @@ static void open_pair(struct pair *p)
 
 static void accept(struct pair *p, struct node *to, const struct letter *in, struct letter *reply)
 {
-	struct letter copy = *in;
+	static struct letter copy;
 
+	copy = *in;
 	assert_int_equal(node_receive(to, p->now, false, &copy, reply, &opened), 0);
 }
 
