@@ -11,8 +11,8 @@
 #include "core/control.h"
 #include "tests/unit/wg_pair.h"
 
-static struct session_opened
-	opened; /* what accept() got; its data is within a copy that lasts until the next */
+/* What accept() got; its data is within a copy that lasts until the next. */
+static struct session_opened opened;
 
 enum { WORD_LEN = WG_DATA_OVERHEAD + SEALER_PADDING };
 
