@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <wolfssl/wolfcrypt/blake2.h>
-#include <wolfssl/wolfcrypt/chacha20_poly1305.h>
 #include <wolfssl/wolfcrypt/hash.h>
 #include <wolfssl/wolfcrypt/hmac.h>
 #include <wolfssl/wolfcrypt/wc_port.h>
@@ -97,37 +96,6 @@ uint32_t rng_below(struct rng *r, uint32_t bound)
 		v = rng_u32(r);
 	while (v < reject);
 	return v % bound;
-}
-
-static void wireguard_nonce(uint8_t nonce[static 12], uint64_t counter)
-{
-	memset(nonce, 0, 4);
-	store_le64(nonce + 4, counter);
-}
-
-void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
-			uint64_t counter, const uint8_t key[static 32])
-{
-	uint8_t nonce[12], tag[CRYPTO_TAG];
-
-	wireguard_nonce(nonce, counter);
-	must(wc_ChaCha20Poly1305_Encrypt(key, nonce, ad, (word32)ad_len, len ? in : out, (word32)len, out,
-					 tag));
-	memcpy(out + len, tag, sizeof tag);
-}
-
-int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
-		       uint64_t counter, const uint8_t key[static 32])
-{
-	uint8_t nonce[12];
-
-	if (len < CRYPTO_TAG)
-		return -EBADMSG;
-	len -= CRYPTO_TAG;
-	wireguard_nonce(nonce, counter);
-	if (wc_ChaCha20Poly1305_Decrypt(key, nonce, ad, (word32)ad_len, in, (word32)len, in + len, out) != 0)
-		return -EBADMSG;
-	return 0;
 }
 
 void crypto_xchacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,

@@ -1,6 +1,7 @@
 /* All cryptography of the project. The only user of libsodium and, with `stream`, of wolfSSL: it hides which of the
- * two serves what. No algorithm is implemented here. Return values: 0, or -EBADMSG for what does not authenticate,
- * or -EINVAL for a key or a result that must not be used. */
+ * two serves what. No algorithm is implemented here; one is put together from its two halves (core/crypto_chacha.c).
+ * Return values: 0, or -EBADMSG for what does not authenticate, or -EINVAL for a key or a result that must not be
+ * used. */
 #ifndef P2PD_CORE_CRYPTO_H
 #define P2PD_CORE_CRYPTO_H
 
@@ -40,7 +41,7 @@ uint32_t rng_below(struct rng *r, uint32_t bound);
 
 /* --- AEAD. `out` may be `in`. The tag follows the ciphertext: `out` of a seal has len + CRYPTO_TAG bytes, `len` of
  * an open includes the tag and `out` gets len - CRYPTO_TAG bytes. What does not authenticate leaves `out` undefined. */
-/* RFC 8439 with WireGuard's nonce: 4 zero bytes, then `counter` little-endian. */
+/* RFC 8439 with WireGuard's nonce: 4 zero bytes, then `counter` little-endian. The body: core/crypto_chacha.c. */
 void crypto_chacha_seal(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,
 			uint64_t counter, const uint8_t key[static 32]);
 int crypto_chacha_open(uint8_t *out, const uint8_t *in, size_t len, const void *ad, size_t ad_len,

@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <setjmp.h>
+#include <sodium.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -74,6 +75,54 @@ static void chacha_opens_what_it_sealed_and_nothing_else(void **state)
 	assert_string_equal((char *)msg, "hello");
 	crypto_chacha_seal(msg, NULL, 0, NULL, 0, 0, key);
 	assert_int_equal(crypto_chacha_open(msg, msg, CRYPTO_TAG, NULL, 0, 0, key), 0);
+}
+
+/* Lengths around each border of the pieces that it is worked on in, in place and not. */
+static void chacha_is_that_of_the_rfc_whatever_the_length(void **state)
+{
+	(void)state;
+	enum { MOST = 2200 };
+	uint8_t key[32], text[MOST], want[MOST + CRYPTO_TAG], got[MOST + CRYPTO_TAG],
+		nonce[12] = { 0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1 };
+	const uint64_t counter = UINT64_C(0x0102030405060708);
+	struct rng rng;
+
+	rng_init_seed(&rng, 1);
+	rng_fill(&rng, key, sizeof key);
+	rng_fill(&rng, text, sizeof text);
+	for (size_t len = 0; len <= MOST; len++) {
+		size_t ad = len % 40;
+		assert_int_equal(crypto_aead_chacha20poly1305_ietf_encrypt(want, NULL, text, len, text, ad,
+									   NULL, nonce, key),
+				 0);
+		crypto_chacha_seal(got, text, len, text, ad, counter, key);
+		assert_memory_equal(got, want, len + CRYPTO_TAG);
+		memcpy(got, text, len);
+		crypto_chacha_seal(got, got, len, text, ad, counter, key);
+		assert_memory_equal(got, want, len + CRYPTO_TAG);
+		assert_int_equal(crypto_chacha_open(got, want, len + CRYPTO_TAG, text, ad, counter, key), 0);
+		assert_memory_equal(got, text, len);
+		assert_int_equal(crypto_chacha_open(want, want, len + CRYPTO_TAG, text, ad, counter, key), 0);
+		assert_memory_equal(want, text, len);
+	}
+}
+
+static void chacha_gives_nothing_away_before_it_authenticates(void **state)
+{
+	(void)state;
+	static const size_t LENGTHS[] = { 1, 448, 449, 960, 1424 };
+	uint8_t key[32] = { 1 }, msg[1424 + CRYPTO_TAG], out[1424], untouched[1424];
+
+	for (size_t i = 0; i < sizeof LENGTHS / sizeof LENGTHS[0]; i++) {
+		size_t len = LENGTHS[i];
+		memset(msg, 'x', len);
+		crypto_chacha_seal(msg, msg, len, NULL, 0, 7, key);
+		msg[len - 1] ^= 1;
+		memset(out, 0xee, sizeof out);
+		memset(untouched, 0xee, sizeof untouched);
+		assert_int_equal(crypto_chacha_open(out, msg, len + CRYPTO_TAG, NULL, 0, 7, key), -EBADMSG);
+		assert_memory_equal(out, untouched, sizeof out);
+	}
 }
 
 /* The message was computed apart from the library, by code that agrees with RFC 10032's vectors. */
@@ -151,6 +200,8 @@ int main(void)
 		cmocka_unit_test(a_short_blake2s_is_not_a_truncated_long_one),
 		cmocka_unit_test(hmac_blake2s_matches_wireguards_kdf),
 		cmocka_unit_test(chacha_opens_what_it_sealed_and_nothing_else),
+		cmocka_unit_test(chacha_is_that_of_the_rfc_whatever_the_length),
+		cmocka_unit_test(chacha_gives_nothing_away_before_it_authenticates),
 		cmocka_unit_test(aegis_is_that_of_the_rfc_with_our_nonce),
 		cmocka_unit_test(aegis_opens_what_it_sealed_and_nothing_else),
 		cmocka_unit_test(low_order_points_are_refused),
