@@ -38,6 +38,30 @@ void udp_set_buffer(struct udp_socket *s, int bytes)
 {
 	ask_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
 	ask_buffer(s->fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
+	s->buffer = s->buffer_least = bytes;
+}
+
+int udp_buffer_for(size_t bytes, uint64_t ms, int least)
+{
+	uint64_t want = (uint64_t)bytes * UDP_BUFFER_US / 1000 / (ms ? ms : 1);
+
+	if (want > UDP_BUFFER_MAX)
+		want = UDP_BUFFER_MAX;
+	return want > (uint64_t)least ? (int)want : least;
+}
+
+void udp_fit_buffer(struct udp_socket *s, size_t bytes)
+{
+	s->came += bytes;
+	if (s->came < UDP_BUFFER_LOOK)
+		return;
+	uint64_t now_ms = loop_now_ms();
+	int want = udp_buffer_for(s->came, now_ms - s->came_since_ms, s->buffer_least);
+	if (want != s->buffer)
+		ask_buffer(s->fd, SO_RCVBUFFORCE, SO_RCVBUF, want);
+	s->buffer = want;
+	s->came = 0;
+	s->came_since_ms = now_ms;
 }
 
 /* PROBE: marked as not to be split, whatever the kernel believes of the path. Otherwise not marked, where that is

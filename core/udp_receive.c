@@ -153,10 +153,11 @@ void udp_receive(struct udp_socket *s)
 {
 	struct udp_slab *slab = s->slab;
 	unsigned trains = 0;
+	size_t bytes = 0;
 	bool brought = false;
 
 	slab->receiving = s;
-	for (size_t bytes = 0; slab->receiving && trains < UDP_BUDGET && bytes < UDP_BUDGET_BYTES;) {
+	while (slab->receiving && trains < UDP_BUDGET && bytes < UDP_BUDGET_BYTES) {
 		unsigned want = slots_for(trains, bytes);
 		prepare(slab, want);
 		int n = recvmmsg(s->fd, slab->m, want, MSG_DONTWAIT, NULL);
@@ -177,6 +178,8 @@ void udp_receive(struct udp_socket *s)
 	/* Woken for nothing: what had a wrong checksum is dropped only now. */
 	if (slab->receiving && !brought && s->handler.on_batch)
 		s->handler.on_batch(s->arg);
+	if (slab->receiving)
+		udp_fit_buffer(s, bytes);
 	slab->receiving = NULL;
 }
 
