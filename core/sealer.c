@@ -78,6 +78,13 @@ bool opener_is_data(const uint8_t *msg, size_t len, uint32_t *receiver)
 	return true;
 }
 
+static bool is_unsummed(uint8_t first)
+{
+	uint8_t version = (uint8_t)(first & ~SEALER_UNSUMMED) >> 4;
+
+	return first & SEALER_UNSUMMED && (version == 4 || version == 6);
+}
+
 int opener_open(const struct opener *o, uint8_t *msg, size_t len, struct opened *out)
 {
 	enum cipher cipher = msg[0] == SEALER_FIRST_BYTE_AEGIS ? CIPHER_AEGIS256 : CIPHER_CHACHA20;
@@ -95,5 +102,8 @@ int opener_open(const struct opener *o, uint8_t *msg, size_t len, struct opened 
 		return rc;
 	out->data = data;
 	out->len = (uint32_t)(len - overhead(cipher));
+	out->unsummed = cipher == CIPHER_AEGIS256 && out->len && is_unsummed(data[0]);
+	if (out->unsummed)
+		data[0] &= (uint8_t)~SEALER_UNSUMMED;
 	return 0;
 }

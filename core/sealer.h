@@ -8,7 +8,10 @@
  * Ours goes between peers of our own kind only, who have told each other that they open it: see core/session.h. Its
  * nonce is 24 zero bytes, then the counter little-endian; its key is derived from the transport key of the same
  * direction (core/keypair.h), so one counter serves both ciphers and no (key, nonce) can repeat. There is no associated
- * data, as in WireGuard's messages: the receiver chooses the key, the counter is the nonce, the rest has one value. */
+ * data, as in WireGuard's messages: the receiver chooses the key, the counter is the nonce, the rest has one value.
+ * In ours the first byte of a packet may have SEALER_UNSUMMED set, which no IP version has: its TCP or UDP checksum is
+ * still to be made, and the sum of the pseudo-header stands in its place, as the sender's kernel gave it. Between the two
+ * kernels the tag vouches for every bit, and two passes over the data are spared. */
 #ifndef P2PD_CORE_SEALER_H
 #define P2PD_CORE_SEALER_H
 
@@ -24,6 +27,7 @@ enum {
 	SEALER_PADDING = 16,	  /* packets are padded with zeros to a multiple of it: paper section 5.4.6 */
 	SEALER_ROOM = 47,	  /* that padding and tag take behind a packet at most */
 	SEALER_FIRST_BYTE_AEGIS = 0x83,
+	SEALER_UNSUMMED = 0x80, /* of a packet's first byte: IP versions 4 and 6 are 12 and 14 then */
 };
 
 struct sealer {
@@ -53,6 +57,7 @@ struct opened {
 		data; /* within the message; the packet with its padding. NULL: it is not to be used, because it did
 			* not authenticate or is a replay (session_open_end) */
 	uint32_t len; /* 0: a keepalive */
+	bool unsummed; /* its checksum is to be made (offload_make_sum); SEALER_UNSUMMED is gone from the packet */
 	uint64_t counter;
 };
 

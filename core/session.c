@@ -545,7 +545,9 @@ int session_open(struct session *s, uint8_t *msg, size_t len, uint64_t now_ms, s
 	bool confirmed;
 	if (session_open_end(s, receiver, &opened, 1, now_ms, &confirmed) != 0)
 		return -EALREADY;
-	*out = (struct session_opened) { .data = opened.data, .len = opened.len, .confirmed = confirmed };
+	*out = (struct session_opened) {
+		.data = opened.data, .len = opened.len, .unsummed = opened.unsummed, .confirmed = confirmed
+	};
 	return 0;
 }
 

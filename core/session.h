@@ -165,6 +165,7 @@ int session_on_cookie(struct session *s, const uint8_t msg[static WG_COOKIE_LEN]
 struct session_opened {
 	uint8_t *data; /* in place, within the message */
 	size_t len;    /* with padding; 0 is a keepalive */
+	bool unsummed; /* see struct opened */
 	bool confirmed; /* the first message on keys that we answered for: the session is up, send what is queued */
 };
 /* A data message of any kind and length, found by its receiver index. -EBADMSG, -EALREADY (replay, or a counter beyond

@@ -33,10 +33,12 @@ struct offload_split {
 	bool ip4, tcp;
 	uint8_t header
 		[OFFLOAD_HEADERS_MAX]; /* of all segments, what differs between them and checksums zeroed */
-	uint32_t ip_sum, l4_sum;       /* of `header`, the latter with the pseudo-header but for the length */
+	uint32_t pseudo;	       /* the sum of the pseudo-header but for the length */
+	uint32_t ip_sum, l4_sum;       /* of `header`, the latter with `pseudo` */
 	uint16_t id;		       /* of the first segment */
 	uint32_t seq;
 	uint8_t flags; /* of TCP */
+	bool sums_left;
 };
 /* `vnet`: as read; `packet`: the IP packet after it, writable. Afterwards count() and largest() hold. Returns 0;
  * -EINVAL for what is no such frame (offsets beyond the packet, unknown gso type, gso_size 0 ...). A frame
@@ -48,6 +50,10 @@ int offload_split_begin(struct offload_split *s, const uint8_t vnet[static OFFLO
  * of payload, if gso_size says so. */
 unsigned offload_split_count(const struct offload_split *s);
 size_t offload_split_largest(const struct offload_split *s);
+/* From now on segments have the sum of their pseudo-header in the place of the TCP or UDP checksum, which is left to
+ * offload_merge_add() or offload_make_sum() at the other end. False, and nothing changes, where these could not: no GSO,
+ * IPv6 extension headers, or a fragment. */
+bool offload_split_leave_sums(struct offload_split *s);
 /* The next segment: a whole IP packet; its bytes may be overwritten once the one after it has been asked
  * for, and its last bytes are by that: be done with it before. NULL after the last. */
 uint8_t *offload_split_next(struct offload_split *s, size_t *len);
@@ -61,6 +67,7 @@ struct offload_item {
 	bool ip4;
 	bool mergeable; /* by itself: it may begin or join a frame */
 	bool summed;	/* its checksums were verified, else it is not mergeable any more */
+	bool unsummed;	/* it is left to be made; only of what is mergeable */
 };
 
 /* One frame to be written: iov[0] is the vnet header, the rest slices of packets in order. */
@@ -90,13 +97,17 @@ struct offload_merge {
  *
  * Packets of one TCP or UDP flow leave in the order in which they came; so do IP fragments and whatever
  * else has no ports, among all packets between the same addresses. A packet is merged only if its
- * checksums are right. One that is not merged leaves as it came, and without a word of ours about its
- * checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up
+ * checksums are right, or with `unsummed`: then its checksum was left out by offload_split_leave_sums().
+ * One that is not merged leaves as it came (but with its checksum made, if that was left out), and without
+ * a word of ours about its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up
  * by one, or, where DF is set, to stay the same. Both as in Linux' own GRO. */
 void offload_merge_reset(struct offload_merge *m, bool merge_tcp, bool merge_udp);
-bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len);
+bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len, bool unsummed);
 unsigned offload_merge_count(const struct offload_merge *m);
 /* Finishes frame i (checksum seed, lengths, vnet header): its slices, valid until reset. Call once each. */
 const struct iovec *offload_merge_frame(struct offload_merge *m, unsigned i, int *iov_count);
+/* Makes the checksum that offload_split_leave_sums() left out of a whole valid IP packet; what cannot be
+ * such a packet stays as it is. */
+void offload_make_sum(uint8_t *packet, size_t len);
 
 #endif

@@ -7,6 +7,7 @@
 
 enum {
 	IP4_HEADER = 20,
+	IP4_FRAGMENT = 0x3fff, /* more fragments, or an offset: RFC 791 section 3.1 */
 	IP6_HEADER = 40,
 	TCP_HEADER = 20,
 	UDP_HEADER = 8,
@@ -23,6 +24,14 @@ enum {
 static inline uint32_t pseudo_sum(const uint8_t *packet, bool ip4, uint8_t protocol)
 {
 	return protocol + (ip4 ? checksum_sum(packet + 12, 8) : checksum_sum(packet + 8, 32));
+}
+
+static inline void store_checksum(uint8_t *field, uint32_t sum, bool tcp)
+{
+	uint16_t checksum = (uint16_t)~checksum_fold(sum);
+
+	/* Zero is no checksum in UDP (RFC 768); its other form stands for it. */
+	store_be16(field, checksum || tcp ? checksum : 0xffff);
 }
 
 #endif

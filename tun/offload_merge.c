@@ -7,7 +7,6 @@
 #include "tun/vnet.h"
 
 enum {
-	IP4_FRAGMENT = 0x3fff, /* more fragments, or an offset: RFC 791 section 3.1 */
 	IP4_DF = 0x4000,
 	PORTS = 4,
 };
@@ -62,7 +61,7 @@ static void inspect(struct offload_item *it, const struct offload_merge *m, uint
 	it->ip4 = ip4;
 	it->l4 = it->headers = (uint8_t)l4;
 	it->protocol = l4 ? p[ip4 ? 9 : 6] : 0;
-	it->mergeable = it->summed = false;
+	it->mergeable = it->summed = it->unsummed = false;
 	if (!l4 || !(tcp ? m->tcp : m->udp) || total != len || least > len || (ip4 && l4 != IP4_HEADER))
 		return;
 	it->mergeable = tcp ? tcp_mergeable(it) : udp_mergeable(it);
@@ -82,6 +81,29 @@ static bool intact(struct offload_item *it)
 	it->mergeable = checksum_fold(sum + length + it->protocol) == 0xffff &&
 			(!it->ip4 || checksum_sum(it->packet, IP4_HEADER) == 0xffff);
 	return it->mergeable;
+}
+
+void offload_make_sum(uint8_t *p, size_t len)
+{
+	bool ip4 = p[0] >> 4 == 4, tcp = p[ip4 ? 9 : 6] == PROTOCOL_TCP;
+	size_t l4 = find_ports(p, len, ip4), least = l4 + (size_t)(tcp ? TCP_HEADER : UDP_HEADER);
+
+	if (!l4 || least > len)
+		return;
+	uint8_t *field = p + l4 + (tcp ? VNET_TCP_OFFSET : VNET_UDP_OFFSET);
+	store_be16(field, 0);
+	store_checksum(field,
+		       pseudo_sum(p, ip4, tcp ? PROTOCOL_TCP : PROTOCOL_UDP) + (uint32_t)(len - l4) +
+			       checksum_sum(p + l4, len - l4),
+		       tcp);
+}
+
+/* What is merged leaves its checksum to the kernel anyway. */
+static void take_unsummed(struct offload_item *it)
+{
+	it->summed = it->unsummed = it->mergeable;
+	if (!it->unsummed)
+		offload_make_sum(it->packet, it->len);
 }
 
 /* --- Two packets */
@@ -226,11 +248,13 @@ static bool add_unknown(struct offload_merge *m, const struct offload_item *it)
 	return create(m, it) != NULL;
 }
 
-bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len)
+bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len, bool unsummed)
 {
 	struct offload_item it;
 
 	inspect(&it, m, packet, len);
+	if (unsummed)
+		take_unsummed(&it);
 	if (!it.protocol)
 		return add_unknown(m, &it);
 	unsigned bucket = bucket_of(&it);
@@ -311,6 +335,8 @@ const struct iovec *offload_merge_frame(struct offload_merge *m, unsigned i, int
 	if (f->segments > 1) {
 		finish_ip(f);
 		finish_l4(f);
+	} else if (f->first.unsummed) {
+		offload_make_sum(f->first.packet, f->first.len);
 	}
 	vnet_store(f->vnet, &v);
 	f->iov[0] = (struct iovec) { f->vnet, sizeof f->vnet };

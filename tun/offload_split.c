@@ -10,14 +10,6 @@
 
 _Static_assert((int)OFFLOAD_VNET == (int)VNET_LEN, "one header");
 
-static void store_checksum(uint8_t *field, uint32_t sum, bool tcp)
-{
-	uint16_t checksum = (uint16_t)~checksum_fold(sum);
-
-	/* Zero is no checksum in UDP (RFC 768); its other form stands for it. */
-	store_be16(field, checksum || tcp ? checksum : 0xffff);
-}
-
 /* --- No GSO: at most a checksum to be finished, of whatever protocol. The pseudo-header is in its field
  * already. */
 
@@ -119,7 +111,8 @@ static void take_l4_header(struct offload_split *s)
 	} else {
 		memset(h + 4, 0, 4); /* length, checksum */
 	}
-	s->l4_sum = pseudo_of(s) + checksum_sum(h, s->headers - s->l4);
+	s->pseudo = pseudo_of(s);
+	s->l4_sum = s->pseudo + checksum_sum(h, s->headers - s->l4);
 }
 
 int offload_split_begin(struct offload_split *s, const uint8_t vnet[static OFFLOAD_VNET], uint8_t *packet,
@@ -134,6 +127,7 @@ int offload_split_begin(struct offload_split *s, const uint8_t vnet[static OFFLO
 	s->ip4 = ip.family == ADDR_V4;
 	s->l4 = s->headers = 0;
 	s->next = 0;
+	s->sums_left = false;
 	size_t ip_header = s->ip4 ? (size_t)(packet[0] & 15) * 4 : IP6_HEADER;
 	if (v.gso_type == VNET_GSO_NONE)
 		return begin_whole(s, &v, ip.total, ip_header);
@@ -161,6 +155,14 @@ size_t offload_split_largest(const struct offload_split *s)
 	return s->headers + (s->payload < s->size ? s->payload : s->size);
 }
 
+bool offload_split_leave_sums(struct offload_split *s)
+{
+	if (!s->headers)
+		return false;
+	s->sums_left = s->ip4 ? !(load_be16(s->header + 6) & IP4_FRAGMENT) : s->l4 == IP6_HEADER;
+	return s->sums_left;
+}
+
 static void finish_ip(const struct offload_split *s, uint8_t *p, size_t len, unsigned i)
 {
 	uint16_t id = (uint16_t)(s->id + i);
@@ -186,6 +188,16 @@ static uint8_t flags_of(const struct offload_split *s, unsigned i)
 	return flags;
 }
 
+/* The place of the checksum gets it, or what offload_split_leave_sums() says. `sum`: of all but the data. */
+static void finish_sum(const struct offload_split *s, uint8_t *field, size_t length, uint32_t sum,
+		       const uint8_t *payload, size_t data)
+{
+	if (s->sums_left)
+		store_be16(field, checksum_fold(s->pseudo + (uint32_t)length));
+	else
+		store_checksum(field, sum + checksum_sum(payload, data), s->tcp);
+}
+
 static void finish_tcp(const struct offload_split *s, uint8_t *tcp, size_t data, unsigned i)
 {
 	uint32_t seq = s->seq + (uint32_t)(i * s->size);
@@ -194,10 +206,9 @@ static void finish_tcp(const struct offload_split *s, uint8_t *tcp, size_t data,
 
 	store_be32(tcp + 4, seq);
 	tcp[TCP_FLAGS] = flags;
-	store_checksum(tcp + VNET_TCP_OFFSET,
-		       s->l4_sum + (seq >> 16) + (seq & 0xffff) + flags + (uint32_t)(header + data) +
-			       checksum_sum(tcp + header, data),
-		       true);
+	finish_sum(s, tcp + VNET_TCP_OFFSET, header + data,
+		   s->l4_sum + (seq >> 16) + (seq & 0xffff) + flags + (uint32_t)(header + data), tcp + header,
+		   data);
 }
 
 static void finish_udp(const struct offload_split *s, uint8_t *udp, size_t data)
@@ -206,8 +217,7 @@ static void finish_udp(const struct offload_split *s, uint8_t *udp, size_t data)
 
 	store_be16(udp + 4, (uint16_t)length);
 	/* The length is in the pseudo-header, too. */
-	store_checksum(udp + VNET_UDP_OFFSET, s->l4_sum + 2 * length + checksum_sum(udp + UDP_HEADER, data),
-		       false);
+	finish_sum(s, udp + VNET_UDP_OFFSET, length, s->l4_sum + 2 * length, udp + UDP_HEADER, data);
 }
 
 uint8_t *offload_split_next(struct offload_split *s, size_t *len)

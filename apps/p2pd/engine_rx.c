@@ -7,6 +7,7 @@
 #include "core/control.h"
 #include "core/ip.h"
 #include "core/log.h"
+#include "tun/offload.h"
 
 static void count_failure(struct engine *e, int err)
 {
@@ -202,6 +203,8 @@ static void on_data(struct engine *e, struct pkt *p, const struct engine_origin 
 	} else {
 		p->off = (uint32_t)(opened.data - p->buf);
 		p->len = opened.len;
+		if (opened.unsummed)
+			offload_make_sum(opened.data, opened.len);
 		pkt_list_push(&e->tun_out, p);
 	}
 	crypto_wipe(&opener, sizeof opener);

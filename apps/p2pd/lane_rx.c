@@ -23,10 +23,11 @@ static void write_frames(struct lane *l)
 static void merge(struct lane *l, const struct opened *list, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
-		if (!list[i].data || offload_merge_add(&l->merge, list[i].data, list[i].len))
+		const struct opened *o = &list[i];
+		if (!o->data || offload_merge_add(&l->merge, o->data, o->len, o->unsummed))
 			continue;
 		write_frames(l);
-		offload_merge_add(&l->merge, list[i].data, list[i].len);
+		offload_merge_add(&l->merge, o->data, o->len, o->unsummed);
 	}
 }
 

@@ -156,6 +156,19 @@ static void seal(struct lane *l, struct engine_out *out, const uint8_t *packet, 
 	sealer_seal(&out->sealer, at + header, packet, len);
 }
 
+static void seal_split(struct lane *l, struct engine_out *out, struct offload_split *split)
+{
+	bool unsummed = out->sealer.cipher == CIPHER_AEGIS256 && offload_split_leave_sums(split);
+	uint8_t *packet;
+	size_t len;
+
+	while ((packet = offload_split_next(split, &len))) {
+		if (unsummed)
+			packet[0] |= SEALER_UNSUMMED;
+		seal(l, out, packet, len);
+	}
+}
+
 /* ---- the way by the engine's queues */
 
 static void send_singly(struct lane *l, const uint8_t *packet, size_t len, uint64_t now_ms)
@@ -174,6 +187,15 @@ static void send_singly(struct lane *l, const uint8_t *packet, size_t len, uint6
 		e->drops.no_buffer++;
 	}
 	lane_unlock(l);
+}
+
+static void send_split_singly(struct lane *l, struct offload_split *split, uint64_t now_ms)
+{
+	uint8_t *packet;
+	size_t len;
+
+	while ((packet = offload_split_next(split, &len)))
+		send_singly(l, packet, len, now_ms);
 }
 
 /* ---- groups */
@@ -196,8 +218,6 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, bool on
 {
 	struct engine_burst burst;
 	struct engine_out out;
-	uint8_t *packet;
-	size_t len;
 	int rc;
 
 	burst_of(f, n, one_flow, &burst);
@@ -213,11 +233,10 @@ static void send_group(struct lane *l, struct lane_frame *f, unsigned n, bool on
 	if (rc == -EAGAIN)
 		send_all(l);
 	for (unsigned i = 0; i < n && rc != -EHOSTUNREACH; i++)
-		while ((packet = offload_split_next(&f[i].split, &len)))
-			if (rc)
-				send_singly(l, packet, len, now_ms);
-			else
-				seal(l, &out, packet, len);
+		if (rc)
+			send_split_singly(l, &f[i].split, now_ms);
+		else
+			seal_split(l, &out, &f[i].split);
 	if (!rc)
 		crypto_wipe(&out.sealer, sizeof out.sealer);
 }

@@ -200,7 +200,7 @@ static void do_merge(unsigned frame)
 	int slices;
 	offload_merge_reset(&merge, true, true);
 	for (unsigned i = frame * TRAIN; i < (frame + 1) * TRAIN; i++) {
-		if (!offload_merge_add(&merge, packets[i], SIZE))
+		if (!offload_merge_add(&merge, packets[i], SIZE, false))
 			fail("a packet finds no room");
 	}
 	if (offload_merge_count(&merge) != 1)

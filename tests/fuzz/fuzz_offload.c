@@ -39,13 +39,37 @@ static void split(const uint8_t *data, size_t size)
 	free(packet);
 }
 
+/* Checksums that are left out and then made are those that are made at once. */
+static void split_twice(const uint8_t *data, size_t size)
+{
+	struct offload_split s, t;
+	size_t len, same;
+	uint8_t *at_once = malloc(size), *later = malloc(size), *p, *q;
+
+	memcpy(at_once, data, size);
+	memcpy(later, data, size);
+	if (size >= OFFLOAD_VNET && !offload_split_begin(&s, data, at_once, size)) {
+		must(!offload_split_begin(&t, data, later, size));
+		bool left = offload_split_leave_sums(&t);
+		while ((p = offload_split_next(&s, &len))) {
+			q = offload_split_next(&t, &same);
+			must(q && same == len);
+			if (left)
+				offload_make_sum(q, len);
+			must(!memcmp(p, q, len));
+		}
+	}
+	free(at_once);
+	free(later);
+}
+
 /* --- Merge. The input is a row of packets, each after its length (2 bytes) and a byte that says what to
  * make right in it, so that the fuzzer need not guess checksums. */
 
 struct packets {
 	uint8_t *sent[PACKETS], *merged[PACKETS];
 	size_t len[PACKETS];
-	bool out[PACKETS];
+	bool out[PACKETS], unsummed[PACKETS];
 	unsigned count;
 };
 
@@ -87,6 +111,8 @@ static void read_packets(struct packets *k, struct reader r)
 		if (how & 1)
 			make_right(k->sent[k->count], v.total);
 		memcpy(k->merged[k->count], k->sent[k->count], k->len[k->count]);
+		/* Only right ones: what a peer lies about its own packets is its own loss. */
+		k->unsummed[k->count] = how & 4 && how & 1 && !(how & 2);
 		k->count++;
 	}
 }
@@ -157,10 +183,10 @@ static void merge(const uint8_t *data, size_t size)
 	read_packets(&k, reader_over(data, size));
 	offload_merge_reset(&m, true, true);
 	for (unsigned i = 0; i < k.count; i++) {
-		if (offload_merge_add(&m, k.merged[i], k.len[i]))
+		if (offload_merge_add(&m, k.merged[i], k.len[i], k.unsummed[i]))
 			continue;
 		write_frames(&k, &m);
-		must(offload_merge_add(&m, k.merged[i], k.len[i]));
+		must(offload_merge_add(&m, k.merged[i], k.len[i], k.unsummed[i]));
 	}
 	write_frames(&k, &m);
 	for (unsigned i = 0; i < k.count; i++) {
@@ -174,9 +200,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (size == 0)
 		return 0;
-	if (data[0] & 1)
+	if (data[0] & 1) {
 		split(data + 1, size - 1);
-	else
+		split_twice(data + 1, size - 1);
+	} else {
 		merge(data + 1, size - 1);
+	}
 	return 0;
 }

@@ -117,7 +117,18 @@ static size_t make_segment(const struct made_packet *k, size_t i, size_t size, u
 	return make_packet(&one, out);
 }
 
-static void check_split(const struct split_case *c, uint8_t *super, uint8_t *want)
+/* The same packet but for the seed in the place of the checksum, until that is made. */
+static bool is_left(const struct split_case *c, uint8_t *got, size_t len, uint8_t *want)
+{
+	seed_checksum(want, len);
+	if (memcmp(got, want, len))
+		return false;
+	fix_checksums(want, len);
+	offload_make_sum(got, len);
+	return c->packet.extension || !memcmp(got, want, len);
+}
+
+static void check_split(const struct split_case *c, bool leave, uint8_t *super, uint8_t *want)
 {
 	struct vnet v = vnet_for(&c->packet, c->gso_size);
 	struct offload_split s;
@@ -130,9 +141,13 @@ static void check_split(const struct split_case *c, uint8_t *super, uint8_t *wan
 	v.gso_type |= c->ecn;
 	if (begin(&s, &v, super, len) || offload_split_count(&s) != count)
 		fail_msg("%s: refused or wrong count", c->why);
+	if (leave && offload_split_leave_sums(&s) != !c->packet.extension)
+		fail_msg("%s: checksums left or not", c->why);
+	leave = leave && !c->packet.extension;
 	for (; (got = offload_split_next(&s, &got_len)); i++) {
 		size_t want_len = make_segment(&c->packet, i, c->gso_size, want);
-		if (got_len != want_len || memcmp(got, want, got_len))
+		if (got_len != want_len ||
+		    (leave ? !is_left(c, got, got_len, want) : memcmp(got, want, got_len) != 0))
 			fail_msg("%s: segment %zu", c->why, i);
 		if (i == 0)
 			assert_int_equal(got_len, offload_split_largest(&s));
@@ -147,7 +162,8 @@ static void superframes_become_the_packets_they_stand_for(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < COUNT(split_cases); i++)
-		check_split(&split_cases[i], super, want);
+		for (int leave = 0; leave < 2; leave++)
+			check_split(&split_cases[i], leave, super, want);
 	free(super);
 	free(want);
 }
@@ -270,6 +286,7 @@ static void one_packet_gets_the_checksum_it_lacks(void **state)
 		assert_int_equal(begin(&s, &v, p, len), 0);
 		assert_int_equal(offload_split_count(&s), 1);
 		assert_int_equal(offload_split_largest(&s), len);
+		assert_false(offload_split_leave_sums(&s)); /* it was made already */
 		got = offload_split_next(&s, &got_len);
 		assert_ptr_equal(got, p);
 		assert_int_equal(got_len, len);
@@ -300,6 +317,40 @@ static void a_udp_checksum_of_zero_is_written_as_ones(void **state)
 		offload_split_next(&s, &got_len);
 		assert_int_equal(load_be16(copy + 26), 0xffff);
 		assert_true(checksums_right(copy, got_len));
+	}
+}
+
+/* Packets that a peer marked although no checksum can have been left out of them. */
+static void what_cannot_lack_a_checksum_stays_as_it_is(void **state)
+{
+	static const struct {
+		const char *why;
+		struct made_packet packet;
+		uint8_t at, to;
+		size_t len;
+	} cases[] = {
+		{ "neither TCP nor UDP", { .data = 100 }, 9, 1, 140 },
+		{ "a fragment", { .data = 100 }, 7, 1, 140 },
+		{ "extension headers", { .ip6 = true, .data = 100, .extension = 8 }, 0, 0, 168 },
+		{ "a cut TCP header", { .data = 100 }, 0, 0, 39 },
+		{ "a cut UDP header", { .ip6 = true, .udp = true, .data = 100 }, 0, 0, 47 },
+		{ "no transport header", { .ip6 = true, .udp = true, .data = 100 }, 0, 0, 40 },
+		{ "IPv4 options up to the end", { .data = 100 }, 0, 0x4f, 60 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		uint8_t p[200], want[200], *end;
+		make_packet(&cases[i].packet, p);
+		if (cases[i].to)
+			p[cases[i].at] = cases[i].to;
+		memcpy(want, p, sizeof want);
+		end = malloc(cases[i].len); /* whose end is watched */
+		memcpy(end, p, cases[i].len);
+		offload_make_sum(end, cases[i].len);
+		if (memcmp(end, want, cases[i].len))
+			fail_msg("%s", cases[i].why);
+		free(end);
 	}
 }
 
@@ -353,6 +404,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_superframe_is_refused),
 		cmocka_unit_test(one_packet_gets_the_checksum_it_lacks),
 		cmocka_unit_test(a_udp_checksum_of_zero_is_written_as_ones),
+		cmocka_unit_test(what_cannot_lack_a_checksum_stays_as_it_is),
 		cmocka_unit_test(a_packet_that_needs_nothing_stays_as_it_is),
 		cmocka_unit_test(a_checksum_to_be_finished_lies_within_the_packet),
 	};

@@ -104,7 +104,7 @@ static void make_next(struct batch *b, struct made_packet *k, unsigned i, size_t
 static unsigned merge(struct batch *b, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		assert_true(offload_merge_add(&b->m, b->packet[i], b->len[i]));
+		assert_true(offload_merge_add(&b->m, b->packet[i], b->len[i], false));
 	return offload_merge_count(&b->m);
 }
 
@@ -388,7 +388,7 @@ static void a_frame_has_its_limits(void **state)
 		offload_merge_reset(m, true, true);
 		for (unsigned n = 0; n < rows[i].packets; n++) {
 			make_packet(&k, p);
-			assert_true(offload_merge_add(m, p, k.data + 40));
+			assert_true(offload_merge_add(m, p, k.data + 40, false));
 			k.seq += (uint32_t)k.data;
 			k.id++;
 			p += k.data + 40;
@@ -410,17 +410,17 @@ static void a_batch_that_is_full_says_so(void **state)
 	for (unsigned n = 0; n <= OFFLOAD_FRAMES; n++) {
 		k.port = (uint16_t)n;
 		make_packet(&k, packets[n]);
-		assert_int_equal(offload_merge_add(m, packets[n], 48), n < OFFLOAD_FRAMES);
+		assert_int_equal(offload_merge_add(m, packets[n], 48, false), n < OFFLOAD_FRAMES);
 	}
 	uint8_t next[48];
 	k.port = 5;
 	k.id++;
 	k.seq += 8;
 	make_packet(&k, next);
-	assert_true(offload_merge_add(m, next, 48)); /* what joins a frame still has room */
+	assert_true(offload_merge_add(m, next, 48, false)); /* what joins a frame still has room */
 	offload_merge_reset(m, true, true);
 	assert_int_equal(offload_merge_count(m), 0);
-	assert_true(offload_merge_add(m, packets[OFFLOAD_FRAMES], 48));
+	assert_true(offload_merge_add(m, packets[OFFLOAD_FRAMES], 48, false));
 	free(m);
 }
 

@@ -70,6 +70,38 @@ static void packets_are_padded_with_zeros_up_to_the_mtu(void **state)
 	}
 }
 
+/* The mark of a packet whose checksum is left out, and what only looks like one. */
+static void the_mark_of_a_missing_checksum_arrives_and_goes(void **state)
+{
+	static const struct {
+		uint8_t first, want;
+		bool unsummed;
+	} cases[] = {
+		{ 0x45, 0x45, false }, { 0x60, 0x60, false }, { 0xc5, 0x45, true },  { 0xe0, 0x60, true },
+		{ 0xcf, 0x4f, true },  { 0xf0, 0xf0, false }, { 0xd0, 0xd0, false }, { 0x80, 0x80, false },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < 2 * sizeof cases / sizeof *cases; i++) {
+		struct sealer s = sealer_of(ciphers[i % 2]);
+		struct opener o = opener_of_both();
+		struct opened opened;
+		uint8_t in[64] = { cases[i / 2].first }, out[128];
+		bool ours = s.cipher == CIPHER_AEGIS256;
+
+		size_t n = sealer_seal(&s, out, in, sizeof in);
+		assert_int_equal(opener_open(&o, out, n, &opened), 0);
+		assert_int_equal(opened.unsummed, ours && cases[i / 2].unsummed);
+		assert_int_equal(opened.data[0], ours ? cases[i / 2].want : cases[i / 2].first);
+	}
+	struct sealer s = sealer_of(CIPHER_AEGIS256);
+	struct opener o = opener_of_both();
+	struct opened opened;
+	uint8_t out[128];
+	assert_int_equal(opener_open(&o, out, sealer_seal(&s, out, out, 0), &opened), 0);
+	assert_false(opened.unsummed); /* a keepalive */
+}
+
 /* Segments of one superframe lie one behind the other. */
 static void sealing_elsewhere_leaves_the_packet_and_its_neighbours_alone(void **state)
 {
@@ -230,6 +262,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(packets_are_padded_with_zeros_up_to_the_mtu),
+		cmocka_unit_test(the_mark_of_a_missing_checksum_arrives_and_goes),
 		cmocka_unit_test(sealing_elsewhere_leaves_the_packet_and_its_neighbours_alone),
 		cmocka_unit_test(the_layouts_are_those_of_the_wire),
 		cmocka_unit_test(only_whole_messages_are_data),
