@@ -150,15 +150,18 @@ static void give_superframe(const struct made_packet *k)
 {
 	static uint8_t p[FRAME_MAX];
 	const struct vnet v = { .flags = VNET_NEEDS_CSUM,
-				.gso_type = k->udp ? VNET_GSO_UDP : VNET_GSO_TCP4,
+				.gso_type = k->udp   ? VNET_GSO_UDP
+					    : k->ip6 ? VNET_GSO_TCP6
+						     : VNET_GSO_TCP4,
 				.gso_size = SIZE,
-				.csum_start = 20,
+				.csum_start = k->ip6 ? 40 : 20,
 				.csum_offset = k->udp ? VNET_UDP_OFFSET : VNET_TCP_OFFSET };
 	uint8_t vnet[VNET_LEN];
 	size_t len = make_packet(k, p);
 
-	memcpy(p + 12, a.node->engine->ip4.ip, 4);
-	memcpy(p + 16, b.node->engine->ip4.ip, 4);
+	const struct engine *from = a.node->engine, *to = b.node->engine;
+	memcpy(p + (k->ip6 ? 8 : 12), k->ip6 ? from->ip6.ip : from->ip4.ip, k->ip6 ? 16 : 4);
+	memcpy(p + (k->ip6 ? 24 : 16), k->ip6 ? to->ip6.ip : to->ip4.ip, k->ip6 ? 16 : 4);
 	fix_checksums(p, len);
 	seed_checksum(p, len);
 	vnet_store(vnet, &v);
@@ -203,10 +206,10 @@ static void take_of_engine(const struct made_packet *k)
 }
 
 /* The last segment is shorter than the others, and with TCP its PSH ends the frame. */
-static void carry(bool aegis, enum tun_offload at_b, bool udp)
+static void carry(bool aegis, enum tun_offload at_b, bool udp, bool ip6)
 {
 	const struct made_packet k = {
-		.udp = udp, .flags = ACK | PSH, .df = true, .data = SEGMENTS * SIZE - 1
+		.ip6 = ip6, .udp = udp, .flags = ACK | PSH, .df = true, .data = SEGMENTS * SIZE - 1
 	};
 
 	open_both(aegis, at_b);
@@ -226,8 +229,8 @@ static void a_device_that_takes_superframes_gets_one(void **state)
 {
 	(void)state;
 	by_engine = false;
-	for (int i = 0; i < 4; i++) {
-		carry(i & 1, TUN_USO, i & 2);
+	for (int i = 0; i < 8; i++) {
+		carry(i & 1, TUN_USO, i & 2, i & 4);
 		assert_int_equal(frames, 1);
 	}
 }
@@ -236,11 +239,11 @@ static void one_that_takes_none_gets_packets_with_right_checksums(void **state)
 {
 	(void)state;
 	by_engine = false;
-	for (int i = 0; i < 4; i++) {
-		carry(i & 1, TUN_PLAIN, i & 2);
+	for (int i = 0; i < 8; i++) {
+		carry(i & 1, TUN_PLAIN, i & 2, i & 4);
 		assert_int_equal(frames, SEGMENTS);
 	}
-	carry(true, TUN_TSO, true); /* superframes, but not of UDP */
+	carry(true, TUN_TSO, true, false); /* superframes, but not of UDP */
 	assert_int_equal(frames, SEGMENTS);
 }
 
@@ -248,8 +251,8 @@ static void so_does_what_comes_by_the_engine(void **state)
 {
 	(void)state;
 	by_engine = true;
-	for (int i = 0; i < 4; i++)
-		carry(i & 1, TUN_USO, i & 2);
+	for (int i = 0; i < 8; i++)
+		carry(i & 1, TUN_USO, i & 2, i & 4);
 }
 
 static int set_up(void **state)
