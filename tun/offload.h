@@ -99,8 +99,8 @@ struct offload_merge {
  * else has no ports, among all packets between the same addresses. A packet is merged only if its
  * checksums are right, or with `unsummed`: then its checksum was left out by offload_split_leave_sums().
  * One that is not merged leaves as it came (but with its checksum made, if that was left out), and without
- * a word of ours about its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one. IPv4 IDs have to count up
- * by one, or, where DF is set, to stay the same. Both as in Linux' own GRO. */
+ * a word of ours about its checksum. UDP with the checksum zero (IPv4) is never merged: it would get one.
+ * IPv4 IDs have to count up by one, or, where DF is set, to stay the same. Both as in Linux' own GRO. */
 void offload_merge_reset(struct offload_merge *m, bool merge_tcp, bool merge_udp);
 bool offload_merge_add(struct offload_merge *m, uint8_t *packet, size_t len, bool unsummed);
 unsigned offload_merge_count(const struct offload_merge *m);
