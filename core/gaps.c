@@ -77,12 +77,19 @@ static const char *reason(enum gaps_event ev)
 	switch (ev) {
 	case GAPS_EV_LOSS: return "the peer misses packets: is it that the network card damages trains?";
 	case GAPS_EV_HELPED:
-		return "that helped, so they go one by one for 10 minutes; a newer kernel may cure it";
+		return "that helped, so they go one by one for a while; a newer kernel may cure it";
 	case GAPS_EV_CONGESTION: return "that did not help: the network is full, or lossy";
 	case GAPS_EV_TIME: return "tried again";
 	case GAPS_EV_NONE: break;
 	}
 	return "";
+}
+
+static uint64_t how_long_singly(const struct gaps_choice *c, uint64_t now_ms)
+{
+	bool soon = c->again_ms && now_ms - c->again_ms <= GAPS_SINGLY_FIRST_MS;
+
+	return soon ? GAPS_SINGLY_MS : GAPS_SINGLY_FIRST_MS;
 }
 
 static void set_state(struct gaps_choice *c, enum gaps_event ev, const char *name, uint64_t now_ms)
@@ -98,6 +105,10 @@ static void set_state(struct gaps_choice *c, enum gaps_event ev, const char *nam
 	c->loss_ms = c->sent = 0;
 	if (ev == GAPS_EV_CONGESTION)
 		c->no_trial_ms = now_ms + GAPS_NO_TRIAL_MS;
+	else if (ev == GAPS_EV_HELPED)
+		c->singly_ms = how_long_singly(c, now_ms);
+	else if (ev == GAPS_EV_TIME)
+		c->again_ms = now_ms;
 }
 
 static enum gaps_event judge_trains(const struct gaps_choice *c, const struct gaps_report *r, uint64_t now_ms)
@@ -113,12 +124,12 @@ static uint64_t came(const struct gaps_report *r)
 }
 
 /* Less is lost because less was sent: sending singly costs us more, so it is slower where we are what is slow. Only what
- * makes more arrive has helped. */
+ * makes much more arrive has helped; a little more is a load that has grown meanwhile. */
 static enum gaps_event judge_trial(const struct gaps_choice *c, const struct gaps_report *r, uint64_t now_ms)
 {
 	const struct gaps_report *b = &c->before;
 	bool less = (uint64_t)r->missing * b->expected * GAPS_HELPS < (uint64_t)b->missing * r->expected;
-	bool more = came(r) * b->ms > came(b) * r->ms;
+	bool more = came(r) * b->ms * 4 > came(b) * r->ms * GAPS_MORE;
 
 	if (now_ms - c->since_ms < GAPS_SETTLE_MS)
 		return GAPS_EV_NONE;
@@ -146,7 +157,7 @@ static enum gaps_event elapsed(const struct gaps_choice *c, uint64_t now_ms)
 
 	if (c->state == GAPS_TRYING_SINGLY && spent >= GAPS_TRIAL_MS && c->sent >= GAPS_TRIAL_SENT)
 		return GAPS_EV_HELPED;
-	return c->state == GAPS_SINGLY && spent >= GAPS_SINGLY_MS ? GAPS_EV_TIME : GAPS_EV_NONE;
+	return c->state == GAPS_SINGLY && spent >= c->singly_ms ? GAPS_EV_TIME : GAPS_EV_NONE;
 }
 
 bool gaps_on_sent(struct gaps_choice *c, unsigned count, const char *name, uint64_t now_ms)

@@ -5,8 +5,9 @@
  *
  *   TRAINS  --loss persists-->  TRYING_SINGLY  --helped-->  SINGLY
  *   TRAINS <--congestion, so no trial for 10 minutes--          |
- *     <---------------- after 10 minutes -----------------------
+ *     <-------- after a minute; the next time 10 minutes -------
  *
+ * The minute is for a load that changed during the trial: it can look as if that had helped.
  * A peer that lies can make us send singly to itself, and nothing else. Pure. Zeroed memory is an empty meter, and a
  * choice of trains. */
 #ifndef P2PD_CORE_GAPS_H
@@ -30,8 +31,10 @@ enum {
 	GAPS_SETTLE_MS = 1500,	 /* a report that comes so soon in a trial is of what went before it */
 	GAPS_TRIAL_MS = 8000,	 /* nothing was reported for so long, */
 	GAPS_TRIAL_SENT = 4 * GAPS_EXPECTED, /* and so much was sent: nothing is missing */
-	GAPS_HELPS = 4,			     /* the trial helps if less than 1/4 of the loss stays */
-	GAPS_SINGLY_MS = 600000,	     /* then trains are tried again: the kernel may be another one */
+	GAPS_HELPS = 4,			     /* the trial helps if less than 1/4 of the loss stays, */
+	GAPS_MORE = 5,			     /* and more than 5/4 arrives, of what did */
+	GAPS_SINGLY_MS = 600000,	     /* then trains are tried again: the kernel may be another one; */
+	GAPS_SINGLY_FIRST_MS = 60000, /* the first time, and if trains went well for longer than that */
 	GAPS_NO_TRIAL_MS = 600000,
 };
 
@@ -63,6 +66,8 @@ struct gaps_choice {
 	uint64_t loss_ms;	   /* trains: when loss was reported first; 0: not lately */
 	uint64_t no_trial_ms;	   /* trains: no trial before */
 	struct gaps_report before; /* trying: how it was with trains */
+	uint64_t singly_ms;	   /* singly: for so long */
+	uint64_t again_ms;	   /* trains: since they were tried again; 0: they never were */
 };
 /* `count` messages are about to go by the path: true if each is to go by itself. `name` is for the log. */
 bool gaps_on_sent(struct gaps_choice *c, unsigned count, const char *name, uint64_t now_ms);
