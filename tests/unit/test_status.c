@@ -201,8 +201,12 @@ static void trains_are_told_of_the_way_in_use(void **state)
 
 	link_member(&nas, "nas", "10.77.0.2");
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-		nas.relay_gaps = (struct gaps_choice) { .state = cases[i].relay, .since_ms = NOW_MS };
-		nas.peer.paths[0].gaps = (struct gaps_choice) { .state = cases[i].path, .since_ms = NOW_MS };
+		nas.relay_gaps = (struct gaps_choice) { .state = cases[i].relay,
+							.since_ms = NOW_MS,
+							.singly_ms = GAPS_SINGLY_MS };
+		nas.peer.paths[0].gaps = (struct gaps_choice) { .state = cases[i].path,
+								.since_ms = NOW_MS,
+								.singly_ms = GAPS_SINGLY_MS };
 		nas.peer.best = cases[i].direct ? &nas.peer.paths[0] : NULL;
 		json_t *s = status();
 		json_t *path = json_object_get(json_array_get(json_object_get(s, "peers"), 0), "path");

@@ -471,7 +471,9 @@ static void trains_that_break_are_told(void **state)
 	meet(&easy, &easy);
 	print(out, sizeof out);
 	assert_null(strstr(out, "one by one"));
-	nas.relay_gaps = (struct gaps_choice) { .state = GAPS_SINGLY, .since_ms = NOW_MS };
+	nas.relay_gaps = (struct gaps_choice) { .state = GAPS_SINGLY,
+						.since_ms = NOW_MS,
+						.singly_ms = GAPS_SINGLY_MS };
 	print(out, sizeof out);
 	expect_text(out, "packets go one by one");
 }
