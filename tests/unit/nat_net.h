@@ -23,7 +23,7 @@
 
 #include "core/addr.h"
 
-enum { NAT_NET_WAIT_MS = 4000, NAT_NET_SHORT_MS = 300 };
+enum { NAT_NET_WAIT_MS = 10000, NAT_NET_SHORT_MS = 300 };
 
 #define VIS4	     "203.0.113.9"
 #define VIS6	     "2001:db8:1::9"
